@@ -1,0 +1,106 @@
+"""Every error a user can meet, in one tree.
+
+    PyctrError                  1    something pyctr was asked for did not happen
+    ├── UsageError              125  the request itself makes no sense (flag, value, combination)
+    ├── NotFound                1    no such container, image, network, volume
+    │   └── ImageNotFound       125
+    ├── Ambiguous               1    an id prefix that fits several
+    ├── Conflict                1    a name, address or port that somebody else has
+    ├── IllegalTransition       1    the container is in a state that forbids the verb
+    ├── PermissionDenied        126  a privilege is missing
+    ├── Unsupported             125  this kernel or host cannot do it
+    ├── RuntimeFailure          125  the kernel refused a step of a start
+    │   ├── CannotInvoke        126  the command is there but cannot be executed
+    │   └── CommandNotFound     127  the command is not there
+    ├── StorageError            125  disk full, broken layer, unreadable archive
+    └── NetworkError            125  no address, no bridge, no rule
+
+Messages are lower case without a full stop and quote the value; `hint` says what to try.
+The kernel floor raises `OSError` with the syscall and the path; whoever knows what the user
+wanted turns it into one of these, once.
+"""
+
+from __future__ import annotations
+
+
+class PyctrError(Exception):
+    """Base of all. `exit_code` is what a command returns; `hint` is one line or empty."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(PyctrError):
+    exit_code = 125
+
+
+class NotFound(PyctrError):
+    pass
+
+
+class ImageNotFound(NotFound):
+    exit_code = 125
+
+
+class Ambiguous(PyctrError):
+    pass
+
+
+class Conflict(PyctrError):
+    pass
+
+
+class IllegalTransition(PyctrError):
+    pass
+
+
+class PermissionDenied(PyctrError):
+    exit_code = 126
+
+
+class Unsupported(PyctrError):
+    exit_code = 125
+
+
+class RuntimeFailure(PyctrError):
+    exit_code = 125
+
+
+class CannotInvoke(RuntimeFailure):
+    exit_code = 126
+
+
+class CommandNotFound(RuntimeFailure):
+    exit_code = 127
+
+
+class StorageError(PyctrError):
+    exit_code = 125
+
+
+class NetworkError(PyctrError):
+    exit_code = 125
+
+
+def from_oserror(error: OSError, doing: str, *, hint: str = "") -> PyctrError:
+    """The domain error for an `OSError` met while `doing` something ("writing 'state.json'").
+
+    EPERM and EACCES become PermissionDenied, ENOSPC and EDQUOT StorageError, the rest PyctrError.
+    """
+    import errno
+
+    text = f"{doing}: {(error.strerror or str(error)).lower()}"
+    if error.filename:
+        text += f" '{error.filename}'"
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return PermissionDenied(text, hint=hint or "run as root")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(text, hint=hint or "free some space, 'pyctr system df' shows where it went")
+    return PyctrError(text, hint=hint)

@@ -1,0 +1,130 @@
+"""Files written whole or not at all, locks, and JSON on disk."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+
+def make_private_directory(path: str) -> None:
+    """mkdir -p with mode 0700 for every directory made."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        make_private_directory(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # another pyctr was faster
+
+
+def write_atomic(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace a file so that readers see the old or the new content, never a part.
+
+    `durable` also survives power loss: fsync of the file before the rename, of the directory after.
+    """
+    temporary = f"{path}.{os.getpid()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except FileNotFoundError:
+            pass
+        raise
+    if durable:
+        sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Make renames and removals in a directory durable (fsync(2), NOTES)."""
+    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_json(path: str) -> Any:
+    """The document in a file. Raises OSError, or ValueError naming the file when it is not JSON."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not valid JSON: {error}") from error
+
+
+def write_json(path: str, document: Any, *, durable: bool = True) -> None:
+    """`write_atomic` of a document."""
+    write_atomic(path, json.dumps(document, separators=(",", ":")).encode(), durable=durable)
+
+
+class Lock:
+    """An exclusive flock(2) on a file, as a context manager.
+
+    The lock belongs to the open file description: a child that inherits `fd` keeps it held after
+    this process dies, which is how a start outlives the client that asked for it.
+    """
+
+    def __init__(self, path: str, *, shared: bool = False) -> None:
+        self.path = path
+        self.fd = -1
+        self._kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+
+    def __enter__(self) -> Lock:
+        while True:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(fd, self._kind)
+                # the file may have been removed (and remade) while we waited: then this lock guards nothing
+                if os.stat(self.path).st_ino == os.fstat(fd).st_ino:
+                    self.fd = fd
+                    return self
+            except FileNotFoundError:
+                pass  # removed: the next round makes it anew, or fails if its directory went too
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; False if somebody holds it."""
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, self._kind | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise
+        self.fd = fd
+        return True
+
+    def release(self) -> None:
+        """Let go. Done by closing, so that a child which inherited the descriptor keeps the lock."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

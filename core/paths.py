@@ -1,0 +1,90 @@
+"""Where things live, and the names this pyctr owns on the host.
+
+Everything is a plain string path. Tests, and users with several independent pyctrs on one host, choose
+other roots by flag or environment; nothing outside `Paths` may spell a default.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core.record import Record
+
+
+class Paths(Record):
+    """The roots of one pyctr. Environment: PYCTR_ROOT, PYCTR_RUNROOT, PYCTR_CGROUP_PARENT, PYCTR_BRIDGE."""
+
+    root: str = "/var/lib/pyctr"
+    """Survives a reboot: images, layers, containers, volumes, networks, events."""
+    run: str = "/run/pyctr"
+    """Gone after a reboot: sockets, locks."""
+    cgroup_parent: str = "pyctr"
+    """Name of our subtree below the root of every cgroup hierarchy."""
+    bridge: str = "pyctr0"
+    """Default bridge; also names our firewall table."""
+    cgroup_root: str = "/sys/fs/cgroup"
+    proc: str = "/proc"
+    sys: str = "/sys"
+
+    @classmethod
+    def from_environment(cls, **flags: str | None) -> Paths:
+        """Defaults, overridden by the environment, overridden by flags that are not None.
+
+        Without root the defaults are $XDG_DATA_HOME/pyctr and $XDG_RUNTIME_DIR/pyctr.
+        """
+        values = {}
+        if os.geteuid() != 0:
+            home = os.path.expanduser("~")
+            values["root"] = os.path.join(
+                os.environ.get("XDG_DATA_HOME") or os.path.join(home, ".local/share"), "pyctr"
+            )
+            values["run"] = os.path.join(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/pyctr-{os.geteuid()}", "pyctr")
+        for name, variable in (
+            ("root", "PYCTR_ROOT"),
+            ("run", "PYCTR_RUNROOT"),
+            ("cgroup_parent", "PYCTR_CGROUP_PARENT"),
+            ("bridge", "PYCTR_BRIDGE"),
+        ):
+            chosen = flags.get(name) or os.environ.get(variable)
+            if chosen:
+                values[name] = os.path.abspath(chosen) if name in ("root", "run") else chosen
+        return cls(**values)
+
+    @property
+    def containers(self) -> str:
+        return f"{self.root}/containers"
+
+    @property
+    def images(self) -> str:
+        """An OCI image layout (image-spec, image-layout.md)."""
+        return f"{self.root}/images"
+
+    @property
+    def layers(self) -> str:
+        """Unpacked layers by diffID."""
+        return f"{self.root}/layers"
+
+    @property
+    def volumes(self) -> str:
+        return f"{self.root}/volumes"
+
+    @property
+    def networks(self) -> str:
+        return f"{self.root}/networks"
+
+    @property
+    def cache(self) -> str:
+        """May be deleted at any time."""
+        return f"{self.root}/cache"
+
+    @property
+    def events(self) -> str:
+        return f"{self.root}/events.jsonl"
+
+    def container(self, id: str, *more: str) -> str:
+        """A path in a container's directory: state.json config.json upper work log hosts birth.json."""
+        return "/".join((self.containers, id, *more))
+
+    def runtime(self, id: str, *more: str) -> str:
+        """A path in a container's volatile directory: shim.sock."""
+        return "/".join((self.run, "containers", id, *more))

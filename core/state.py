@@ -1,0 +1,109 @@
+"""What is: the record of a container on disk, the status derived from it, and the one table of transitions.
+
+    created ── start ──> running <── pause/unpause ──> paused
+       │                  │   ^                          │
+       │                  v   └── restart back-off: restarting
+       └── rm ──>      stopped  <── stop, kill, exit ────┘
+                          └── rm ──> gone      (a removal that failed half-way: dead)
+
+`state.json` is written under the flock of `<container>/lock`, by the client, except for `process` and
+`exit`, which the shim writes (it inherits the client's lock during a start). A stored pid means nothing
+without its start time and boot id, so the status is never stored: `status()` derives it.
+"""
+
+from __future__ import annotations
+
+from pyctr.core.record import Record
+
+CREATED = "created"
+RUNNING = "running"
+PAUSED = "paused"
+RESTARTING = "restarting"
+STOPPED = "stopped"
+DEAD = "dead"
+
+ALLOWED: dict[str, frozenset[str]] = {
+    "start": frozenset({CREATED, STOPPED}),
+    "stop": frozenset({RUNNING, PAUSED, RESTARTING}),
+    "kill": frozenset({RUNNING, PAUSED}),
+    "pause": frozenset({RUNNING}),
+    "unpause": frozenset({PAUSED}),
+    "restart": frozenset({CREATED, RUNNING, PAUSED, RESTARTING, STOPPED}),
+    "exec": frozenset({RUNNING}),
+    "attach": frozenset({RUNNING}),
+    "rename": frozenset({CREATED, RUNNING, PAUSED, RESTARTING, STOPPED}),
+    "update": frozenset({CREATED, RUNNING, PAUSED, RESTARTING, STOPPED}),
+    "remove": frozenset({CREATED, STOPPED, DEAD}),
+    "remove --force": frozenset({CREATED, RUNNING, PAUSED, RESTARTING, STOPPED, DEAD}),
+}
+"""verb -> statuses it may be asked in. Everything else is an IllegalTransition."""
+
+
+class Process(Record):
+    """One started incarnation: PID 1 of the container as the host sees it, and its shim."""
+
+    pid: int
+    start_time: int
+    """Clock ticks after boot: field 22 of proc_pid_stat(5)."""
+    shim_pid: int
+    shim_start_time: int
+    boot_id: str
+    started_at: float
+    """Seconds since the epoch."""
+    started_monotonic: float
+    """CLOCK_BOOTTIME seconds, for an uptime that no clock step changes."""
+
+
+class Exit(Record):
+    """How an incarnation ended. `code` is 128+n for a death by signal n, as a shell says it."""
+
+    code: int
+    signal: int = 0
+    oom_killed: bool = False
+    finished_at: float = 0.0
+    error: str = ""
+    """Why there is no real exit code (the shim died), or why a start failed."""
+
+
+class State(Record):
+    """The whole record of one container."""
+
+    nested = {"process": Process, "exit": Exit}
+
+    id: str
+    name: str
+    created_at: float
+    spec: dict[str, object]
+    """A ContainerSpec as a document."""
+    image_id: str = ""
+    """Digest of the image configuration."""
+    image_name: str = ""
+    command: list[str] = []
+    """The resolved argument vector."""
+    group: str = ""
+    """cgroup path below every hierarchy's root, e.g. "/pyctr/<id>"."""
+    rootfs: dict[str, object] = {}
+    """What storage prepared: driver, lower, upper, work."""
+    network: dict[str, object] = {}
+    """What networks leased: bridge, veth, address, gateway, ports as really bound."""
+    desired: str = "created"
+    """created, running, stopped, removing: the last word of the user, for restart policies and retries."""
+    process: Process | None = None
+    exit: Exit | None = None
+    restarts: int = 0
+    restarting: bool = False
+    """Between two incarnations: the shim waits out its back-off."""
+    removing: bool = False
+
+
+def derive(state: State, *, alive: bool, shim_alive: bool, frozen: bool) -> str:
+    """The status of a record, given three facts read from the kernel just now."""
+    if state.removing:
+        return DEAD
+    if state.process is None:
+        return CREATED if state.exit is None else STOPPED
+    if alive:
+        return PAUSED if frozen else RUNNING
+    if state.restarting and shim_alive:
+        return RESTARTING
+    return STOPPED
