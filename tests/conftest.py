@@ -1,0 +1,55 @@
+"""Kernel tests get a host of their own; without root they are skipped, and the reason is printed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyctr.core.paths import Paths
+
+from .support.host import Host
+
+NEEDS_ROOT = ("tests/kernel", "tests/e2e")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    skip = pytest.mark.skip(reason="needs root and a real kernel: sudo make test")
+    for item in items:
+        where = item.path.relative_to(config.rootpath).as_posix()
+        if where.startswith(NEEDS_ROOT):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def base_images(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A store with the embedded base image in it, made once per test process and shared read-only."""
+    from pyctr.core.engine import Engine
+
+    from pyctr.core.images import base
+
+    root: Path = tmp_path_factory.mktemp("images")
+    paths = Paths(root=str(root), run=str(root / "run"))
+    engine = Engine(paths)
+    base.ensure(engine.images, engine.layers)
+    return paths
+
+
+@pytest.fixture
+def host(base_images: Paths) -> Iterator[Host]:
+    """An isolated pyctr with the base image; afterwards everything is removed and nothing may be left."""
+    host = Host(images_from=base_images)
+    yield host
+    host.close()
+
+
+@pytest.fixture
+def bare_host() -> Iterator[Host]:
+    """Like `host`, with an empty image store of its own."""
+    host = Host()
+    yield host
+    host.close()

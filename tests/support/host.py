@@ -1,0 +1,157 @@
+"""A pyctr of its own for one test: roots, cgroup parent and bridge that nobody else uses, and a census of leftovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pyctr.core.paths import Paths
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Host:
+    """Isolated `Paths`, the environment that selects them, and what is left of them on the machine."""
+
+    def __init__(self, images_from: Paths | None = None) -> None:
+        name = "pt" + secrets.token_hex(3)
+        # short: a unix socket's path below it must stay within 108 bytes
+        self.base = f"/tmp/{name}"
+        os.mkdir(self.base, 0o755)
+        self.paths = Paths(root=f"{self.base}/r", run=f"{self.base}/v", cgroup_parent=name, bridge=name)
+        os.mkdir(self.paths.root, 0o700)
+        os.mkdir(self.paths.run, 0o700)
+        if images_from is not None:
+            os.symlink(images_from.images, self.paths.images)
+            os.symlink(images_from.layers, self.paths.layers)
+        self.env = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("PYCTR_")},
+            "PYCTR_ROOT": self.paths.root,
+            "PYCTR_RUNROOT": self.paths.run,
+            "PYCTR_CGROUP_PARENT": name,
+            "PYCTR_BRIDGE": name,
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONSAFEPATH": "1",
+        }
+
+    def command(self, *words: str) -> list[str]:
+        """The argument vector of a pyctr command, for Popen with `env`."""
+        return [sys.executable, "-m", "pyctr", *words]
+
+    def run(
+        self, *words: str, check: bool = True, input: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a pyctr command to its end; with `check` a failure shows what it said."""
+        done = subprocess.run(
+            self.command(*words),
+            env=self.env,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"pyctr {' '.join(words)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def groups(self) -> list[str]:
+        """Every cgroup below our parent, in every hierarchy."""
+        found = []
+        for mount in [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]:
+            if mount[2] not in ("cgroup", "cgroup2"):
+                continue
+            top = Path(mount[1]) / self.paths.cgroup_parent
+            if top.is_dir():
+                found += [str(directory) for directory in top.rglob("*") if directory.is_dir()]
+        return found
+
+    def processes(self) -> list[str]:
+        """Processes in our cgroups, or shims serving our containers."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                mine = f"/{self.paths.cgroup_parent}/" in (entry / "cgroup").read_text()
+                mine = mine or f"{self.base}/".encode() in (entry / "cmdline").read_bytes()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if mine and state != "Z":
+                found.append(f"{entry.name} {(entry / 'cmdline').read_bytes()[:200]!r}")
+        return found
+
+    def mounts(self) -> list[str]:
+        return [line for line in Path("/proc/self/mounts").read_text().splitlines() if self.base in line]
+
+    def links(self) -> list[str]:
+        """Interfaces that hang on our bridge (not the bridge itself, which stays like a network does)."""
+        ports = Path("/sys/class/net") / self.paths.bridge / "brif"
+        return [port.name for port in ports.iterdir()] if ports.is_dir() else []
+
+    def rules(self) -> list[str]:
+        """Firewall rules that name a port or an address of a container, ours by the bridge's name."""
+        if not shutil.which("nft"):
+            return []
+        listing = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
+        return [line.strip() for line in listing.splitlines() if self.paths.bridge in line and "dnat" in line]
+
+    def leases(self) -> list[str]:
+        file = Path(self.paths.networks) / "leases.json"
+        if not file.exists():
+            return []
+        document = json.loads(file.read_text())
+        return [str(item) for item in document] if document else []
+
+    def files(self) -> list[str]:
+        found = []
+        for top in (self.paths.containers, f"{self.paths.run}/containers"):
+            if os.path.isdir(top):
+                found += [os.path.join(top, name) for name in os.listdir(top)]
+        return found
+
+    def census(self) -> dict[str, list[str]]:
+        """All that containers may leave behind, by kind; empty kinds are left out."""
+        counted = {
+            "processes": self.processes(),
+            "cgroups": self.groups(),
+            "mounts": self.mounts(),
+            "links": self.links(),
+            "rules": self.rules(),
+            "leases": self.leases(),
+            "files": self.files(),
+        }
+        return {kind: found for kind, found in counted.items() if found}
+
+    def close(self) -> None:
+        """Remove everything; raises AssertionError if something cannot be removed."""
+        from pyctr.core.engine import Engine
+
+        from pyctr.core import containers, lifecycle, networks
+
+        engine = Engine(self.paths)
+        try:
+            for container in containers.all(engine):
+                lifecycle.remove(engine, container.id, force=True, volumes=True)
+            networks.remove_all(self.paths)
+            left = self.census()
+            assert not left, f"left behind after removal: {left}"
+        finally:
+            for group in sorted(self.groups(), key=len, reverse=True):
+                try:
+                    os.rmdir(group)
+                except OSError:
+                    continue  # not empty: the census above has said so
+            shutil.rmtree(self.base, ignore_errors=True)
+            for mount in [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]:
+                if mount[2] in ("cgroup", "cgroup2"):
+                    try:
+                        os.rmdir(f"{mount[1]}/{self.paths.cgroup_parent}")
+                    except OSError:
+                        continue  # never made, or not empty
