@@ -29,7 +29,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def base_images(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """A store with the embedded base image in it, made once per test process and shared read-only."""
     from pyctr.core.engine import Engine
-
     from pyctr.core.images import base
 
     root: Path = tmp_path_factory.mktemp("images")

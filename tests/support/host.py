@@ -131,9 +131,8 @@ class Host:
 
     def close(self) -> None:
         """Remove everything; raises AssertionError if something cannot be removed."""
-        from pyctr.core.engine import Engine
-
         from pyctr.core import containers, lifecycle, networks
+        from pyctr.core.engine import Engine
 
         engine = Engine(self.paths)
         try:

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of pyctr and the peers installed on this host: `make bench`."""

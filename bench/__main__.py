@@ -1,0 +1,177 @@
+"""`python -m bench [--rounds N] [--containers N] [--write]`: the rows of the performance table that exist by now."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .ours import Pyctr, pss
+from .peers import Docker, Podman, bundle, rootfs, without_unified
+from .screen import Screen
+from .timing import command, interleave
+
+Row = tuple[str, str]
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
+
+
+def milliseconds(medians: dict[str, float]) -> str:
+    """Every contender's median, and how many times ours fits into it."""
+    ours = medians["pyctr"]
+    parts = [f"**pyctr {ours * 1e3:.1f} ms**"]
+    parts += [
+        f"{name} {value * 1e3:.1f} ms ({value / ours:.1f}x)" for name, value in medians.items() if name != "pyctr"
+    ]
+    return ", ".join(parts)
+
+
+def starts(pyctr: Pyctr, peers: dict[str, Podman | Docker], rounds: int) -> Iterator[Row]:
+    for network in ("none", "bridge"):
+        contenders = {"pyctr": command(*pyctr.run("--network", network), env=pyctr.env)}
+        for name, peer in peers.items():
+            contenders[name] = command(*peer.run("--network", network))
+        try:
+            yield f"`run --rm` of true, network {network}", milliseconds(interleave(contenders, rounds))
+        except RuntimeError as error:
+            yield f"`run --rm` of true, network {network}", f"not measured: {error}"
+
+
+def bundles(work: Path, rounds: int) -> Iterator[Row]:
+    where = str(bundle(work, work / "rootfs"))
+    script = str(Path(sys.executable).parent / "pyctr-runtime")
+    contenders = {"pyctr": command(script, "--root", f"{work}/oci", "run", "--bundle", where, "b1")}
+    if shutil.which("runc"):
+        contenders["runc"] = command("runc", "--root", f"{work}/runc", "run", "--bundle", where, "b2")
+    if shutil.which("crun"):
+        words = ("crun", "--root", f"{work}/crun", "run", "--bundle", where, "b3")
+        contenders["crun"] = command(*words, prepare=without_unified)
+    yield "low-level runtime, `run` of a bundle with true", milliseconds(interleave(contenders, rounds))
+
+
+def memory(pyctr: Pyctr, count: int) -> Iterator[Row]:
+    for number in range(count):
+        pyctr.call("run", "-d", "--network", "none", "--name", f"idle-{number}", "localhost/base", "sleep", "600")
+    sizes = [pss(pid) for pid in pyctr.shims()]
+    yield f"PSS of a shim, {count} idle containers", f"median {statistics.median(sizes) / 2**20:.2f} MiB"
+
+
+def screen(pyctr: Pyctr, count: int) -> Iterator[Row]:
+    words = [str(Path(sys.executable).parent / "pyctr-tui")]
+    first = []
+    for _ in range(5):
+        shown = Screen(words, pyctr.env)
+        first.append(shown.until(b"idle-", 20))
+        shown.close()
+    yield f"TUI: first frame with the containers in it, {count} containers", f"median {statistics.median(first):.2f} s"
+    shown = Screen(words, pyctr.env)
+    shown.until(b"idle-", 20)
+    shown.watch(5)
+    cpu, rate = shown.watch(20)
+    shown.close()
+    yield f"TUI: CPU with {count} live containers", f"{cpu * 100:.1f} % of a core"
+    yield "TUI: bytes to the terminal", f"{rate / 1000:.2f} kB/s"
+
+
+def sampling(count: int) -> Iterator[Row]:
+    from pyctr.core.cgroups import detect
+    from pyctr.core.cgroupstats import Sampler
+
+    layout = detect()
+    groups = [f"/pyctr-bench/{name}" for name in os.listdir(_first_hierarchy())]
+    groups = [group for group in groups if os.path.isdir(f"{_first_hierarchy()}/{group.rpartition('/')[2]}")]
+    sampler = Sampler(layout)
+    contenders = {"pyctr": lambda: [sampler.sample(group) for group in groups] and None}
+    median = interleave(contenders, 50)["pyctr"]
+    sampler.close()
+    yield (
+        "one sample of one container from its cgroup",
+        f"{median / len(groups) * 1e6:.0f} us ({len(groups)} containers)",
+    )
+
+
+def _first_hierarchy() -> str:
+    for top in ("/sys/fs/cgroup/pids/pyctr-bench", "/sys/fs/cgroup/pyctr-bench"):
+        if os.path.isdir(top):
+            return top
+    raise RuntimeError("no cgroup of ours to sample")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--containers", type=int, default=200)
+    parser.add_argument("--write", action="store_true", help=f"also write {DOCUMENT.name}")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        print("bench: needs root: it starts real containers", file=sys.stderr)
+        return 1
+    if not options.inside:
+        # docker's and podman's bridges and rules stay in a network of their own; the address gives them an uplink
+        script = (
+            "mount -t sysfs sysfs /sys && mount --rbind /proc/1/root/sys/fs/cgroup /sys/fs/cgroup; ip link set lo up;"
+            "ip link add up0 type veth peer name up1 && ip addr add 198.51.100.2/24 dev up0 && ip link set up0 up &&"
+            'ip link set up1 up && ip route add default via 198.51.100.1; exec "$@"'
+        )
+        words = ["unshare", "--net", "--mount", "sh", "-c", script, "bench"]
+        words += [sys.executable, "-m", "bench", "--inside", *sys.argv[1:]]
+        return subprocess.run(words).returncode
+    return measure(options.rounds, options.containers, options.write)
+
+
+def measure(rounds: int, containers: int, write: bool) -> int:
+    rows: list[Row] = []
+
+    def show(found: Iterator[Row]) -> None:
+        for row in found:
+            rows.append(row)
+            print(f"{row[0]}: {row[1]}", flush=True)
+
+    with contextlib.ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pyctr-bench-", ignore_cleanup_errors=True)))
+        rootfs(work)
+        pyctr = Pyctr(work)
+        stack.callback(pyctr.close)
+        peers: dict[str, Podman | Docker] = {}
+        for name, kind, needs in (("podman", Podman, "podman"), ("docker", Docker, "dockerd")):
+            if shutil.which(needs):
+                peers[name] = kind(work)
+                stack.callback(peers[name].close)
+        show(starts(pyctr, peers, rounds))
+        if shutil.which("runc"):
+            show(bundles(work, rounds))
+        show(memory(pyctr, containers))
+        show(sampling(containers))
+        show(screen(pyctr, containers))
+    if write:
+        DOCUMENT.write_text(document(rows))
+    return 0
+
+
+def document(rows: list[Row]) -> str:
+    lines = [
+        "# Performance",
+        "",
+        "Medians; the contenders take turns within one run, in a private network namespace. Read the ratios.",
+        "Repeat with `make bench ARGS=--write` (root; podman, docker, runc, crun are taken along where installed).",
+        "",
+        f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "",
+        "| What | Measured |",
+        "|---|---|",
+        *[f"| {what} | {value} |" for what, value in rows],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Interleaved timing of commands: every round runs each contender once, so that a noisy host is noisy for all."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+
+Command = Callable[[], None]
+
+
+def command(*words: str, env: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None) -> Command:
+    """A contender that runs a program to its end; a failure ends the benchmark with what the program said."""
+    environment = dict(env or os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def run() -> None:
+        done = subprocess.run(
+            words,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            preexec_fn=prepare,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(words)} -> {done.returncode}: {done.stderr.strip()[-400:]}")
+
+    return run
+
+
+def interleave(contenders: Mapping[str, Command], rounds: int, warm: int = 3) -> dict[str, float]:
+    """Median seconds of each contender over `rounds` rounds, after `warm` uncounted ones."""
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(warm + rounds):
+        for name, run in contenders.items():
+            began = time.perf_counter()
+            run()
+            if number >= warm:
+                taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in taken.items()}
