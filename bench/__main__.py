@@ -117,7 +117,8 @@ def main() -> int:
     if not options.inside:
         # docker's and podman's bridges and rules stay in a network of their own; the address gives them an uplink
         script = (
-            "mount -t sysfs sysfs /sys && mount --rbind /proc/1/root/sys/fs/cgroup /sys/fs/cgroup; ip link set lo up;"
+            "mount --rbind /sys/fs/cgroup /media && mount -t sysfs sysfs /sys && mount --rbind /media /sys/fs/cgroup &&"
+            "umount -l /media && ip link set lo up &&"
             "ip link add up0 type veth peer name up1 && ip addr add 198.51.100.2/24 dev up0 && ip link set up0 up &&"
             'ip link set up1 up && ip route add default via 198.51.100.1; exec "$@"'
         )
