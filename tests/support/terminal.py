@@ -1,0 +1,81 @@
+"""A real terminal for end-to-end tests: a program in a tmux server of its own, driven by keys, read as text."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class Terminal:
+    """One tmux pane of a given size, on a private socket, without anybody's configuration."""
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        columns: int = 120,
+        rows: int = 40,
+        cwd: Path | None = None,
+    ) -> None:
+        self.socket = f"pyctr-test-{secrets.token_hex(4)}"
+        assignments = [f"{key}={value}" for key, value in env.items() if key not in ("TERM", "COLORTERM", "TMUX")]
+        self._tmux(
+            *("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows)),
+            *(("-c", str(cwd)) if cwd else ()),
+            *("env", "-i", "TERM=tmux-256color", "COLORTERM=truecolor", *assignments, *words),
+            *(";", "set-option", "-g", "remain-on-exit", "on"),
+        )
+
+    def _tmux(self, *words: str) -> str:
+        done = subprocess.run(["tmux", "-L", self.socket, *words], capture_output=True, text=True, timeout=20)
+        if done.returncode:
+            raise RuntimeError(f"tmux {words[0]}: {done.stderr.strip()}")
+        return done.stdout
+
+    def screen(self) -> str:
+        """What a person would see now, one line per row."""
+        return self._tmux("capture-pane", "-p")
+
+    def press(self, *keys: str) -> None:
+        """Keys in tmux's names: "j", "Enter", "Escape", "C-c"."""
+        self._tmux("send-keys", *keys)
+
+    def type(self, text: str) -> None:
+        self._tmux("send-keys", "-l", text)
+
+    def wait_for(self, pattern: str, *, seconds: float = 20, gone: bool = False) -> str:
+        """The screen as soon as a regular expression is on it (or no longer is)."""
+        deadline = time.monotonic() + seconds
+        while True:
+            screen = self.screen()
+            if bool(re.search(pattern, screen, re.M)) is not gone:
+                return screen
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{pattern!r} {'stayed on' if gone else 'never came to'} the screen:\n{screen}")
+            time.sleep(0.05)  # tmux announces no redraw
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
+
+    def exit_status(self, *, seconds: float = 20) -> int:
+        """The program's exit code once it has ended."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            dead, status = (
+                self._tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").rstrip("\n").split(" ")
+            )
+            if dead == "1":
+                return int(status or -1)
+            time.sleep(0.05)  # tmux announces no exit to a plain client
+        raise AssertionError(f"still running:\n{self.screen()}")
+
+    def pid(self) -> int:
+        return int(self._tmux("display-message", "-p", "#{pane_pid}"))
+
+    def close(self) -> None:
+        subprocess.run(["tmux", "-L", self.socket, "kill-server"], capture_output=True)
