@@ -55,6 +55,11 @@ class Paths(Record):
         return f"{self.root}/containers"
 
     @property
+    def names(self) -> str:
+        """One symbolic link per container, name -> id: taking a name is one symlink(2), finding one a readlink(2)."""
+        return f"{self.root}/names"
+
+    @property
     def images(self) -> str:
         """An OCI image layout (image-spec, image-layout.md)."""
         return f"{self.root}/images"

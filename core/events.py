@@ -1,0 +1,110 @@
+"""The journal: everything that happened, one JSON document per line, appended by clients and shims alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from pyctr.core.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pyctr.core.paths import Paths
+
+MAX_SIZE = 8 * 1024 * 1024
+
+
+class Event(Record):
+    """One thing that happened. `action` is Docker's word: create start die oom stop kill pause unpause destroy ..."""
+
+    time_ns: int
+    action: str
+    id: str = ""
+    name: str = ""
+    type: str = "container"
+    attributes: dict[str, str] = {}
+
+
+class Events:
+    """The journal of one pyctr."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.path = paths.events
+
+    def record(
+        self, action: str, container_id: str, name: str, *, type: str = "container", **attributes: object
+    ) -> None:
+        """Append one event. A journal that cannot be written never stops the verb that wanted to."""
+        event = {"time_ns": time.time_ns(), "action": action, "id": container_id, "name": name, "type": type}
+        event["attributes"] = {key: str(value) for key, value in attributes.items()}
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        try:
+            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        try:
+            # one write(2) to an O_APPEND file: lines of concurrent writers never mix
+            os.write(fd, line)
+            if os.fstat(fd).st_size > MAX_SIZE:
+                os.rename(self.path, f"{self.path}.1")
+        except OSError:
+            pass  # disk full, or somebody else rotated first
+        finally:
+            os.close(fd)
+
+    def read(
+        self,
+        since: int | None = None,
+        until: int | None = None,
+        filters: Mapping[str, list[str]] | None = None,
+    ) -> Iterator[Event]:
+        """Events between two instants (ns since the epoch), oldest first.
+
+        `filters`: event (or action), type, container (name or id prefix) or an attribute's name -> accepted values.
+        """
+        for name in (f"{self.path}.1", self.path):
+            try:
+                with open(name, "rb") as file:
+                    for line in file:
+                        if event := _parse(line, since, until, filters):
+                            yield event
+            except FileNotFoundError:
+                continue
+
+    def follow(
+        self, since: int | None = None, filters: Mapping[str, list[str]] | None = None, *, stop: int = -1
+    ) -> Iterator[Event]:
+        """Events from `since` (default: now) on, until the descriptor `stop` becomes readable."""
+        from pyctr.core.logfollow import follow
+
+        os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
+        fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        position = os.fstat(fd).st_size if since is None else 0
+        for line in follow(self.path, fd, position, stop):
+            if event := _parse(line, since, None, filters):
+                yield event
+
+
+def _parse(line: bytes, since: int | None, until: int | None, filters: Mapping[str, list[str]] | None) -> Event | None:
+    try:
+        event = Event.from_dict(json.loads(line))
+    except ValueError:
+        return None  # torn by a crash
+    if (since is not None and event.time_ns < since) or (until is not None and event.time_ns > until):
+        return None
+    for key, values in (filters or {}).items():
+        if key in ("event", "action"):
+            if event.action not in values:
+                return None
+        elif key == "type":
+            if event.type not in values:
+                return None
+        elif key == "container":
+            if not any(event.name == value or (value and event.id.startswith(value)) for value in values):
+                return None
+        elif not any(event.attributes.get(key) == value for value in values):
+            return None
+    return event

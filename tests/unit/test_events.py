@@ -1,0 +1,85 @@
+"""The journal keeps what happened, and tells it to who asks and who listens."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from pyctr.core import events
+from pyctr.core.paths import Paths
+
+
+def journal(tmp_path: Path) -> events.Events:
+    return events.Events(Paths(root=str(tmp_path), run=str(tmp_path / "run")))
+
+
+def test_what_was_recorded_is_read_in_order(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    log.record("create", "aa11", "web", image="x")
+    log.record("start", "aa11", "web")
+    log.record("die", "aa11", "web", exit_code=137)
+    found = list(log.read())
+    assert [event.action for event in found] == ["create", "start", "die"]
+    assert found[2].attributes == {"exit_code": "137"}
+    assert list(log.read(since=found[2].time_ns)) == found[2:]
+    assert list(log.read(until=found[0].time_ns)) == found[:1]
+
+
+def test_filters_by_action_container_and_attribute(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    log.record("start", "aa11", "web")
+    log.record("start", "bb22", "db")
+    log.record("die", "bb22", "db", exit_code=1)
+    assert [e.name for e in log.read(filters={"event": ["start"]})] == ["web", "db"]
+    assert [e.action for e in log.read(filters={"container": ["bb"]})] == ["start", "die"]
+    assert [e.action for e in log.read(filters={"exit_code": ["1"]})] == ["die"]
+
+
+def test_a_torn_line_and_a_missing_journal_are_no_reason_to_fail(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    assert list(log.read()) == []
+    log.record("start", "aa11", "web")
+    with open(log.path, "ab") as file:
+        file.write(b'{"time_ns": 12')
+    assert [event.action for event in log.read()] == ["start"]
+
+
+def test_followers_hear_new_events_only(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    log.record("create", "aa11", "web")
+    stop, stopper = os.pipe()
+    heard: list[str] = []
+    follower = log.follow(stop=stop)
+    thread = threading.Thread(target=lambda: heard.extend(event.action for event in follower))
+    thread.start()
+    while not _watched(log.path):
+        os.sched_yield()
+    log.record("start", "aa11", "web")
+    os.write(stopper, b"x")
+    thread.join(20)
+    os.close(stop)
+    os.close(stopper)
+    assert heard == ["start"]
+
+
+def _watched(path: str) -> bool:
+    """Whether this process has an inotify watch on the journal's directory."""
+    inode = f"ino:{os.stat(os.path.dirname(path)).st_ino:x} "
+    for fd in os.listdir("/proc/self/fdinfo"):
+        try:
+            with open(f"/proc/self/fdinfo/{fd}") as file:
+                if inode in file.read():
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def test_the_journal_is_cut_when_it_grows_too_long(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(events, "MAX_SIZE", 2000)
+    log = journal(tmp_path)
+    for number in range(50):
+        log.record("start", f"{number}", "web", number=number)
+    kept = [int(event.attributes["number"]) for event in log.read()]
+    assert kept == list(range(50 - len(kept), 50)) and 5 < len(kept) < 50
