@@ -1,0 +1,435 @@
+"""One group of one container: its directories in every hierarchy of the host, and what can be done to it.
+
+A start costs no RCU grace period (about 10 ms) as long as the first process gets in the cheap way:
+
+    v2       born inside: clone3(CLONE_INTO_CGROUP) with the descriptor of `open_for_clone()`
+    v1       the single-threaded child calls `join()`: "0" into `tasks` moves the writer alone and needs
+             no global lock, while any write to `cgroup.procs` takes cgroup_threadgroup_rwsem
+    hybrid   both
+
+All writes go to `group` and the directories above it that pyctr made, with one exception: where the parent of
+our topmost directory on v2 does not hand down a controller, it is asked to ("+pids" in its
+`cgroup.subtree_control`), because no limit could work otherwise. Nothing is ever taken away there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal as signals
+import time
+
+from pyctr.core import errors
+from pyctr.core.cgroups import v1, v2
+from pyctr.core.cgroups.files import put, read, read_or, refused, write
+from pyctr.core.cgroups.tree import is_in, pairs, remove_tree, wait_event, wait_exits, walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.cgroups import Layout
+
+STATISTICS = ("cpu", "memory", "pids", "io")
+"""Controllers a v2 group gets although no limit asks for them: without them there is nothing to measure."""
+
+BPF = "[bpf] devices"
+"""Stands for the device program among the files of `writes`."""
+
+
+class Manager:
+    """The contract. `group` is a path below every hierarchy's root, e.g. "/pyctr/<id>"."""
+
+    def __init__(self, layout: Layout, group: str) -> None:
+        parts = group.strip("/").split("/")
+        if not all(parts) or ".." in parts or "." in parts:
+            raise errors.UsageError(f"'{group}' is not a group below the root", hint="for example '/pyctr/web'")
+        self.layout = layout
+        self.group = "/" + "/".join(parts)
+        self.mode: str = layout.mode
+        self.unified = layout.unified + self.group if layout.unified else ""
+        """Our directory in the v2 tree: the group itself on v2, the twin on hybrid, "" on v1."""
+
+    def has_v1(self, controller: str) -> bool:
+        return self.layout.version(controller) == 1
+
+    def has_v2(self, controller: str) -> bool:
+        return self.layout.version(controller) == 2
+
+    def directory(self, controller: str) -> str:
+        """Our directory in the controller's hierarchy. KeyError if the host has no such controller."""
+        return self.layout.controllers[controller] + self.group
+
+    def paths(self) -> dict[str, str]:
+        """Hierarchy ("cpu,cpuacct", "name=systemd", "unified") -> our directory there, existing or not."""
+        names: dict[str, list[str]] = {}
+        for controller, mountpoint in self.layout.controllers.items():
+            if mountpoint != self.layout.unified:
+                names.setdefault(mountpoint, []).append(controller)
+        out = {",".join(controllers): mountpoint + self.group for mountpoint, controllers in names.items()}
+        if self.unified:
+            out["unified"] = self.unified
+        return out
+
+    def writes(self, resources: dict[str, Any] | None) -> list[tuple[str, str]]:
+        """(absolute file, value) that `create` will write, in order. Changes nothing; the group need not exist.
+
+        The v2 device rules appear as one entry whose file ends in "[bpf] devices". Raises UsageError for
+        limits that contradict each other, Unsupported for a controller this host does not have.
+        """
+        return [(self._file(controller, file), value) for controller, file, value in self._writes(resources or {})]
+
+    def _writes(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
+        self._require(resources)
+        out = v1.writes(resources, self.has_v1)
+        if self.layout.unified:
+            out += v2.writes(resources, self.has_v2)
+            if self.mode == "v2" and resources.get("devices"):
+                out.append(("devices", BPF, "; ".join(_device_text(rule) for rule in resources["devices"])))
+        out += v2.unified(resources, self.has_v2)
+        return out
+
+    def _file(self, controller: str, file: str) -> str:
+        if controller in ("cgroup", "devices") and controller not in self.layout.controllers:
+            return f"{self.unified}/{file}"
+        return f"{self.directory(controller)}/{file}"
+
+    def _require(self, resources: dict[str, Any]) -> None:
+        """A limit that would be dropped silently is worse than a refused start."""
+        wanted = {"memory": "memory", "pids": "pids", "hugepageLimits": "hugetlb"}
+        if self.mode != "v2":
+            wanted["devices"] = "devices"
+        missing = [name for key, name in wanted.items() if resources.get(key) and not self.layout.version(name)]
+        cpu = resources.get("cpu") or {}
+        if not self.layout.version("cpu") and any(cpu.get(key) for key in ("shares", "quota", "period")):
+            missing.append("cpu")
+        if not self.layout.version("cpuset") and (cpu.get("cpus") or cpu.get("mems")):
+            missing.append("cpuset")
+        block = any((resources.get("blockIO") or {}).values())
+        if block and not (self.layout.version("blkio") or self.layout.version("io")):
+            missing.append("io")
+        if missing:
+            raise errors.Unsupported(
+                f"this host has no '{missing[0]}' cgroup controller",
+                hint="leave the limit out, or enable the controller ('pyctr doctor' says what is there)",
+            )
+
+    def exists(self) -> bool:
+        return any(os.path.isdir(path) for path in self.paths().values())
+
+    def create(self, resources: dict[str, Any] | None = None) -> None:
+        """Make the group in every hierarchy and write the limits; undone if any step fails.
+
+        An empty group of that name (left by a killed pyctr) is replaced, so that counters start at zero.
+        Raises Conflict if it has processes, otherwise errors that name the file and the value.
+        """
+        writes = self._writes(resources or {})
+        made: list[str] = []
+        try:
+            for path in self.paths().values():
+                self._make(path)
+                made.append(path)
+            if self.unified:
+                self._hand_down({controller for controller, _, _ in writes if self.has_v2(controller)})
+            self._apply(writes, resources or {})
+        except BaseException:
+            for path in reversed(made):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass  # populated or gone: the first error is the one to tell
+            raise
+
+    def _make(self, path: str) -> None:
+        try:
+            try:
+                os.mkdir(path, 0o755)
+            except FileNotFoundError:
+                self._make_parents(os.path.dirname(path))
+                os.mkdir(path, 0o755)
+        except FileExistsError:
+            try:
+                remove_tree(path)
+            except OSError as error:
+                raise errors.Conflict(
+                    f"cgroup '{path}' already has processes", hint="another container or pyctr uses it"
+                ) from error
+            os.mkdir(path, 0o755)
+        except OSError as error:
+            raise errors.from_oserror(error, "making a cgroup") from error
+        if path == self.layout.controllers.get("cpuset", "") + self.group and self.has_v1("cpuset"):
+            _inherit_cpuset(path)
+
+    def _make_parents(self, path: str) -> None:
+        if os.path.isdir(path):
+            return
+        self._make_parents(os.path.dirname(path))
+        try:
+            os.mkdir(path, 0o755)
+        except FileExistsError:
+            return  # another pyctr was faster
+        if self.has_v1("cpuset") and path.startswith(self.layout.controllers["cpuset"] + "/"):
+            _inherit_cpuset(path)
+            # children copy cpus and mems by themselves from here on: no writes at a start
+            put(f"{path}/cgroup.clone_children", "1")
+
+    def _hand_down(self, limited: set[str]) -> None:
+        """Enable the controllers in `cgroup.subtree_control` from the root of the tree to our parent."""
+        wanted = limited | (set(STATISTICS) if self.mode == "v2" else set())
+        wanted = {name for name in wanted if self.has_v2(name)}
+        if not wanted:
+            return
+        root = self.layout.unified
+        parts = self.group.strip("/").split("/")[:-1]
+        chain = [root + "".join("/" + part for part in parts[:depth]) for depth in range(len(parts) + 1)]
+        # from the bottom: when our parent hands everything down already, which is the rule, one read is all
+        lacking = []
+        for directory in reversed(chain):
+            missing = wanted.difference(read_or(f"{directory}/cgroup.subtree_control").split())
+            if not missing:
+                break
+            lacking.append((directory, missing))
+        for directory, missing in reversed(lacking):
+            for name in sorted(missing):
+                path = f"{directory}/cgroup.subtree_control"
+                try:
+                    put(path, f"+{name}")
+                except OSError as error:
+                    if name in limited:
+                        raise refused(error, path, f"+{name}") from error
+                    # only statistics are lost, the Sampler says None for them
+
+    def _apply(self, writes: list[tuple[str, str, str]], resources: dict[str, Any]) -> None:
+        for controller, file, value in writes:
+            if file == BPF:
+                from pyctr.core.cgroups import devices
+
+                devices.attach(self.unified, resources["devices"])
+                continue
+            path = self._file(controller, file)
+            if "|" not in file:
+                write(path, value)
+                continue
+            names, values = file.split("|"), value.split("|")
+            values *= len(names) if len(values) == 1 else 1
+            for name, one in zip(names, values, strict=True):
+                path = self._file(controller, name)
+                if name == names[-1] or os.path.exists(path):
+                    write(path, one)
+                    break
+
+    def update(self, resources: dict[str, Any]) -> None:
+        """Change limits of a living group. What is not named stays. Errors as `create`."""
+        writes = self._writes(resources)
+        if any(file == "memory.memsw.limit_in_bytes" for _, file, _ in writes):
+            # the sum may at no moment be below the part: raise the sum first, lower it last
+            now = int(read(self._file("memory", "memory.limit_in_bytes")))
+            limit = (resources.get("memory") or {}).get("limit") or 0
+            if limit > now or limit < 0:
+                writes.sort(key=lambda write: write[1] != "memory.memsw.limit_in_bytes")
+        cpu = resources.get("cpu") or {}
+        if self.has_v2("cpu") and bool(cpu.get("quota")) != bool(cpu.get("period")):
+            quota, period = read(f"{self.unified}/cpu.max").split()
+            quota = ("max" if cpu["quota"] < 0 else str(cpu["quota"])) if cpu.get("quota") else quota
+            period = str(cpu.get("period") or period)
+            writes = [(name, file, f"{quota} {period}" if file == "cpu.max" else value) for name, file, value in writes]
+        if self.unified:
+            self._hand_down({controller for controller, _, _ in writes if self.has_v2(controller)})
+        self._apply(writes, resources)
+
+    def open_for_clone(self) -> int | None:
+        """A descriptor of our v2 directory for CLONE_INTO_CGROUP; None on v1. The caller closes it."""
+        if not self.unified:
+            return None
+        return os.open(self.unified, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def join(self, pid: int = 0) -> None:
+        """Move a process in: the calling, single-threaded one cheaply (0), or any other (about 10 ms a hierarchy).
+
+        A caller born by `open_for_clone` is in the v2 directory already and only joins the v1 hierarchies. To be
+        called before unsharing the cgroup namespace, or the namespace would show the host's path.
+        """
+        for path in self.paths().values():
+            if path != self.unified:
+                self._enter(f"{path}/{'cgroup.procs' if pid else 'tasks'}", pid)
+        if self.unified and not (pid == 0 and is_in(self.group)):
+            self._enter(f"{self.unified}/cgroup.procs", pid)
+
+    def _enter(self, path: str, pid: int) -> None:
+        try:
+            put(path, str(pid))
+        except OSError as error:
+            raise refused(error, path, str(pid)) from error
+
+    def pids(self, all: bool = True) -> list[int]:
+        """Process ids in the group and, with `all`, in the groups below it. Empty if the group is gone."""
+        path = self._processes()
+        found: set[int] = set()
+        for directory in walk(path) if all else (path,):
+            found.update(int(word) for word in read_or(f"{directory}/cgroup.procs").split())
+        found.discard(0)  # a process of a pid namespace we cannot see into
+        return sorted(found)
+
+    def _processes(self) -> str:
+        """The directory that knows our processes best: the v2 one where there is one."""
+        if self.unified and os.path.isdir(self.unified):
+            return self.unified
+        for name in ("freezer", "pids", "memory", "cpu"):
+            if self.has_v1(name):
+                return self.directory(name)
+        return next(iter(self.paths().values()))
+
+    def freeze(self, timeout: float = 10.0) -> None:
+        """Stop all processes; returns when they have stopped. Raises RuntimeFailure, thawed again, after `timeout`."""
+        self._freezer(True)
+        if not self._wait_frozen(timeout):
+            self._freezer(False)
+            raise errors.RuntimeFailure(
+                f"cgroup '{self.group}' did not freeze within {timeout:g} s",
+                hint="a process in it sleeps uninterruptibly, state D in 'pyctr top'",
+            )
+
+    def thaw(self) -> None:
+        """Let all processes go on."""
+        self._freezer(False)
+
+    def _freezer(self, on: bool) -> None:
+        if self.unified and os.path.exists(f"{self.unified}/cgroup.freeze"):
+            write(f"{self.unified}/cgroup.freeze", "1" if on else "0")
+        elif self.has_v1("freezer"):
+            write(f"{self.directory('freezer')}/freezer.state", "FROZEN" if on else "THAWED")
+        else:
+            raise errors.Unsupported("this host has no cgroup freezer", hint="Linux 5.2 or the v1 freezer is needed")
+
+    def frozen(self) -> bool:
+        """Whether every process has stopped. False if the group is gone. One read."""
+        if self.unified:
+            events = read_or(f"{self.unified}/cgroup.events")
+            if "frozen" in events:
+                return "frozen 1" in events
+        if self.has_v1("freezer"):
+            return read_or(f"{self.directory('freezer')}/freezer.state").strip() == "FROZEN"
+        return False
+
+    def _wait_frozen(self, timeout: float) -> bool:
+        if self.unified and "frozen" in read_or(f"{self.unified}/cgroup.events"):
+            return wait_event(self.unified, "frozen 1", timeout)
+        # v1 has no event for it; a read of freezer.state makes the kernel look again
+        deadline, pause = time.monotonic() + timeout, 0.0002
+        while not self.frozen():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+        return True
+
+    def kill(self, signal: int = signals.SIGKILL) -> None:
+        """Signal every process of the group; none that is forked meanwhile escapes a SIGKILL.
+
+        Returns when the signals are sent; `wait_empty` tells when the processes are gone. A frozen v1 group is
+        thawed by SIGKILL (it could not die), other signals wait there until `thaw`.
+        """
+        if signal == signals.SIGKILL and self.unified and self._kill_file():
+            if self.has_v1("freezer") and not self.frozen():
+                self._thaw_v1()
+            return
+        thawed = not self.frozen()
+        try:
+            if thawed:
+                # nothing can fork while stopped, so one pass over the pids reaches all
+                try:
+                    self._freezer(True)
+                    self._wait_frozen(1.0)
+                except errors.PyctrError:
+                    pass  # no freezer here: the passes below catch up with forks
+            for _ in range(1 if signal != signals.SIGKILL else 100):
+                sent = [pid for pid in self.pids() if _signal(pid, signal)]
+                if not sent or self.frozen():
+                    break
+        finally:
+            if thawed or signal == signals.SIGKILL:
+                try:
+                    self._freezer(False)
+                except errors.PyctrError:
+                    pass  # gone, or no freezer
+
+    def _kill_file(self) -> bool:
+        """cgroup.kill (Linux 5.14): the kernel kills the whole tree, frozen or forking."""
+        try:
+            put(f"{self.unified}/cgroup.kill", "1")
+        except FileNotFoundError:
+            return not os.path.isdir(self.unified)
+        return True
+
+    def _thaw_v1(self) -> None:
+        path = f"{self.directory('freezer')}/freezer.state"
+        if read_or(path, "THAWED").strip() != "THAWED":
+            write(path, "THAWED")
+
+    def wait_empty(self, timeout: float = 10.0) -> bool:
+        """Wait until no process is left, here and below; False after `timeout`. True if the group is gone."""
+        if self.unified and os.path.isdir(self.unified):
+            return wait_event(self.unified, "populated 0", timeout)
+        return wait_exits(self.pids, timeout)
+
+    def oom_events(self) -> dict[str, int]:
+        """Counts of low, high, max, oom, oom_kill as far as this host counts them; empty if the group is gone.
+
+        On v1 `max` is the number of times the limit was hit (memory.failcnt).
+        """
+        if self.has_v2("memory"):
+            return pairs(read_or(f"{self.directory('memory')}/memory.events"))
+        if not self.has_v1("memory"):
+            return {}
+        out: dict[str, int] = {}
+        # v1 counts a kill only in the victim's own group, so a container's inner groups are added up
+        for directory in walk(self.directory("memory")):
+            control = pairs(read_or(f"{directory}/memory.oom_control"))
+            if "oom_kill" in control:
+                out["oom_kill"] = out.get("oom_kill", 0) + control["oom_kill"]
+        if count := read_or(f"{self.directory('memory')}/memory.failcnt").strip():
+            out["max"] = int(count)
+        return out
+
+    def remove(self, timeout: float = 10.0) -> None:
+        """Remove the group and the groups below it everywhere, waiting for dying processes to leave.
+
+        What is gone already is fine. Raises Conflict naming the processes that stayed after `timeout`.
+        """
+        if not self.wait_empty(timeout):
+            left = self.pids()
+            raise errors.Conflict(
+                f"cgroup '{self.group}' still has processes after {timeout:g} s: {', '.join(map(str, left[:10]))}",
+                hint="kill the container first",
+            )
+        deadline = time.monotonic() + timeout
+        for path in self.paths().values():
+            while True:
+                try:
+                    remove_tree(path)
+                    break
+                except OSError as error:
+                    # on v1 the last thread leaves just after its process is reported dead, without an event
+                    if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                        raise errors.from_oserror(error, "removing a cgroup") from error
+                    time.sleep(0.001)
+
+
+def _signal(pid: int, signal: int) -> bool:
+    try:
+        os.kill(pid, signal)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _inherit_cpuset(path: str) -> None:
+    """A new v1 cpuset is empty and takes no process until it has cpus and mems (admin-guide/cgroup-v1/cpusets)."""
+    parent = os.path.dirname(path)
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if not read(f"{path}/{name}").strip():
+            write(f"{path}/{name}", read(f"{parent}/{name}").strip())
+
+
+def _device_text(rule: dict[str, Any]) -> str:
+    return f"{'allow' if rule.get('allow') else 'deny'} {v1.device_line(rule)}"
