@@ -1,0 +1,115 @@
+"""Attributes of the calling process: prctl(2), prlimit(2), close_range(2), ioprio_set(2), personality(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+
+from pyctr.core.linux import const
+from pyctr.core.linux.libc import check, libc, prctl, syscall
+
+RLIMITS = {
+    name: number
+    for number, name in enumerate(
+        (
+            "RLIMIT_CPU",
+            "RLIMIT_FSIZE",
+            "RLIMIT_DATA",
+            "RLIMIT_STACK",
+            "RLIMIT_CORE",
+            "RLIMIT_RSS",
+            "RLIMIT_NPROC",
+            "RLIMIT_NOFILE",
+            "RLIMIT_MEMLOCK",
+            "RLIMIT_AS",
+            "RLIMIT_LOCKS",
+            "RLIMIT_SIGPENDING",
+            "RLIMIT_MSGQUEUE",
+            "RLIMIT_NICE",
+            "RLIMIT_RTPRIO",
+            "RLIMIT_RTTIME",
+        )
+    )
+}
+"""Name -> resource number (getrlimit(2))."""
+
+UNLIMITED = (1 << 64) - 1
+
+
+def no_new_privs() -> None:
+    """execve(2) never grants more from now on (PR_SET_NO_NEW_PRIVS)."""
+    prctl(const.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def parent_death_signal(signal: int) -> None:
+    """Be sent `signal` when the parent thread dies. Check getppid() afterwards: it may be dead already."""
+    prctl(const.PR_SET_PDEATHSIG, signal)
+
+
+def subreaper() -> None:
+    """Orphaned descendants become our children."""
+    prctl(const.PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Whether others of our uid may ptrace us and open our /proc files (CVE-2016-9962, CVE-2019-5736)."""
+    prctl(const.PR_SET_DUMPABLE, int(dumpable))
+
+
+def keep_capabilities(keep: bool) -> None:
+    """Keep the permitted set over a setuid from 0; cleared by execve."""
+    prctl(const.PR_SET_KEEPCAPS, int(keep))
+
+
+def set_name(name: str) -> None:
+    """What ps shows as the command, 15 bytes of it."""
+    buffer = ctypes.create_string_buffer(os.fsencode(name)[:15])
+    prctl(const.PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
+    """Close (or mark with CLOSE_RANGE_CLOEXEC) all descriptors of a range. Needs Linux 5.9, the mark 5.11."""
+    syscall(const.SYSCALLS["close_range"], first, last, flags, name="close_range")
+
+
+def close_on_exec_from(first: int = 3) -> None:
+    """No descriptor from `first` on survives execve(2) (CVE-2024-21626)."""
+    try:
+        close_range(first, flags=const.CLOSE_RANGE_CLOEXEC)
+    except OSError:
+        # ENOSYS, EINVAL: an older kernel; one by one
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) >= first:
+                try:
+                    os.set_inheritable(int(name), False)
+                except OSError:
+                    pass  # the descriptor of the listing itself
+
+
+def setrlimit(name: str, soft: int, hard: int, pid: int = 0) -> None:
+    """prlimit(2) of a process, 0 for this one; -1 is unlimited. `name` as in RLIMITS, the prefix may be missing."""
+    full = name.upper() if name.upper().startswith("RLIMIT_") else f"RLIMIT_{name.upper()}"
+    if full not in RLIMITS:
+        raise ValueError(f"unknown resource limit '{name}'")
+    values = struct.pack("QQ", soft & UNLIMITED, hard & UNLIMITED)
+    result = libc.prlimit(ctypes.c_int(pid), ctypes.c_int(RLIMITS[full]), values, None)
+    check(result, "prlimit", full)
+
+
+def getrlimit(name: str, pid: int = 0) -> tuple[int, int]:
+    """(soft, hard) of a process; -1 is unlimited."""
+    buffer = ctypes.create_string_buffer(16)
+    check(libc.prlimit(ctypes.c_int(pid), ctypes.c_int(RLIMITS[name]), None, buffer), "prlimit", name)
+    soft, hard = struct.unpack("QQ", buffer.raw)
+    return -1 if soft == UNLIMITED else soft, -1 if hard == UNLIMITED else hard
+
+
+def set_ioprio(io_class: int, priority: int) -> None:
+    """I/O class (1 real-time, 2 best-effort, 3 idle) and priority 0-7 of this thread."""
+    syscall(const.SYSCALLS["ioprio_set"], 1, 0, io_class << 13 | priority, name="ioprio_set")
+
+
+def set_personality(domain: int) -> None:
+    """Execution domain, e.g. 0x0008 PER_LINUX32 (OCI config-linux.md, "Personality")."""
+    syscall(const.SYSCALLS["personality"], domain, name="personality")
