@@ -1,0 +1,287 @@
+"""Masquerade, published ports and protection of one bridge, in a table of its own.
+
+    table ip pyctr0 {                                   # comment: what it was made for; anything else is remade
+        map ports    { proto . port -> address . port }              -p 8080:80
+        map ports_ip { address . proto . port -> address . port }    -p 127.0.0.1:8080:80
+        chain guard       prerouting -300   from the bridge to 127.0.0.0/8: drop (route_localnet opens that door)
+        chain prerouting  dstnat            to a local address: jump dnat
+        chain output      dstnat            the same for this host's own connections, localhost included
+        chain dnat                          dnat to map ports_ip, else map ports
+        chain forward     filter            into the bridge: replies, published ports, its own containers; else drop
+        chain postrouting srcnat            out of the bridge's network, hairpin, from 127.0.0.1: masquerade
+    }
+
+A published port is one map element: adding, removing and matching cost the same with one port and with a thousand.
+The forward chain also keeps networks apart, because another bridge's containers are "else".
+
+An accept here does not outvote another table's drop. Where iptables has a FORWARD chain (Docker and ufw set its
+policy to DROP), two accepts with the comment `pyctr:BRIDGE` go to its top: through nf_tables when the chain is
+iptables-nft's, through the iptables-legacy binary when it is the old kernel table. Both are safe because the drop in
+`forward` above still holds. `remove` takes out what carries the comment and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from pyctr.core.linux import nftables as nf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+_STAMP = "pyctr rules 1"
+
+
+def stamp(subnet: str, internal: bool) -> str:
+    """The comment of a table that needs no change."""
+    return f"{_STAMP} {subnet}{' internal' if internal else ''}"
+
+
+def ensure(
+    bridge: str, subnet: str, *, internal: bool = False, ports: Iterable[tuple[str, dict[str, Any]]] = (), proc: str
+) -> bool:
+    """Make the table of a bridge unless it is there, and the accepts in iptables' FORWARD unless they are there.
+
+    `ports` are (address, port document) of everything published by now, for a table that somebody flushed.
+    Returns whether anything had to be done. Raises OSError.
+    """
+    with nf.Nft() as socket:
+        before = socket.table(bridge)
+        changed = before != stamp(subnet, internal)
+        if changed:
+            batch = nf.Batch()
+            if before is not None:
+                batch.delete_table(bridge)
+            _table(batch, bridge, subnet, internal)
+            _add(batch, bridge, ports)
+            batch.send(socket)
+        changed = _forward(socket, bridge) or changed
+    return _forward_legacy(bridge, proc) or changed
+
+
+def _table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
+    batch.table(bridge, stamp(subnet, internal))
+    batch.port_map(bridge, "ports", with_address=False)
+    batch.port_map(bridge, "ports_ip", with_address=True)
+    batch.chain(bridge, "guard", hook=nf.PREROUTING, priority=-300)
+    batch.chain(bridge, "prerouting", hook=nf.PREROUTING, priority=-100, kind="nat")
+    batch.chain(bridge, "output", hook=nf.OUTPUT, priority=-100, kind="nat")
+    batch.chain(bridge, "dnat")
+    batch.chain(bridge, "forward", hook=nf.FORWARD)
+    batch.chain(bridge, "postrouting", hook=nf.POSTROUTING, priority=100, kind="nat")
+
+    def rule(chain: str, *expressions: bytes) -> None:
+        batch.rule(bridge, chain, *expressions)
+
+    local = nf.address_type() + nf.cmp(b"\2\0\0\0" if _LITTLE else b"\0\0\0\2")
+    bridged = nf.iif(bridge)
+    rule("guard", bridged, nf.destination("127.0.0.0/8"), nf.counter(), nf.verdict(nf.DROP))
+    for chain in ("prerouting", "output"):
+        rule(chain, local, nf.verdict(nf.JUMP, "dnat"))
+    r = nf.R0
+    rule(
+        "dnat",
+        nf.daddr(r) + nf.meta(nf.L4PROTO, r + 1) + nf.dport(r + 2) + nf.lookup("ports_ip", r, r) + nf.dnat(r, r + 1),
+    )
+    rule("dnat", nf.meta(nf.L4PROTO, r) + nf.dport(r + 1) + nf.lookup("ports", r, r) + nf.dnat(r, r + 1))
+
+    into = nf.oif(bridge)
+    related = nf.ct(nf.CT_STATE) + nf.bitmask(nf.ESTABLISHED | nf.RELATED) + nf.cmp(bytes(4), nf.NEQ)
+    published = nf.ct(nf.CT_STATUS) + nf.bitmask(nf.DNATED) + nf.cmp(bytes(4), nf.NEQ)
+    foreign = nf.iif(bridge, nf.NEQ)
+    rule("forward", foreign, into, related, nf.verdict(nf.ACCEPT))
+    rule("forward", foreign, into, published, nf.verdict(nf.ACCEPT))
+    rule("forward", foreign, into, nf.counter(), nf.verdict(nf.DROP))
+    if internal:
+        rule("forward", bridged, nf.oif(bridge, nf.NEQ), nf.counter(), nf.verdict(nf.DROP))
+    else:
+        rule("postrouting", nf.source(subnet), nf.oif(bridge, nf.NEQ), nf.counter(), nf.masquerade())
+    # a container that reaches itself or a neighbour through a published port: without a new source the answer would
+    # go straight back over the bridge, from an address the caller never spoke to
+    rule("postrouting", nf.source(subnet), into, published, nf.masquerade())
+    rule("postrouting", nf.source("127.0.0.0/8"), into, nf.masquerade())
+
+
+_LITTLE = sys.byteorder == "little"
+
+
+def comment(bridge: str) -> str:
+    return f"pyctr:{bridge}"
+
+
+def _forward(socket: nf.Nft, bridge: str) -> bool:
+    """The two accepts in iptables-nft's FORWARD chain, if there is one."""
+    ours = comment(bridge)
+    rules = socket.rules("filter", "FORWARD")
+    if sum(rule.comment == ours for rule in rules) == 2:
+        return False
+    if not rules:
+        chain = socket.chain("filter", "FORWARD")
+        if chain is None or chain.hook != nf.FORWARD:
+            return False
+    batch = nf.Batch()
+    for rule in rules:
+        if rule.comment == ours:
+            batch.delete_rule("filter", "FORWARD", rule.handle)
+    # in the words iptables-nft writes itself, so that `iptables -S` can still print the chain
+    for match in (nf.iif(bridge), nf.oif(bridge)):
+        batch.rule("filter", "FORWARD", match, nf.counter(), nf.verdict(nf.ACCEPT), comment=ours, first=True)
+    batch.send(socket)
+    return True
+
+
+def _legacy_tables(proc: str) -> list[str]:
+    """Tables of the old kernel interface that are loaded in this namespace; looking does not load them."""
+    try:
+        with open(f"{proc}/net/ip_tables_names") as file:
+            return file.read().split()
+    except OSError:
+        return []
+
+
+def _legacy_rules(bridge: str) -> list[list[str]]:
+    return [
+        ["FORWARD", flag, bridge, "-m", "comment", "--comment", comment(bridge), "-j", "ACCEPT"]
+        for flag in ("-i", "-o")
+    ]
+
+
+def _forward_legacy(bridge: str, proc: str) -> bool:
+    """The same two accepts in iptables-legacy's FORWARD chain, by its own tool."""
+    if "filter" not in _legacy_tables(proc):
+        return False
+    changed = False
+    for rule in _legacy_rules(bridge):
+        if _legacy("-C", *rule) == 1:
+            _legacy("-I", *rule)
+            changed = True
+    return changed
+
+
+def _legacy(*words: str) -> int:
+    """Run iptables-legacy; 127 when it is not installed, which leaves nothing to do but tell (`blockers`)."""
+    for directory in ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"):
+        for name in ("iptables-legacy", "iptables"):
+            path = f"{directory}/{name}"
+            if not os.path.exists(path) or "nft" in os.path.basename(os.path.realpath(path)):
+                continue
+            null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+            pid = os.posix_spawn(path, ["iptables-legacy", "-w", "5", *words], os.environ, file_actions=null)
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return 127
+
+
+def _split(ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> dict[str, list[tuple[bytes, bytes, str]]]:
+    entries: dict[str, list[tuple[bytes, bytes, str]]] = {}
+    for address, port in ports:
+        host_ip = port.get("host_ip") or ""
+        if host_ip in ("0.0.0.0", "*"):
+            host_ip = ""
+        key = nf.port_key(PROTOCOLS[port.get("protocol") or "tcp"], port["host_port"], host_ip)
+        value = nf.port_value(address, port["container_port"])
+        entries.setdefault("ports_ip" if host_ip else "ports", []).append((key, value, port.get("owner") or id[:12]))
+    return entries
+
+
+def _add(batch: nf.Batch, bridge: str, ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> None:
+    for name, entries in _split(ports, id).items():
+        batch.add_ports(bridge, name, entries)
+
+
+def publish(attachment: dict[str, Any]) -> None:
+    """Forward an attachment's ports to it: all of them or, when one is taken (EEXIST, EBUSY), none. Raises OSError."""
+    ports = attachment.get("ports")
+    if not ports:
+        return
+    address = attachment["address"].partition("/")[0]
+    batch = nf.Batch()
+    _add(batch, attachment["bridge"], ((address, port) for port in ports), attachment.get("id", ""))
+    with nf.Nft() as socket:
+        batch.send(socket)
+
+
+def unpublish(attachment: dict[str, Any]) -> None:
+    """Take an attachment's ports out, as far as they are there and lead to it. Fits the shim."""
+    ports = attachment.get("ports")
+    if not ports:
+        return
+    bridge = attachment["bridge"]
+    address = attachment["address"].partition("/")[0]
+    entries = _split((address, port) for port in ports)
+    with nf.Nft() as socket:
+        batch = nf.Batch()
+        for name, wanted in entries.items():
+            batch.delete_ports(bridge, name, (key for key, _, _ in wanted))
+        try:
+            batch.send(socket)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+        # somebody flushed the table or half of it: take what is ours, one by one
+        batch = nf.Batch()
+        for name, wanted in entries.items():
+            there = {key: value for key, value, _ in socket.ports(bridge, name)}
+            batch.delete_ports(bridge, name, (key for key, value, _ in wanted if there.get(key) == value))
+        batch.send(socket)
+
+
+def published(bridge: str) -> list[dict[str, Any]]:
+    """What the kernel forwards now: {"host_ip","host_port","protocol","address","container_port","owner"}."""
+    import _socket
+
+    names = {number: name for name, number in PROTOCOLS.items()}
+    found = []
+    with nf.Nft() as socket:
+        for map in ("ports_ip", "ports"):
+            for key, value, owner in socket.ports(bridge, map):
+                host_ip = _socket.inet_ntoa(key[:4]) if map == "ports_ip" else ""
+                rest = key[4:] if host_ip else key
+                found.append(
+                    {
+                        "host_ip": host_ip,
+                        "host_port": int.from_bytes(rest[4:6], "big"),
+                        "protocol": names.get(rest[0], str(rest[0])),
+                        "address": _socket.inet_ntoa(value[:4]),
+                        "container_port": int.from_bytes(value[4:6], "big"),
+                        "owner": owner,
+                    }
+                )
+    return found
+
+
+def remove(bridge: str, *, proc: str) -> None:
+    """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
+    ours = comment(bridge)
+    with nf.Nft() as socket:
+        batch = nf.Batch()
+        before = socket.table(bridge)
+        if before is not None and before.startswith("pyctr"):
+            batch.delete_table(bridge)
+        for rule in socket.rules("filter", "FORWARD"):
+            if rule.comment == ours:
+                batch.delete_rule("filter", "FORWARD", rule.handle)
+        batch.send(socket)
+    if "filter" in _legacy_tables(proc):
+        for words in _legacy_rules(bridge):
+            while _legacy("-D", *words) == 0:
+                pass
+
+
+def blockers() -> list[str]:
+    """Forward chains of others that drop by policy and in which we have no accept: "inet firewalld filter_FORWARD"."""
+    families = {nf.INET: "inet", nf.IPV4: "ip"}
+    found = []
+    with nf.Nft() as socket:
+        for chain in socket.chains():
+            if chain.hook != nf.FORWARD or chain.policy != nf.DROP or chain.family not in families:
+                continue
+            rules = socket.rules(chain.table, chain.name, chain.family)
+            if not any(rule.comment.startswith("pyctr:") for rule in rules):
+                found.append(f"{families[chain.family]} {chain.table} {chain.name}")
+    return found

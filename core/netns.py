@@ -1,0 +1,138 @@
+"""A container's link: the host's side, the inside, and which veth is whose.
+
+    host namespace                                  container
+    pyctr0 ─┬─ veth3f2a91bc  <── one NEWLINK ──>  eth0  10.88.0.7/16, default via 10.88.0.1
+            └─ ...
+
+The shim calls `host_side` once the container's init exists; init calls `inside`. Nobody deletes a veth: it goes
+with its namespace (a synchronous delete costs 19 ms), a little after the last process. A restart may therefore
+find the old incarnation's veth still there under the wished name and takes a neighbouring one.
+
+Imports must fit the shim: os, errno, _socket and struct only (through linux.netlink).
+"""
+
+from __future__ import annotations
+
+import errno
+
+from pyctr.core.linux import netlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+PREFIX = "veth"
+_DIGITS = 8
+_SUFFIXES = "ghijklmnopqrstuvwxyz"
+"""Not hexadecimal, so that a name says where the id ends."""
+
+
+def host_if(id: str) -> str:
+    """The wished name of a container's link on the host (at most 15 characters, netdevice(7))."""
+    return PREFIX + id[:_DIGITS]
+
+
+def owner(host_if: str) -> str:
+    """First digits of the id of the container that a link's name says it belongs to, or ""."""
+    digits = host_if[len(PREFIX) : len(PREFIX) + _DIGITS]
+    if not host_if.startswith(PREFIX) or len(digits) != _DIGITS or len(host_if) > len(PREFIX) + _DIGITS + 1:
+        return ""
+    return digits
+
+
+def host_side(attachment: dict[str, Any], pid: int | None = None, *, netns: int | None = None) -> str:
+    """Make the veth pair: one end a port of the bridge, the other in the namespace of `pid` (or of the descriptor
+    `netns`). Returns the name the host's end really got. Does nothing for modes without a link.
+
+    Raises OSError; ENODEV names a bridge that went away.
+    """
+    if attachment.get("mode") != "bridge":
+        return ""
+    bridge = netlink.index(attachment["bridge"])
+    if not bridge:
+        raise OSError(errno.ENODEV, "netlink: find bridge: no such device", attachment["bridge"])
+    wished: str = attachment["host_if"]
+    with netlink.Netlink() as socket:
+        for suffix in ("", *_SUFFIXES):
+            name: str = wished + suffix
+            batch = [
+                netlink.veth(
+                    name,
+                    attachment["container_if"],
+                    pid=pid,
+                    netns=netns,
+                    bridge=bridge,
+                    mtu=attachment.get("mtu", 0),
+                    peer_mac=netlink.mac(attachment["mac"]),
+                )
+            ]
+            if attachment.get("hairpin"):
+                batch.append(netlink.hairpin(name))
+            try:
+                socket.send(batch)
+            except OSError as error:
+                # the old incarnation's namespace is still being taken down; if instead `eth0` is what
+                # exists in the new namespace, every suffix fails and the last error is raised
+                if error.errno != errno.EEXIST or suffix == _SUFFIXES[-1]:
+                    raise
+                continue
+            return name
+    raise AssertionError("unreachable")
+
+
+def inside(attachment: dict[str, Any]) -> None:
+    """In the container's namespace, after `host_side`: loopback and the link up, address, default route.
+
+    Also for mode "none", where only loopback comes up; not for namespaces that are shared with others.
+    """
+    mode = attachment.get("mode")
+    if mode not in ("bridge", "none"):
+        return
+    batch = [netlink.up(1, "lo")]  # loopback is the first interface of every namespace
+    if mode == "bridge":
+        name = attachment["container_if"]
+        link = netlink.index(name)
+        if not link:
+            raise OSError(errno.ENODEV, "netlink: find link: no such device", name)
+        batch += [netlink.up(link, name), netlink.address(link, attachment["address"], name=name)]
+        if attachment.get("gateway"):
+            batch.append(netlink.default_route(attachment["gateway"], link, name=name))
+    with netlink.Netlink() as socket:
+        socket.send(batch)
+
+
+def veths(bridge: str = "") -> dict[str, netlink.Link]:
+    """Links of containers by the first digits of the id, of two incarnations the newer; everywhere or on one bridge."""
+    with netlink.Netlink() as socket:
+        master = netlink.index(bridge) if bridge else 0
+        if bridge and not master:
+            return {}
+        links = socket.links(master=master, kind="veth")
+    found: dict[str, netlink.Link] = {}
+    for link in links:
+        digits = owner(link.name)
+        if digits and (digits not in found or found[digits].index < link.index):
+            found[digits] = link
+    return found
+
+
+def stats(ids: Iterable[str], links: dict[str, netlink.Link] | None = None) -> dict[str, tuple[int, ...]]:
+    """Counters per container as the container sees them: (rx_bytes, tx_bytes, rx_packets, tx_packets, rx_errors,
+    tx_errors, rx_dropped, tx_dropped). Read on the host's end, where received means sent by the container, so each
+    pair is swapped. Containers without a link are left out."""
+    links = veths() if links is None else links
+    found: dict[str, tuple[int, ...]] = {}
+    for id in ids:
+        link = links.get(id[:_DIGITS])
+        if link is not None and link.stats is not None:
+            rxb, txb, rxp, txp, rxe, txe, rxd, txd = link.stats
+            found[id] = (txb, rxb, txp, rxp, txe, rxe, txd, rxd)
+    return found
+
+
+def garbage(bridge: str, ids: Iterable[str]) -> list[str]:
+    """Names of links on a bridge whose container is not among `ids`: namespaces still dying, or kept alive by a process
+    that escaped its container."""
+    known = {id[:_DIGITS] for id in ids}
+    return sorted(link.name for digits, link in veths(bridge).items() if digits not in known)
