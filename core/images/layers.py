@@ -1,0 +1,230 @@
+"""Unpacked layers: each once, named by its diffID, shared by every image and container that has it.
+
+    <root>/layers/<hex>/diff        the directory overlayfs stacks
+    <root>/layers/<hex>/layer.json  {"diff_id", "size", "entries"}
+    <root>/layers/<hex>.lock .tmp   of the pyctr unpacking it just now
+    <root>/layers/l/<short>         -> ../<hex>/diff   short, because 500 lower directories must fit in one page of
+                                    mount options; -> ../<hex>/diff/. when the layer hides everything below it
+
+A link exists only after its layer is complete and on disk, so one readlink(2) per layer tells a warm start everything.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core.errors import StorageError
+from pyctr.core.fsutil import Lock, make_private_directory, read_json, sync_directory, write_json
+from pyctr.core.images.reference import is_digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyctr.core.images.model import Image, Layer
+    from pyctr.core.paths import Paths
+
+_SHORT = 6
+
+
+class LayerStore:
+    """All unpacked layers of one pyctr."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self.root = paths.layers
+        self.links = f"{paths.layers}/l"
+
+    def path(self, diff_id: str) -> str:
+        """The directory of an unpacked layer (or where it would be)."""
+        return f"{self.root}/{_hex(diff_id)}/diff"
+
+    def has(self, diff_id: str) -> bool:
+        return self._link(_hex(diff_id)) is not None
+
+    def info(self, diff_id: str) -> dict[str, Any]:
+        """What was counted while unpacking: "size" in bytes of files, "entries". Empty when not unpacked."""
+        try:
+            document: dict[str, Any] = read_json(f"{self.root}/{_hex(diff_id)}/layer.json")
+        except (OSError, ValueError):
+            return {}
+        return document
+
+    def lower(self, image: Image) -> list[str] | None:
+        """Short absolute paths for overlayfs's lowerdir, topmost first; None when a layer is not unpacked."""
+        stack = []
+        for layer in reversed(image.layers):
+            link = self._link(_hex(layer.diff_id))
+            if link is None:
+                return None
+            short, opaque = link
+            stack.append(f"{self.links}/{short}")
+            if opaque:
+                break
+        return stack
+
+    def ensure(self, image: Image, progress: Callable[[Layer, int, int], None] | None = None) -> list[str]:
+        """Unpack what is missing, each layer once however many pyctrs want it; then like `lower`.
+
+        `progress` is called with a layer, its number from 1 and how many are being unpacked. Raises StorageError for
+        damaged or hostile layers; nothing of such a layer stays.
+        """
+        stack = self.lower(image)
+        if stack is not None:
+            return stack
+        missing = [layer for layer in image.layers if not self.has(layer.diff_id)]
+        make_private_directory(self.links)
+        self._sweep()
+        for number, layer in enumerate(missing, 1):
+            if progress:
+                progress(layer, number, len(missing))
+            self._ensure_one(layer)
+        stack = self.lower(image)
+        if stack is None:
+            raise StorageError(f"a layer of image '{image.short_id}' vanished while it was unpacked")
+        return stack
+
+    def collect(self, needed: set[str]) -> list[str]:
+        """Remove layers that neither `needed` (diffIDs) nor any container's rootfs names. Returns diffIDs."""
+        used = {_hex(diff_id) for diff_id in needed} | self._used_by_containers()
+        removed = []
+        for name in self._names():
+            if name not in used:
+                with Lock(f"{self.root}/{name}.lock") as lock:
+                    self._remove(name)
+                    os.unlink(lock.path)
+                removed.append(f"sha256:{name}")
+        return removed
+
+    def all(self) -> list[str]:
+        """DiffIDs of the unpacked layers."""
+        return [f"sha256:{name}" for name in self._names()]
+
+    # inside
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self.root) if len(name) == 64)
+        except FileNotFoundError:
+            return []
+
+    def _link(self, name: str) -> tuple[str, bool] | None:
+        """(short name, hides everything below) of a complete layer. Longer names exist only after collisions."""
+        for length in range(_SHORT, 64):
+            try:
+                target = os.readlink(f"{self.links}/{name[:length]}")
+            except FileNotFoundError:
+                return None
+            if target.startswith(name, 3):
+                return name[:length], target.endswith("/.")
+        return None
+
+    def _ensure_one(self, layer: Layer) -> None:
+        name = _hex(layer.diff_id)
+        with Lock(f"{self.root}/{name}.lock") as lock:
+            if self._link(name) is None:
+                if not os.path.exists(f"{self.root}/{name}"):
+                    self._unpack(layer, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
+                self._make_link(name)
+            os.unlink(lock.path)
+
+    def _unpack(self, layer: Layer, temporary: str, target: str) -> None:
+        from shutil import rmtree
+
+        from pyctr.core.images.blobs import Blobs
+        from pyctr.core.images.decompress import Plain
+        from pyctr.core.images.unpack import Unpacker
+        from pyctr.core.linux.libc import check, libc
+
+        if os.path.exists(temporary):
+            rmtree(temporary)  # of a pyctr that died: we hold the lock
+        os.mkdir(temporary, 0o700)
+        try:
+            os.mkdir(f"{temporary}/diff", 0o700)
+            root = os.open(f"{temporary}/diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                with Blobs(self.paths.images).open(layer.digest) as blob:
+                    plain = Plain(blob)
+                    unpacker = Unpacker(root)
+                    pieces = iter(plain)
+                    try:
+                        unpacker.unpack(pieces)
+                    finally:
+                        pieces.close()  # type: ignore[attr-defined]
+                for expected, found in ((layer.digest, plain.digest), (layer.diff_id, plain.diff_id)):
+                    if found != expected:
+                        raise StorageError(
+                            f"layer '{expected}' really is '{found}'", hint="the image is damaged: get it again"
+                        )
+                document = {"diff_id": layer.diff_id, "size": unpacker.size, "entries": unpacker.count}
+                if unpacker.opaque_root:
+                    document["opaque"] = True
+                write_json(f"{temporary}/layer.json", document, durable=False)
+                # everything at once: an fsync per file would be a thousand times slower
+                check(libc.syncfs(root), "syncfs", temporary)
+            finally:
+                os.close(root)
+            os.rename(temporary, target)
+            sync_directory(self.root)
+        except BaseException:
+            rmtree(temporary, ignore_errors=True)
+            raise
+
+    def _make_link(self, name: str) -> None:
+        opaque = read_json(f"{self.root}/{name}/layer.json").get("opaque")
+        target = f"../{name}/diff{'/.' if opaque else ''}"
+        for length in range(_SHORT, 64):
+            try:
+                os.symlink(target, f"{self.links}/{name[:length]}")
+                return
+            except FileExistsError:
+                if os.readlink(f"{self.links}/{name[:length]}") == target:
+                    return
+
+    def _remove(self, name: str) -> None:
+        from shutil import rmtree
+
+        doomed = f"{self.root}/{name}.tmp"
+        link = self._link(name)
+        if os.path.exists(doomed):
+            rmtree(doomed)
+        # renamed first: a crash in the middle must not leave half a layer under its good name
+        os.rename(f"{self.root}/{name}", doomed)
+        if link is not None:
+            os.unlink(f"{self.links}/{link[0]}")
+            if any(other.startswith(link[0]) for other in os.listdir(self.links)):
+                os.symlink("../gone", f"{self.links}/{link[0]}")  # a longer name is only found while this one is taken
+        rmtree(doomed)
+
+    def _used_by_containers(self) -> set[str]:
+        from pyctr.core.images.store import container_states
+
+        used = set()
+        for state in container_states(self.paths):
+            for link in (state.get("rootfs") or {}).get("lower") or []:
+                try:
+                    used.add(os.readlink(link).split("/")[1])
+                except (OSError, IndexError):
+                    continue
+        return used
+
+    def _sweep(self) -> None:
+        """Remove what dead pyctrs left half unpacked or half removed."""
+        from shutil import rmtree
+
+        for name in os.listdir(self.root):
+            if name.endswith(".tmp"):
+                lock = Lock(f"{self.root}/{name[:-4]}.lock")
+                if lock.try_acquire():
+                    try:
+                        rmtree(f"{self.root}/{name}", ignore_errors=True)
+                        os.unlink(lock.path)
+                    finally:
+                        lock.release()
+
+
+def _hex(diff_id: str) -> str:
+    if not is_digest(diff_id):
+        raise StorageError(f"'{diff_id}' is no diffID pyctr can use", hint="only sha256 is supported")
+    return diff_id[7:]

@@ -1,0 +1,297 @@
+"""The root filesystem of a container: an image's layers below, one writable directory on top.
+
+`prepare` and everything else runs in the client and mounts nothing. `mount_rootfs` runs in the container's own mount
+namespace, so no overlay is ever visible on the host and none can be left behind. Where overlayfs cannot mount
+(an upper directory on overlayfs itself, on NFS, ...) the driver is vfs: a plain copy of all layers per container.
+
+Below the image lies one more layer of ours: empty mount points (/proc, /etc/hosts, ...), so that starting a container
+writes nothing into its upper directory and `diff` shows only what the container did.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pyctr.core.linux.const import MS_BIND
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from pyctr.core.images.layers import LayerStore
+    from pyctr.core.images.model import Image
+    from pyctr.core.paths import Paths
+
+OVERLAY = "overlay"
+VFS = "vfs"
+ENVIRONMENT = "PYCTR_STORAGE_DRIVER"
+
+MOUNT_POINTS = ("dev/", "etc/", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc/", "sys/")
+# each of these on would put into upper directories what `diff` and `commit` cannot read
+_OPTIONS = "index=off,redirect_dir=off,metacopy=off"
+
+
+class Storage:
+    """Writable layers of one pyctr's containers."""
+
+    def __init__(self, paths: Paths, layers: LayerStore, driver: str = "") -> None:
+        self.paths = paths
+        self.layers = layers
+        self._driver = driver or os.environ.get(ENVIRONMENT, "")
+
+    def driver(self) -> str:
+        """OVERLAY or VFS: tried once per boot, remembered in the volatile directory."""
+        if not self._driver:
+            memory = f"{self.paths.run}/storage-driver"
+            try:
+                with open(memory, encoding="ascii") as file:
+                    self._driver = file.read()
+            except FileNotFoundError:
+                from pyctr.core.fsutil import make_private_directory, write_atomic
+
+                make_private_directory(self.paths.run)
+                self._driver = OVERLAY if self._overlay_works() else VFS
+                write_atomic(memory, self._driver.encode(), durable=False)
+        return self._driver
+
+    def prepare(self, id: str, image: Image, *, readonly: bool = False, throwaway: bool = False) -> dict[str, Any]:
+        """Make a container's writable layer, unpacking the image's layers if need be.
+
+        Returns what `mount_rootfs` takes. overlay: "lower" (short absolute paths, topmost first), "upper", "work",
+        "volatile". vfs: "path", the copy, and "lower" it was copied from. "readonly" is only recorded: mount points
+        must still be made, so the runtime remounts when it is done.
+        """
+        from pyctr.core.errors import StorageError, from_oserror
+
+        lower = self.layers.lower(image) or self.layers.ensure(image)
+        directory = self.paths.container(id)
+        try:
+            lower.append(self._mount_points())
+            if len(lower) > 500:
+                raise StorageError(f"{len(lower)} layers, and overlayfs stacks 500", hint="squash the image")
+            if self.driver() == VFS:
+                return self._prepare_vfs(directory, lower, readonly)
+            upper, work = f"{directory}/upper", f"{directory}/work"
+            try:
+                os.mkdir(upper, 0o700)
+            except FileNotFoundError:
+                from pyctr.core.fsutil import make_private_directory
+
+                make_private_directory(directory)
+                os.mkdir(upper, 0o700)
+            os.mkdir(work, 0o700)
+            # the merged root shows the owner and mode of the upper directory
+            root = os.stat(lower[0])
+            os.chmod(upper, root.st_mode & 0o7777)
+            if os.geteuid() == 0 and (root.st_uid or root.st_gid):
+                os.chown(upper, root.st_uid, root.st_gid)
+        except OSError as error:
+            if not isinstance(error, FileExistsError):  # that would be another container's
+                self.remove(id)
+            raise from_oserror(error, f"making the writable layer of '{id[:12]}'") from error
+        return {
+            "driver": OVERLAY,
+            "lower": lower,
+            "upper": upper,
+            "work": work,
+            "volatile": throwaway,
+            "readonly": readonly,
+        }
+
+    def remove(self, id: str) -> None:
+        """Remove a container's writable layer; nothing happens when there is none. Raises OSError when busy."""
+        from shutil import rmtree
+
+        for name in ("upper", "work", "rootfs", "rootfs.tmp"):
+            try:
+                rmtree(self.paths.container(id, name))
+            except FileNotFoundError:
+                continue
+
+    def changes(self, id: str, image: Image | None = None) -> list[tuple[str, str]]:
+        """What a container changed: ("A"dded, "C"hanged or "D"eleted, absolute path), sorted by path."""
+        from pyctr.core.images.changes import compare, overlaid
+        from pyctr.core.images.merged import Directory
+
+        with Directory.root(self._lower(id, image)) as lower:
+            copied = self.paths.container(id, "rootfs")
+            if os.path.isdir(copied):
+                with Directory.root([copied]) as now:
+                    return compare(lower, now)
+            return overlaid(lower, self.paths.container(id, "upper"))
+
+    def usage(self, id: str) -> int:
+        """Bytes on disk of a container's writable layer (for vfs: of its whole copy)."""
+        copied = self.paths.container(id, "rootfs")
+        return disk_usage(copied if os.path.isdir(copied) else self.paths.container(id, "upper"))
+
+    # inside
+
+    def _lower(self, id: str, image: Image | None) -> list[str]:
+        """From the container's own record, which outlives the image."""
+        from pyctr.core.errors import StorageError
+        from pyctr.core.fsutil import read_json
+
+        try:
+            lower = (read_json(self.paths.container(id, "state.json")).get("rootfs") or {}).get("lower")
+        except (OSError, ValueError):
+            lower = None
+        if not lower and image is not None:
+            lower = [*self.layers.ensure(image), self._mount_points()]
+        if not lower:
+            raise StorageError(f"the layers of container '{id[:12]}' are unknown", hint="its image was removed")
+        return list(lower)
+
+    def _mount_points(self) -> str:
+        link = f"{self.layers.links}/m"
+        if os.path.exists(link):
+            return link
+        from shutil import rmtree
+
+        from pyctr.core.fsutil import make_private_directory
+
+        make_private_directory(self.layers.links)
+        temporary = f"{self.layers.root}/mountpoints.{os.getpid()}.tmp"
+        rmtree(temporary, ignore_errors=True)
+        os.mkdir(temporary, 0o700)
+        os.mkdir(f"{temporary}/diff", 0o755)
+        os.chmod(f"{temporary}/diff", 0o755)  # whatever the umask is
+        for point in MOUNT_POINTS:
+            place = f"{temporary}/diff/{point}"
+            if point.endswith("/"):
+                os.mkdir(place)
+                os.chmod(place, 0o755)
+            else:
+                os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+                os.chmod(place, 0o644)
+        os.symlink("/proc/mounts", f"{temporary}/diff/etc/mtab")
+        try:
+            os.rename(temporary, f"{self.layers.root}/mountpoints")
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            rmtree(temporary)  # another pyctr was faster
+        try:
+            os.symlink("../mountpoints/diff", link)
+        except FileExistsError:
+            pass  # likewise
+        return link
+
+    def _prepare_vfs(self, directory: str, lower: list[str], readonly: bool) -> dict[str, Any]:
+        from pyctr.core.fsutil import make_private_directory
+        from pyctr.core.images.merged import Directory, copy
+
+        make_private_directory(directory)
+        temporary, path = f"{directory}/rootfs.tmp", f"{directory}/rootfs"
+        os.mkdir(temporary, 0o700)
+        target = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with Directory.root(lower) as source:
+                copy(source, target)
+        finally:
+            os.close(target)
+        os.rename(temporary, path)
+        return {"driver": VFS, "path": path, "lower": lower, "volatile": False, "readonly": readonly}
+
+    def _overlay_works(self) -> bool:
+        """Configure an overlay of three empty directories under our root without attaching it anywhere.
+
+        fsopen(2) needs no mount namespace and no child process, so this is safe in a process with threads.
+        """
+        import tempfile
+        from shutil import rmtree
+
+        from pyctr.core.fsutil import make_private_directory
+        from pyctr.core.linux.const import FSCONFIG_CMD_CREATE, FSCONFIG_SET_STRING
+        from pyctr.core.linux.mount import fsconfig, fsopen
+
+        make_private_directory(self.paths.containers)
+        trial = tempfile.mkdtemp(prefix=".overlay-", dir=self.paths.containers)
+        try:
+            for name in ("lower", "upper", "work"):
+                os.mkdir(f"{trial}/{name}")
+            try:
+                context = fsopen("overlay")
+            except OSError:
+                return False  # ENODEV: no overlayfs; EPERM: no mounting at all
+            try:
+                for key, name in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")):
+                    fsconfig(context, FSCONFIG_SET_STRING, key, f"{trial}/{name}")
+                fsconfig(context, FSCONFIG_CMD_CREATE)
+            except OSError:
+                return False  # EINVAL: overlayfs refuses this filesystem as upper
+            finally:
+                os.close(context)
+            return True
+        finally:
+            rmtree(trial, ignore_errors=True)
+
+
+def mount_rootfs(rootfs: Mapping[str, Any], target: str) -> None:
+    """Mount what `prepare` returned onto `target` (absolute), in the calling process's mount namespace.
+
+    Lower directories are named relative to the directory of short links, since all options share one page: 500 of
+    them fit. The working directory is changed for that moment. Raises OSError.
+    """
+    from pyctr.core.linux.mount import fd_path, mount
+
+    if rootfs["driver"] == VFS:
+        mount(rootfs["path"], target, None, MS_BIND)
+        return
+    lower = rootfs["lower"]
+    links = os.path.dirname(lower[0])
+    kept: list[int] = []
+    before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(links)
+        names = [path[len(links) + 1 :] if os.path.dirname(path) == links else path for path in lower]
+        upper, work = rootfs["upper"], rootfs["work"]
+        data = f"lowerdir={':'.join(names)},upperdir={upper},workdir={work},{_OPTIONS}"
+        if len(data) > 4000 or any(mark in upper + work for mark in ',:\\"'):
+            # too long, or what the option parser would take apart
+            for path in (upper, work):
+                kept += (os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC),)
+            data = f"lowerdir={':'.join(names)},upperdir={fd_path(kept[0])},workdir={fd_path(kept[1])},{_OPTIONS}"
+        if os.geteuid() != 0:
+            data += ",userxattr"
+        if not rootfs.get("volatile"):
+            mount("overlay", target, "overlay", 0, data)
+            return
+        try:
+            # no syncing for what nobody will look at again
+            mount("overlay", target, "overlay", 0, f"{data},volatile")
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # before 5.10 there is no such option; after it, an earlier volatile mount (a restart) left its mark
+            from shutil import rmtree
+
+            rmtree(f"{work}/work/incompat", ignore_errors=True)
+            mount("overlay", target, "overlay", 0, data)
+    finally:
+        os.fchdir(before)
+        for fd in (before, *kept):
+            os.close(fd)
+
+
+def disk_usage(path: str) -> int:
+    """Bytes on disk below a directory, hard links once; what vanishes meanwhile is left out."""
+    total = 0
+    seen = set()
+    try:
+        for _, directories, files, fd in os.fwalk(path):
+            for name in (*directories, *files):
+                try:
+                    found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if found.st_nlink > 1 and name not in directories:
+                    if (found.st_dev, found.st_ino) in seen:
+                        continue
+                    seen.add((found.st_dev, found.st_ino))
+                total += found.st_blocks * 512
+    except FileNotFoundError:
+        return total
+    return total
