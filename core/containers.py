@@ -6,12 +6,10 @@ import os
 
 from pyctr.core import errors, fsutil
 from pyctr.core.spec import ContainerSpec
-from pyctr.core.state import PAUSED, RUNNING, Process, State, derive
+from pyctr.core.state import CREATING, PAUSED, RUNNING, Process, State, derive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyctr.core.engine import Engine
     from pyctr.core.paths import Paths
 
@@ -101,15 +99,13 @@ class Container:
 
 def is_alive(process: Process | None, paths: Paths, *, shim: bool = False) -> bool:
     """Whether a recorded process is still the one it was: pid, start time and boot all agree."""
-    import importlib
-
-    procfs: Any = importlib.import_module("pyctr.core.linux.procfs")
+    from pyctr.core.linux import procfs
 
     if process is None or process.boot_id != procfs.boot_id(paths.proc):
         return False
     if shim:
-        return bool(procfs.alive(process.shim_pid, process.shim_start_time, paths.proc))
-    return bool(procfs.alive(process.pid, process.start_time, paths.proc))
+        return procfs.alive(process.shim_pid, process.shim_start_time, paths.proc)
+    return procfs.alive(process.pid, process.start_time, paths.proc)
 
 
 def load_state(paths: Paths, id: str) -> State:
@@ -133,21 +129,43 @@ def save_state(paths: Paths, state: State, *, durable: bool = False) -> None:
 
 
 def all(engine: Engine) -> list[Container]:
-    """Every container, newest first. Half-made or half-removed ones without a record are left out."""
+    """Every container, newest first, without those that are just being made. Unreadable records: see `broken`."""
     found = []
     for id in ids(engine.paths):
         try:
-            found.append(Container(engine, load_state(engine.paths, id)))
-        except errors.NotFound:
-            continue
+            state = load_state(engine.paths, id)
+        except (errors.NotFound, errors.StorageError):
+            continue  # removed since the directory was listed; one bad record must not hide all others
+        if state.desired != CREATING:
+            found.append(Container(engine, state))
     found.sort(key=lambda container: container.state.created_at, reverse=True)
     return found
 
 
+def broken(engine: Engine) -> list[errors.StorageError]:
+    """What is wrong with records that cannot be read."""
+    found = []
+    for id in ids(engine.paths):
+        try:
+            load_state(engine.paths, id)
+        except errors.StorageError as error:
+            found.append(error)
+        except errors.NotFound:
+            continue
+    return found
+
+
+def reconcile(engine: Engine) -> list[str]:
+    """Finish what killed clients and shims left half-done, everywhere; ids that needed it."""
+    from pyctr.core import repair
+
+    return repair.reconcile(engine)
+
+
 def ids(paths: Paths) -> list[str]:
-    """Full ids of everything below containers/."""
+    """Full ids of everything below containers/; names with a dot in front are work in progress."""
     try:
-        return os.listdir(paths.containers)
+        return [name for name in os.listdir(paths.containers) if name[0] != "."]
     except FileNotFoundError:
         return []
 
@@ -169,9 +187,11 @@ def find(engine: Engine, ref: str) -> Container:
         id = candidates[0] if candidates else None
     if id is not None:
         try:
-            return Container(engine, load_state(engine.paths, id))
+            state = load_state(engine.paths, id)
+            if state.desired != CREATING:
+                return Container(engine, state)
         except errors.NotFound:
-            pass  # vanished, or being made right now: as good as not there
+            pass  # removed meanwhile
     raise errors.NotFound(f"no container '{ref}'", hint=_near(engine.paths, ref))
 
 

@@ -128,3 +128,42 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def remove_tree(path: str) -> None:
+    """rm -rf that never follows a symbolic link, not even one swapped in meanwhile. Nothing there is no error.
+
+    Raises OSError for what cannot be removed. (shutil.rmtree would cost a start 10 ms of imports.)
+    """
+    parent, name = os.path.split(path.rstrip("/"))
+    try:
+        fd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        _remove_at(fd, name)
+    finally:
+        os.close(fd)
+
+
+def _remove_at(parent: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):
+        pass  # a directory: unlink(2) says EISDIR on Linux, EPERM in POSIX
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    try:
+        for child in os.listdir(fd):
+            _remove_at(fd, child)
+    finally:
+        os.close(fd)
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass  # somebody else removes the same tree

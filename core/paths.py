@@ -60,6 +60,11 @@ class Paths(Record):
         return f"{self.root}/names"
 
     @property
+    def pending(self) -> str:
+        """One directory per container that a verb is working on right now."""
+        return f"{self.root}/pending"
+
+    @property
     def images(self) -> str:
         """An OCI image layout (image-spec, image-layout.md)."""
         return f"{self.root}/images"

@@ -15,6 +15,12 @@ from __future__ import annotations
 
 from pyctr.core.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CREATING = "creating"
+"""Only on disk, as `desired`: the create has not finished. Nobody is shown such a container."""
 CREATED = "created"
 RUNNING = "running"
 PAUSED = "paused"
@@ -73,7 +79,7 @@ class State(Record):
     id: str
     name: str
     created_at: float
-    spec: dict[str, object]
+    spec: dict[str, Any]
     """A ContainerSpec as a document."""
     image_id: str = ""
     """Digest of the image configuration."""
@@ -82,12 +88,16 @@ class State(Record):
     """The resolved argument vector."""
     group: str = ""
     """cgroup path below every hierarchy's root, e.g. "/pyctr/<id>"."""
-    rootfs: dict[str, object] = {}
+    rootfs: dict[str, Any] = {}
     """What storage prepared: driver, lower, upper, work."""
-    network: dict[str, object] = {}
+    network: dict[str, Any] = {}
     """What networks leased: bridge, veth, address, gateway, ports as really bound."""
+    volumes: dict[str, str] = {}
+    """Mount target -> directory of the volume there."""
+    anonymous: list[str] = []
+    """Names of volumes made for this container alone; `rm -v` and --rm take them along."""
     desired: str = "created"
-    """created, running, stopped, removing: the last word of the user, for restart policies and retries."""
+    """creating, created, running, stopped, removing: the last word of the user, for restart policies and retries."""
     process: Process | None = None
     exit: Exit | None = None
     restarts: int = 0

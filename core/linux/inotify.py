@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-_libc = ctypes.CDLL(None, use_errno=True)
+from pyctr.core.linux.libc import check, libc
 
 IN_MODIFY = 0x002
 IN_CLOSE_WRITE = 0x008
@@ -14,17 +14,18 @@ IN_MOVED_TO = 0x080
 IN_CREATE = 0x100
 IN_DELETE = 0x200
 IN_DELETE_SELF = 0x400
+IN_MOVE_SELF = 0x800
 IN_ONLYDIR = 0x01000000
 
 
 def init() -> int:
     """A non-blocking, close-on-exec inotify descriptor. Raises OSError (EMFILE: fs.inotify.max_user_instances)."""
-    return _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1", None)
+    return check(libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
 
 
 def add_watch(fd: int, path: str, mask: int) -> int:
     """Watch a file or directory; the watch descriptor."""
-    return _check(_libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)), "inotify_add_watch", path)
+    return check(libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)), "inotify_add_watch", path)
 
 
 def drain(fd: int) -> bool:
@@ -36,10 +37,3 @@ def drain(fd: int) -> bool:
         except BlockingIOError:
             return seen
         seen = True
-
-
-def _check(result: int, name: str, path: str | None) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}", path)
-    return result

@@ -127,9 +127,7 @@ def hostname(spec: ContainerSpec, id: str) -> str | None:
 
 def capabilities(spec: ContainerSpec) -> list[str]:
     """What --privileged, --cap-add and --cap-drop leave of the default set, sorted by number."""
-    import importlib
-
-    caps: Any = importlib.import_module("pyctr.core.linux.caps")
+    from pyctr.core.linux import caps
 
     known = [name for name in caps.NAMES if caps.number(name) <= caps.last()]
     if spec.privileged:

@@ -11,8 +11,6 @@ from pyctr.core import errors
 from pyctr.core.runtime import oci
 from pyctr.core.spec import ContainerSpec, Limits, Mount
 
-pytest.importorskip("pyctr.core.linux.caps")
-
 GOLDEN = Path(__file__).parent.parent / "golden" / "oci"
 ID = "0123456789abcdef" * 4
 IMAGE = {"Cmd": ["/bin/sh"], "Env": ["LANG=C.UTF-8"]}

@@ -1,0 +1,202 @@
+"""Making a container: everything on disk, nothing running. Each step is taken back if a later one fails."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyctr.core import birth, containers, errors, fsutil, names, pending, signals
+from pyctr.core.containers import Container
+from pyctr.core.runtime import oci
+from pyctr.core.state import CREATING, State
+from pyctr.core.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.engine import Engine
+    from pyctr.core.fsutil import Lock
+    from pyctr.core.images.model import Image
+    from pyctr.core.spec import ContainerSpec
+
+
+def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tuple[Container, Lock]:
+    """A new container in state created, and its lock, still held.
+
+    Raises UsageError, ImageNotFound, Conflict (the name), StorageError; then nothing is left of it.
+    """
+    check(spec)
+    image = find_image(engine, spec.image)
+    recorder.step("resolve image", f"{spec.image} → {image.id[:19]}…, {len(image.layers)} layers")
+    id = os.urandom(32).hex()
+    # everything that can be refused is refused before anything is made
+    argv = oci.arguments(spec, image.config)
+    spec = with_image_defaults(spec, image)
+    oci.config(spec, image.config, id=id, volumes=_dummies(spec, image), user={"uid": 0, "gid": 0})
+    if spec.name:
+        names.check(spec.name)
+
+    paths = engine.paths
+    with Undo() as undo:
+        pending.mark(paths, id)
+        undo(pending.unmark, paths, id)
+        state = State(
+            id=id,
+            name="",
+            created_at=time.time(),
+            spec=spec.to_dict(),
+            image_id=image.id,
+            image_name=spec.image,
+            command=argv,
+            group=f"/{paths.cgroup_parent}/{id}",
+            desired=CREATING,
+        )
+        lock = _make_directory(engine, state)
+        undo(lock.release)
+        undo(fsutil.remove_tree, paths.container(id))
+        state.name = _claim(engine, spec.name, id)
+        undo(names.release, paths, state.name, id)
+        state.volumes, state.anonymous = _volumes(engine, spec, image, undo)
+        state.rootfs = engine.storage.prepare(id, image, readonly=spec.readonly_rootfs, throwaway=spec.auto_remove)
+        undo(engine.storage.remove, id)
+        recorder.step("writable layer", _describe_rootfs(state.rootfs))
+        os.mkdir(paths.container(id, "log"), 0o700)
+        state.desired = "created"
+        # a throw-away container need not survive a power cut; one somebody wants to keep must
+        containers.save_state(paths, state, durable=not spec.auto_remove)
+        pending.unmark(paths, id)
+        engine.events.record("create", id, state.name, image=spec.image)
+        recorder.skip()
+        return Container(engine, state), lock
+    raise AssertionError("unreachable")
+
+
+def find_image(engine: Engine, text: str) -> Image:
+    """The image of a reference or id; the embedded base image is made the first time it is named."""
+    from pyctr.core.images import base
+
+    return base.resolve(engine.images, engine.layers, text)
+
+
+def check(spec: ContainerSpec) -> None:
+    """Refuse what contradicts itself, whatever the image. Raises UsageError."""
+    policy(spec.restart)
+    if spec.auto_remove and policy(spec.restart)[0] != "no":
+        raise errors.UsageError(f"--rm conflicts with --restart {spec.restart}", hint="drop one of them")
+    if spec.stop_signal:
+        signals.number(spec.stop_signal)
+    oci.security_options(spec.security_opt)
+    if spec.ports and (spec.network in ("host", "none") or spec.network.startswith("container:")):
+        raise errors.UsageError(
+            f"ports cannot be published with --network {spec.network}", hint="use the bridge network, or drop -p"
+        )
+
+
+def policy(text: str) -> tuple[str, int]:
+    """ "on-failure:3" -> ("on-failure", 3); 0 means again and again. Raises UsageError."""
+    kind, colon, count = (text or "no").partition(":")
+    if kind not in ("no", "on-failure", "always", "unless-stopped") or (colon and kind != "on-failure"):
+        raise errors.UsageError(f"bad restart policy '{text}'", hint="no, on-failure[:N], always, unless-stopped")
+    if colon and not count.isdigit():
+        raise errors.UsageError(f"bad number of restarts in '{text}'", hint="like on-failure:5")
+    return kind, int(count or 0)
+
+
+def with_image_defaults(spec: ContainerSpec, image: Image) -> ContainerSpec:
+    """The spec with what the image says where the user said nothing: user, stop signal, labels, health check."""
+    config = image.config
+    changes: dict[str, Any] = {}
+    if not spec.user and config.get("User"):
+        changes["user"] = config["User"]
+    if not spec.stop_signal and config.get("StopSignal"):
+        changes["stop_signal"] = config["StopSignal"]
+    if config.get("Labels"):
+        changes["labels"] = {**config["Labels"], **spec.labels}
+    if spec.health is None and (probe := config.get("Healthcheck")):
+        changes["health"] = _health(probe)
+    return spec.replace(**changes) if changes else spec
+
+
+def image_volumes(spec: ContainerSpec, image_config: dict[str, Any]) -> list[str]:
+    """Targets of the image's VOLUMEs that no mount of the spec covers."""
+    asked = {os.path.normpath(mount.target) for mount in spec.mounts}
+    return [target for target in image_config.get("Volumes") or {} if os.path.normpath(target) not in asked]
+
+
+def _health(probe: dict[str, Any]) -> Any:
+    from pyctr.core.spec import Health
+
+    def seconds(key: str, default: float) -> float:
+        return float(probe.get(key) or 0) / 1e9 or default
+
+    if not probe.get("Test"):
+        return None
+    return Health(
+        test=list(probe["Test"]),
+        interval=seconds("Interval", 30.0),
+        timeout=seconds("Timeout", 30.0),
+        start_period=seconds("StartPeriod", 0.0),
+        retries=int(probe.get("Retries") or 3),
+    )
+
+
+def _make_directory(engine: Engine, state: State) -> Lock:
+    """containers/<id> with a record and a lock that is held, there at once or not at all."""
+    paths = engine.paths
+    fresh = f"{paths.containers}/.new-{state.id}"
+    try:
+        os.mkdir(fresh, 0o700)
+    except FileNotFoundError:
+        fsutil.make_private_directory(paths.containers)
+        os.mkdir(fresh, 0o700)
+    try:
+        lock = fsutil.Lock(f"{fresh}/lock")
+        if not lock.try_acquire():
+            raise errors.Conflict(f"somebody else made '{state.id}'")
+        lock.path = paths.container(state.id, "lock")
+        fsutil.write_json(f"{fresh}/state.json", state.to_dict(), durable=False)
+        os.rename(fresh, paths.container(state.id))
+    except BaseException:
+        fsutil.remove_tree(fresh)
+        raise
+    return lock
+
+
+def _claim(engine: Engine, name: str, id: str) -> str:
+    try:
+        return names.claim(engine.paths, name, id)
+    except errors.Conflict:
+        from pyctr.core import repair
+
+        owner = containers.named(engine.paths, name) if name else None
+        if owner is None or not repair.finish(engine, owner):
+            raise
+        return names.claim(engine.paths, name, id)
+
+
+def _volumes(engine: Engine, spec: ContainerSpec, image: Image, undo: Undo) -> tuple[dict[str, str], list[str]]:
+    """(target -> directory of every volume, names of anonymous ones), made and filled from the image if new."""
+    found: dict[str, str] = {}
+    anonymous: list[str] = []
+    wanted = [(m.target, m.source, m.nocopy) for m in spec.mounts if m.kind == "volume"]
+    wanted += [(target, "", False) for target in image_volumes(spec, image.config)]
+    for target, source, nocopy in wanted:
+        volume = engine.volumes.ensure(source)
+        if not source:
+            anonymous.append(volume.name)
+            undo(engine.volumes.remove, volume.name)
+        if not nocopy:
+            engine.volumes.populate(volume, engine.layers.ensure(image), target)
+        found[os.path.normpath(target)] = volume.path
+    return found, anonymous
+
+
+def _dummies(spec: ContainerSpec, image: Image) -> dict[str, str]:
+    """Stand-ins for volumes that are not made yet, to check a spec with."""
+    targets = [mount.target for mount in spec.mounts if mount.kind == "volume"]
+    return {os.path.normpath(target): "/" for target in [*targets, *image_volumes(spec, image.config)]}
+
+
+def _describe_rootfs(rootfs: dict[str, Any]) -> str:
+    return "upper and work made" if rootfs.get("driver") == "overlay" else "layers copied"

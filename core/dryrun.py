@@ -1,0 +1,89 @@
+# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
+"""What a `run` would do, without doing any of it: the same documents and the same plan, with nothing made."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyctr.core import creation, names, starting
+from pyctr.core.containers import Container
+from pyctr.core.runtime import oci
+from pyctr.core.state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.engine import Engine
+    from pyctr.core.images.model import Image
+    from pyctr.core.runtime.plan import Plan
+    from pyctr.core.spec import ContainerSpec
+
+
+def plan(engine: Engine, spec: ContainerSpec) -> Plan:
+    """The plan of a container that does not exist. Raises what `create` would raise for a bad request."""
+    from pyctr.core.runtime import plan as plans
+
+    config, wishes = starting.document(imagined(engine, spec), dry=True)
+    return plans.build(config, wishes)
+
+
+def imagined(engine: Engine, spec: ContainerSpec) -> Container:
+    """A container as it would be after `create`, in memory only. Its id is all zeros."""
+    creation.check(spec)
+    image = creation.find_image(engine, spec.image)
+    spec = creation.with_image_defaults(spec, image)
+    id = "0" * 64
+    state = State(
+        id=id,
+        name=spec.name or names.random(),
+        created_at=time.time(),
+        spec=spec.to_dict(),
+        image_id=image.id,
+        image_name=spec.image,
+        command=oci.arguments(spec, image.config),
+        group=f"/{engine.paths.cgroup_parent}/{id}",
+        rootfs=_rootfs(engine, id, image, spec),
+        volumes=_volumes(engine, spec, image),
+        network=_network(spec),
+    )
+    return Container(engine, state)
+
+
+def _rootfs(engine: Engine, id: str, image: Image, spec: ContainerSpec) -> dict[str, Any]:
+    lower = engine.layers.lower(image) or [engine.layers.path(layer.diff_id) for layer in reversed(image.layers)]
+    return {
+        "driver": "overlay",
+        "lower": lower,
+        "upper": engine.paths.container(id, "upper"),
+        "work": engine.paths.container(id, "work"),
+        "volatile": spec.auto_remove,
+        "readonly": spec.readonly_rootfs,
+    }
+
+
+def _volumes(engine: Engine, spec: ContainerSpec, image: Image) -> dict[str, str]:
+    wanted = [(mount.target, mount.source) for mount in spec.mounts if mount.kind == "volume"]
+    wanted += [(target, "") for target in creation.image_volumes(spec, image.config)]
+    return {os.path.normpath(target): f"{engine.paths.volumes}/{source or '<new>'}/_data" for target, source in wanted}
+
+
+def _network(spec: ContainerSpec) -> dict[str, Any]:
+    mode, _, rest = spec.network.partition(":")
+    if mode in ("none", "host"):
+        return {"mode": mode}
+    if mode == "container":
+        return {"mode": mode, "container": rest}
+    return {
+        "mode": "bridge",
+        "network": spec.network,
+        "bridge": "",
+        "host_if": "",
+        "container_if": "eth0",
+        "address": spec.ip or "<next free>",
+        "gateway": "",
+        "mac": spec.mac,
+        "mtu": 0,
+        "ports": [port.to_dict() for port in spec.ports],
+    }

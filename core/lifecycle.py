@@ -1,0 +1,377 @@
+"""The verbs. Each takes the engine and a container, or its name, id or id prefix; `state.ALLOWED` says when it may.
+
+create   ── creation                    stop, kill      ── here
+start    ── starting ── runtime         pause, unpause  ── here, cgroups
+run      = create + start, one lock     remove          ── removal
+restart  = stop + start                 half-done ones  ── repair
+"""
+
+# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
+from __future__ import annotations
+
+import os
+import signal as _signal
+import time
+
+from pyctr.core import birth, containers, creation, errors, fsutil, names, removal, repair, signals, starting
+from pyctr.core.containers import Container
+from pyctr.core.runtime import defaults, oci
+from pyctr.core.state import ALLOWED, DEAD, PAUSED, RESTARTING, RUNNING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.engine import Engine
+    from pyctr.core.fsutil import Lock
+    from pyctr.core.runtime.launch import Launched, Spawn
+    from pyctr.core.runtime.plan import Plan
+    from pyctr.core.spec import ContainerSpec
+    from pyctr.core.state import Exit
+
+_SHIM_PATIENCE = 10.0
+"""Seconds a shim gets to write an exit code after its container's last process died."""
+
+
+def create(engine: Engine, spec: ContainerSpec) -> Container:
+    """A new container; nothing runs. Raises UsageError, ImageNotFound, Conflict (name taken), StorageError."""
+    repair.sweep(engine)
+    container, lock = creation.create(engine, spec, birth.Recorder())
+    lock.release()
+    return container
+
+
+def start(engine: Engine, ref: Container | str, *, attach: bool = False, spawn: Spawn | None = None) -> Launched:
+    """Run its command. Raises IllegalTransition, CommandNotFound, CannotInvoke, RuntimeFailure, Conflict (a port)."""
+    repair.sweep(engine)
+    container, lock = _locked(engine, ref)
+    try:
+        _permit("start", container)
+        return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn)
+    finally:
+        lock.release()
+
+
+def run(
+    engine: Engine, spec: ContainerSpec, *, attach: bool = False, spawn: Spawn | None = None
+) -> tuple[Container, Launched]:
+    """create and start in one go. A container whose first start fails stays as created, one with auto_remove goes."""
+    repair.sweep(engine)
+    recorder = birth.Recorder()
+    container, lock = creation.create(engine, spec, recorder)
+    try:
+        try:
+            return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn)
+        except BaseException:
+            if spec.auto_remove:
+                removal.remove_idle(container, volumes=True)
+            raise
+    finally:
+        lock.release()
+
+
+def plan(engine: Engine, spec: ContainerSpec) -> Plan:
+    """What `run` would do, step by step. Makes and changes nothing."""
+    from pyctr.core.dryrun import plan as dry
+
+    return dry(engine, spec)
+
+
+def stop(engine: Engine, ref: Container | str, timeout: float | None = None) -> None:
+    """The stop signal, and SIGKILL for everything in the cgroup after `timeout` seconds. Works on paused ones.
+
+    None takes the container's own timeout, 10 s by default; a negative one waits for ever. Stopping what has stopped
+    is fine, as in Docker.
+    """
+    container = _find(engine, ref)
+    if _idle(container):
+        return
+    _permit("stop", container)
+    spec = container.spec
+    if timeout is None:
+        timeout = spec.stop_timeout if spec.stop_timeout is not None else defaults.STOP_TIMEOUT
+    _want(container, "stopped")
+    process = container.state.process
+    if _signal_init(container, signals.number(spec.stop_signal or defaults.STOP_SIGNAL)):
+        _thaw(container)
+        from pyctr.core.waiting import gone
+
+        if not gone(process, engine.paths, None if timeout < 0 else timeout):
+            engine.group(container.state.group).kill()
+    _ended(container)
+    engine.events.record("stop", container.id, container.name)
+
+
+def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL") -> None:
+    """Send a signal to PID 1 of the container. A restart policy does not bring back what SIGKILL ended."""
+    number = signals.number(signal)
+    container = _find(engine, ref)
+    _permit("kill", container)
+    if number == _signal.SIGKILL:
+        _want(container, "stopped")
+    if not _signal_init(container, number):
+        raise errors.IllegalTransition(f"container '{container.name}' ended just now")
+    if number == _signal.SIGKILL:
+        _thaw(container)
+    engine.events.record("kill", container.id, container.name, signal=number)
+    if number == _signal.SIGKILL:
+        _ended(container)
+
+
+def pause(engine: Engine, ref: Container | str) -> None:
+    """Freeze every process of the container where it is."""
+    container, lock = _locked(engine, ref)
+    try:
+        _permit("pause", container)
+        engine.group(container.state.group).freeze()
+    finally:
+        lock.release()
+    engine.events.record("pause", container.id, container.name)
+
+
+def unpause(engine: Engine, ref: Container | str) -> None:
+    """Let a paused container go on."""
+    container, lock = _locked(engine, ref)
+    try:
+        _permit("unpause", container)
+        engine.group(container.state.group).thaw()
+    finally:
+        lock.release()
+    engine.events.record("unpause", container.id, container.name)
+
+
+def restart(engine: Engine, ref: Container | str, timeout: float | None = None) -> Launched:
+    """Stop it if it runs, start it again. Its restart policy stays in force."""
+    container = _find(engine, ref)
+    _permit("restart", container)
+    auto_remove = container.spec.auto_remove
+    if not _idle(container):
+        if auto_remove:
+            raise errors.IllegalTransition(
+                f"container '{container.name}' was made with --rm and would be gone after the stop",
+                hint="run it anew instead",
+            )
+        stop(engine, container, timeout)
+    launched = start(engine, container)
+    engine.events.record("restart", container.id, container.name)
+    return launched
+
+
+def rename(engine: Engine, ref: Container | str, new: str) -> None:
+    """Give it another name. Raises Conflict when somebody has it."""
+    container, lock = _locked(engine, ref)
+    try:
+        _permit("rename", container)
+        old = container.name
+        if old == new:
+            raise errors.UsageError(f"container '{old}' has that name already")
+        names.claim(engine.paths, new, container.id)
+        try:
+            container.state.name = new
+            containers.save_state(engine.paths, container.state, durable=True)
+        except BaseException:
+            names.release(engine.paths, new, container.id)
+            raise
+        names.release(engine.paths, old, container.id)
+    finally:
+        lock.release()
+    engine.events.record("rename", container.id, new, old_name=old)
+
+
+def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
+    """Change limits (fields of `Limits`) and `restart`, live if it runs. Raises UsageError, PyctrError naming the file.
+
+    What the kernel refuses is not recorded.
+    """
+    container, lock = _locked(engine, ref)
+    try:
+        _permit("update", container)
+        spec = container.spec
+        policy = limits.pop("restart", None)
+        if policy is not None:
+            creation.policy(policy)
+        unknown = set(limits) - set(spec.limits.to_dict())
+        if unknown:
+            raise errors.UsageError(f"'{min(unknown)}' is no limit")
+        wanted = spec.limits.replace(**limits)
+        resources = oci.resources_of(wanted)
+        if limits and container.running:
+            try:
+                engine.group(container.state.group).update(resources)
+            except OSError as error:
+                raise errors.from_oserror(error, f"updating container '{container.name}'") from error
+        container.state.spec = spec.replace(limits=wanted, restart=policy or spec.restart).to_dict()
+        containers.save_state(engine.paths, container.state, durable=True)
+    finally:
+        lock.release()
+    engine.events.record("update", container.id, container.name, **limits)
+
+
+def wait(engine: Engine, ref: Container | str) -> int:
+    """Wait until it has ended; the exit code. At once for one that does not run."""
+    from pyctr.core.waiting import gone, recorded
+
+    container = _find(engine, ref)
+    process = container.state.process
+    if process is None or container.status not in (RUNNING, PAUSED):
+        return container.state.exit.code if container.state.exit else 0
+    state = recorded(container, process)
+    if state is None:
+        gone(process, engine.paths)
+        try:
+            repair.finish(engine, container.id)
+            state = container.reload().state
+        except errors.NotFound:
+            return _exit_code_from_journal(engine, container.id)
+    return state.exit.code if state.exit else 0
+
+
+def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: bool = False) -> None:
+    """Remove it without a trace; with `force` kill it first, with `volumes` its anonymous volumes, too.
+
+    A removal that failed half-way leaves it dead and may be asked for again. Raises IllegalTransition, NotFound.
+    """
+    container = _find(engine, ref)
+    if not container.state.removing:
+        _permit("remove --force" if force else "remove", container)
+    if not _idle(container):
+        _want(container, "removing")
+        engine.group(container.state.group).kill()
+        _ended(container)
+    container, lock = _locked(engine, container)
+    try:
+        if not container.state.removing and not _idle(container):
+            _permit("remove", container)  # somebody started it just now
+        removal.remove_idle(container, volumes=volumes or container.spec.auto_remove)
+    finally:
+        lock.release()
+
+
+def _find(engine: Engine, ref: Container | str) -> Container:
+    return ref.reload() if isinstance(ref, Container) else containers.find(engine, ref)
+
+
+def _locked(engine: Engine, ref: Container | str) -> tuple[Container, Lock]:
+    """The container and its lock, held; its record as of now."""
+    container = _find(engine, ref)
+    lock = fsutil.Lock(container.path("lock"))
+    try:
+        lock.__enter__()
+        container.reload()
+    except (FileNotFoundError, errors.NotFound):
+        lock.release()
+        raise errors.NotFound(f"container '{container.name}' was removed meanwhile") from None
+    return container, lock
+
+
+def _permit(verb: str, container: Container) -> None:
+    status = container.status
+    if status in ALLOWED[verb]:
+        return
+    name = container.name
+    hints = {
+        ("start", RUNNING): f"'pyctr restart {name}' starts it anew",
+        ("start", PAUSED): f"'pyctr unpause {name}' lets it go on",
+        ("pause", PAUSED): f"'pyctr unpause {name}' lets it go on",
+        ("remove", RUNNING): f"'pyctr stop {name}' first, or 'pyctr rm -f {name}'",
+        ("remove", PAUSED): f"'pyctr stop {name}' first, or 'pyctr rm -f {name}'",
+        ("remove", RESTARTING): f"'pyctr stop {name}' first, or 'pyctr rm -f {name}'",
+        ("exec", PAUSED): f"'pyctr unpause {name}' first",
+        ("attach", PAUSED): f"'pyctr unpause {name}' first",
+    }
+    hint = hints.get((verb, status), f"'pyctr rm {name}' finishes its removal" if status == DEAD else "")
+    if not hint and RUNNING in ALLOWED[verb] and status not in (RUNNING, PAUSED):
+        hint = f"'pyctr start {name}' first"
+    raise errors.IllegalTransition(f"cannot {verb.split()[0]} container '{name}': it is {status}", hint=hint)
+
+
+def _idle(container: Container) -> bool:
+    return container.status not in (RUNNING, PAUSED, RESTARTING)
+
+
+def _want(container: Container, desired: str) -> None:
+    """Record the user's word, so that the shim does not restart what is about to end."""
+    with fsutil.Lock(container.path("lock")):
+        container.reload()
+        container.state.desired = desired
+        containers.save_state(container.engine.paths, container.state)
+
+
+def _signal_init(container: Container, number: int) -> bool:
+    """Send a signal through a pidfd; False when PID 1 is gone."""
+    from pyctr.core.linux.namespaces import pidfd_send_signal
+    from pyctr.core.waiting import handle
+
+    fd = handle(container.state.process, container.engine.paths)
+    if fd < 0:
+        return False
+    try:
+        pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def _thaw(container: Container) -> None:
+    """A frozen process handles its signals only when it runs again."""
+    group = container.engine.group(container.state.group)
+    if group.frozen():
+        group.thaw()
+
+
+def _ended(container: Container) -> Exit | None:
+    """Wait until the end of the current incarnation is on record and nothing of it runs any more."""
+    from pyctr.core.waiting import gone
+
+    engine, process = container.engine, container.state.process
+    if process is None:
+        return container.state.exit
+    _tell_shim(container)
+    gone(process, engine.paths, _SHIM_PATIENCE)
+    if not gone(process, engine.paths, _SHIM_PATIENCE, shim=True):
+        _kill_shim(container)
+    try:
+        repair.finish(engine, container.id)
+        return container.reload().state.exit
+    except errors.NotFound:
+        return None  # --rm: its shim has removed it
+
+
+def _tell_shim(container: Container) -> None:
+    """Wake a shim that waits out its back-off; what it reads then is `desired`."""
+    if not container.state.restarting:
+        return
+    from pyctr.core.runtime import attach
+
+    try:
+        connection = attach.connect(container.engine.paths, container.id)
+    except (OSError, errors.PyctrError):
+        return  # it is ending anyway
+    try:
+        connection.stop_restarting()
+    finally:
+        connection.close()
+
+
+def _kill_shim(container: Container) -> None:
+    from pyctr.core.linux.namespaces import pidfd_send_signal
+    from pyctr.core.waiting import handle, readable
+
+    fd = handle(container.state.process, container.engine.paths, shim=True)
+    if fd >= 0:
+        try:
+            pidfd_send_signal(fd, _signal.SIGKILL)
+            readable([fd], _SHIM_PATIENCE)
+        finally:
+            os.close(fd)
+
+
+def _exit_code_from_journal(engine: Engine, id: str) -> int:
+    """How a --rm container ended that is gone by the time somebody asks."""
+    since = time.time_ns() - 3600 * 10**9
+    code = 0
+    for event in engine.events.read(since, filters={"event": ["die"], "container": [id]}):
+        code = int(event.attributes.get("exit_code") or 0)
+    return code

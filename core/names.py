@@ -1,0 +1,95 @@
+"""Names of containers: what they may look like, who has one, and made-up ones for who gives none.
+
+A name is taken by one symlink(2), `<root>/names/<name>` -> id, which the kernel lets only one process make.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core import errors, fsutil
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.paths import Paths
+
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_ALLOWED = _LETTERS | frozenset("_.-")
+
+_FIRST = (
+    "amber brisk calm clever cosy crisp daring deft eager early fair fleet fond gentle glad golden hardy honest "
+    "humble jolly keen kind lively loyal lucid mellow merry mild neat nimble noble patient placid plucky polite proud "
+    "quick quiet rapid ready robust rosy serene sharp shy silent sleek smart snug sober solid spry stable steady sunny "
+    "swift tidy tranquil upbeat vivid warm wise witty zesty"
+)
+_SECOND = (
+    "alder anchor aspen badger barge beacon beaver birch bison brook canyon cedar comet condor coral crane delta dingo "
+    "dolphin dune egret falcon fern finch fjord gannet glacier grove harbor heron ibis island jackal juniper kestrel "
+    "lagoon lantern larch lemur linden lynx magpie maple marlin marten meadow mesa moose narwhal nebula oak orca "
+    "osprey otter owl panda pebble pelican pine plover puffin quail quartz raven reef river robin rowan salmon "
+    "sparrow spruce summit tapir thistle tundra walrus willow wombat wren yak"
+)
+
+
+def check(name: str) -> None:
+    """Raise UsageError for what cannot be a name."""
+    if len(name) < 2 or len(name) > 200 or name[0] not in _LETTERS or not _ALLOWED.issuperset(name):
+        raise errors.UsageError(
+            f"bad container name '{name}'", hint="two or more of a-z A-Z 0-9 _ . - and a letter or digit first"
+        )
+
+
+def random() -> str:
+    """Two words; about seven thousand of them, so that a clash is rare and another draw cheap."""
+    first, second = _FIRST.split(), _SECOND.split()
+    number = int.from_bytes(os.urandom(4), "big")
+    return f"{first[number % len(first)]}_{second[number // len(first) % len(second)]}"
+
+
+def claim(paths: Paths, name: str, id: str) -> str:
+    """Make `name` belong to `id`; "" draws one. Returns the name. Raises Conflict naming who has it."""
+    if name:
+        check(name)
+        _take(paths, name, id)
+        return name
+    for attempt in range(20):
+        name = random() if attempt < 10 else f"{random()}_{int.from_bytes(os.urandom(2), 'big')}"
+        try:
+            _take(paths, name, id)
+        except errors.Conflict:
+            continue
+        return name
+    raise errors.Conflict("no free name found", hint="give one with --name")
+
+
+def release(paths: Paths, name: str, id: str) -> None:
+    """Free the name if it still belongs to `id`."""
+    path = f"{paths.names}/{name}"
+    try:
+        if os.readlink(path) == id:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass  # freed before
+
+
+def _take(paths: Paths, name: str, id: str) -> None:
+    path = f"{paths.names}/{name}"
+    while True:
+        try:
+            os.symlink(id, path)
+            return
+        except FileNotFoundError:
+            fsutil.make_private_directory(paths.names)
+        except FileExistsError:
+            try:
+                owner = os.readlink(path)
+            except FileNotFoundError:
+                continue  # freed just now
+            if owner == id:
+                return
+            if os.path.isdir(paths.container(owner)):
+                raise errors.Conflict(
+                    f"the name '{name}' belongs to container '{owner[:12]}'",
+                    hint=f"choose another, or 'pyctr rm {name}' first",
+                ) from None
+            release(paths, name, owner)  # its container was removed by a pyctr that died before this last step

@@ -1,0 +1,56 @@
+"""Removing a container so that nothing of it is left, and so that a removal cut short can be finished."""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core import containers, errors, fsutil, names, pending
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.containers import Container
+
+
+def remove_idle(container: Container, *, volumes: bool) -> None:
+    """Remove a container nothing of which runs any more. The caller holds its lock.
+
+    The record goes last: until then a failure leaves a container in state dead whose removal can be asked for again.
+    Raises PyctrError naming what could not be removed.
+    """
+    engine, state, paths = container.engine, container.state, container.engine.paths
+    pending.mark(paths, container.id)
+    state.removing = True
+    state.desired = "removing"
+    containers.save_state(paths, state)
+    doing = "stopping its last processes"
+    try:
+        group = engine.group(state.group)
+        if group.exists():
+            group.kill()
+            group.remove()
+        doing = "releasing its network"
+        if state.network:
+            engine.networks.release(container.id)
+        doing = "removing its runtime directory"
+        fsutil.remove_tree(paths.runtime(container.id))
+        doing = "removing its writable layer"
+        engine.storage.remove(container.id)
+        doing = "removing its volumes"
+        for name in state.anonymous if volumes else ():
+            try:
+                engine.volumes.remove(name)
+            except (errors.NotFound, errors.Conflict):
+                continue  # removed by hand, or mounted by another container meanwhile
+        doing = "removing its files"
+        if state.name:
+            names.release(paths, state.name, container.id)
+        gone = f"{paths.containers}/.gone-{container.id}"
+        os.rename(container.path(), gone)
+        fsutil.remove_tree(gone)
+    except OSError as error:
+        raise errors.from_oserror(
+            error, f"container '{container.name}' is only half removed: {doing}", hint="try 'pyctr rm' again"
+        ) from error
+    pending.unmark(paths, container.id)
+    if state.name:
+        engine.events.record("destroy", container.id, container.name, image=state.image_name)

@@ -1,0 +1,135 @@
+"""Finding and finishing what a killed pyctr, a killed shim or a reboot left half-done.
+
+Every verb in flight has a mark in `pending`; `sweep` looks only there and costs nothing when nobody was killed.
+`reconcile` looks at every container.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyctr.core import containers, errors, fsutil, pending
+from pyctr.core.state import CREATING, Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.engine import Engine
+    from pyctr.core.state import State
+
+
+def sweep(engine: Engine) -> list[str]:
+    """Finish what marks tell of; ids that were worked on. Verbs that are still running are left alone."""
+    return [id for id in pending.ids(engine.paths) if finish(engine, id)]
+
+
+def reconcile(engine: Engine) -> list[str]:
+    """`sweep`, and look at every container: lost exits are recorded, leases without a container released."""
+    done = sweep(engine)
+    paths = engine.paths
+    try:
+        names = os.listdir(paths.containers)
+    except FileNotFoundError:
+        names = []
+    for name in names:
+        if name.startswith(".gone-") or (name.startswith(".new-") and _unlocked(f"{paths.containers}/{name}")):
+            fsutil.remove_tree(f"{paths.containers}/{name}")
+        elif name[0] != "." and finish(engine, name):
+            done.append(name)
+    if os.path.isdir(f"{paths.run}/networks"):
+        done += engine.networks.collect()
+    return done
+
+
+def finish(engine: Engine, id: str) -> bool:
+    """Bring one container to a state that every verb understands; whether there was anything to do."""
+    paths = engine.paths
+    lock = fsutil.Lock(paths.container(id, "lock"))
+    try:
+        if not lock.try_acquire():
+            return False  # somebody is at work on it right now
+    except FileNotFoundError:
+        return _without_record(engine, id)
+    try:
+        try:
+            state = containers.load_state(paths, id)
+        except errors.NotFound:
+            return False
+        container = containers.Container(engine, state)
+        if state.desired == CREATING or state.removing or _forgotten(container):
+            from pyctr.core import removal
+
+            removal.remove_idle(container, volumes=state.desired == CREATING or container.spec.auto_remove)
+            return True
+        worked = record_lost_exit(engine, state)
+        pending.unmark(paths, id)
+        return worked
+    finally:
+        lock.release()
+
+
+def record_lost_exit(engine: Engine, state: State) -> bool:
+    """If a recorded process and its shim are gone without an exit, say so in the record and clean up after them."""
+    from pyctr.core.waiting import ended
+
+    process = state.process
+    if process is None or ended(state, process) or containers.is_alive(process, engine.paths):
+        return False
+    if containers.is_alive(process, engine.paths, shim=True):
+        return False
+    rebooted = process.boot_id != _boot_id(engine)
+    reason = "the host was restarted" if rebooted else "its shim was killed, the exit code is unknown"
+    state.exit = Exit(code=137 if not rebooted else 255, finished_at=time.time(), error=reason)
+    state.restarting = False
+    remains(engine, state)
+    containers.save_state(engine.paths, state)
+    engine.events.record("die", state.id, state.name, exit_code=state.exit.code, error=reason)
+    return True
+
+
+def remains(engine: Engine, state: State) -> None:
+    """Remove what an incarnation without a shim left: processes, cgroup, published ports, its socket."""
+    group = engine.group(state.group)
+    if group.exists():
+        group.kill()
+        group.remove()
+    if state.network:
+        engine.networks.unpublish(state.network)
+    fsutil.remove_tree(engine.paths.runtime(state.id))
+
+
+def _forgotten(container: containers.Container) -> bool:
+    """A --rm container that ended while neither its client nor its shim could remove it."""
+    state = container.state
+    if not container.spec.auto_remove or state.process is None:
+        return False
+    return not container.alive and not containers.is_alive(state.process, container.engine.paths, shim=True)
+
+
+def _without_record(engine: Engine, id: str) -> bool:
+    """A mark without a container: it was never made, or is already gone."""
+    fresh = f"{engine.paths.containers}/.new-{id}"
+    if os.path.isdir(fresh):
+        if not _unlocked(fresh):
+            return False
+        fsutil.remove_tree(fresh)
+    fsutil.remove_tree(f"{engine.paths.containers}/.gone-{id}")
+    pending.unmark(engine.paths, id)
+    return True
+
+
+def _unlocked(directory: str) -> bool:
+    lock = fsutil.Lock(f"{directory}/lock")
+    try:
+        if not lock.try_acquire():
+            return False
+    except FileNotFoundError:
+        return not os.path.isdir(directory)
+    lock.release()
+    return True
+
+
+def _boot_id(engine: Engine) -> str:
+    from pyctr.core.linux import procfs
+
+    return procfs.boot_id(engine.paths.proc)

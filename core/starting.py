@@ -1,0 +1,211 @@
+"""Starting a container: from its record to a running process, and back if a step fails.
+
+The caller holds the container's lock. It travels to the shim with the plan, so that a client killed at any point leaves
+either nothing started or a recorded running container.
+"""
+
+# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
+from __future__ import annotations
+
+import os
+import sys
+
+from pyctr.core import birth, containers, errors, fsutil, pending, repair, signals
+from pyctr.core.runtime import defaults, oci, users
+from pyctr.core.state import PAUSED, RUNNING
+from pyctr.core.undo import Undo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+    from pyctr.core.fsutil import Lock
+    from pyctr.core.runtime.launch import Launched, Spawn
+    from pyctr.core.runtime.plan import Plan
+
+
+def start(
+    container: Container,
+    lock: Lock,
+    recorder: birth.Recorder,
+    *,
+    attach: bool = False,
+    spawn: Spawn | None = None,
+    clean: bool = False,
+) -> Launched:
+    """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ...
+
+    `clean`: this client removes a --rm container itself when it ends; the shim does it only if the client is gone.
+    """
+    from pyctr.core.runtime import launch
+
+    engine, state = container.engine, container.state
+    paths = engine.paths
+    with Undo() as undo:
+        pending.mark(paths, container.id)
+        undo(pending.unmark, paths, container.id)
+        if state.process is not None:
+            # a shim that was killed cleans nothing up
+            repair.remains(engine, state)
+        before = (state.desired, state.network)
+        recorder.skip()
+        state.network = engine.networks.attach(container.id, container.name, container.spec)
+        undo(_detach, container)
+        engine.networks.publish(state.network)
+        if state.network.get("ports"):
+            recorder.step("ports", describe_ports(state.network["ports"]))
+        state.desired = "running"
+        undo(_restore, container, before)
+        config, wishes = document(container)
+        wishes["attach"] = attach
+        fsutil.write_json(container.path("config.json"), config, durable=False)
+        containers.save_state(paths, state)
+        offset = recorder.now_us()
+        launched = launch.start(_plan(config, wishes), lock_fd=lock.fd, spawn=spawn)
+        recorder.add(launched.trace, offset)
+        birth.save(paths, recorder.certificate(container.id, container.name))
+        pending.unmark(paths, container.id)
+        lock.release()
+        return launched
+    raise AssertionError("unreachable")
+
+
+def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(config.json, wishes) of a container as it would start now. `dry` makes no files for it."""
+    engine, state, spec = container.engine, container.state, container.spec
+    paths = engine.paths
+    image_config = _image_config(container)
+    join = {} if dry else joins(engine, container)
+    rootfs = state.rootfs
+    directories = [
+        str(path) for path in (rootfs.get("upper") or rootfs.get("path"), *(rootfs.get("lower") or [])) if path
+    ]
+    config = oci.config(
+        spec,
+        image_config,
+        id=container.id,
+        group=state.group,
+        rootfs=container.path("rootfs"),
+        user=users.resolve(spec.user, spec.groups, directories),
+        volumes=state.volumes,
+        files=_files(container, dry=dry),
+        join=join,
+    )
+    kept = frozenset(config["process"]["capabilities"]["bounding"])
+    wishes = {
+        "id": container.id,
+        "name": container.name,
+        "bundle": container.path(),
+        "state": container.path("state.json"),
+        "run": paths.runtime(container.id),
+        "paths": paths.to_dict(),
+        "rootfs": rootfs,
+        "group": state.group,
+        "network": state.network or None,
+        "join": join,
+        "log": {"path": container.log_path, "max_size": spec.log_max_size, "max_files": spec.log_max_files},
+        "init": spec.init,
+        "open_stdin": spec.stdin_open,
+        "attach": False,
+        "restart": spec.restart or "no",
+        "stop_signal": signals.number(spec.stop_signal or defaults.STOP_SIGNAL),
+        "auto_remove": spec.auto_remove,
+        "cleanup": _cleanup(container) if spec.auto_remove or state.network.get("ports") else [],
+        "seccomp": None if dry else _seccomp(container, kept),
+    }
+    return config, wishes
+
+
+def joins(engine: Engine, container: Container) -> dict[str, int]:
+    """Namespace type -> pid of the container whose namespace is shared. Raises NotFound, IllegalTransition."""
+    spec = container.spec
+    found: dict[str, int] = {}
+    for kind, text in (("network", spec.network), ("pid", spec.pid), ("ipc", spec.ipc), ("uts", spec.uts)):
+        mark, _, ref = text.partition(":")
+        if mark != "container":
+            continue
+        other = containers.find(engine, ref)
+        if other.status not in (RUNNING, PAUSED):
+            raise errors.IllegalTransition(
+                f"cannot share the {kind} namespace of container '{other.name}': it is {other.status}",
+                hint=f"'pyctr start {other.name}' first",
+            )
+        found[kind] = other.pid
+    return found
+
+
+def describe_ports(ports: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{port['host_ip'] or '0.0.0.0'}:{port['host_port']} → {port['container_port']}/{port['protocol']}"
+        for port in ports
+    )
+
+
+def _plan(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
+    from pyctr.core.runtime import plan
+
+    return plan.build(config, wishes)
+
+
+def _detach(container: Container) -> None:
+    """After a failed start: ports go back; the address stays with the container until it is removed."""
+    container.engine.networks.unpublish(container.state.network)
+
+
+def _restore(container: Container, before: tuple[str, dict[str, Any]]) -> None:
+    state = containers.load_state(container.engine.paths, container.id)
+    state.desired, state.network = before
+    containers.save_state(container.engine.paths, state)
+    container.state = state
+
+
+def _image_config(container: Container) -> dict[str, Any]:
+    """The image's configuration by digest: the name may mean another image by now."""
+    engine = container.engine
+    try:
+        return engine.images.resolve(container.state.image_id).config
+    except errors.ImageNotFound:
+        # the image was removed by force: what the record and the last config.json say still starts it
+        process = fsutil.read_json(container.path("config.json")).get("process") or {}
+        return {"Cmd": container.state.command, "Env": process.get("env"), "WorkingDir": process.get("cwd")}
+
+
+def _files(container: Container, *, dry: bool) -> list[tuple[str, str]]:
+    """hosts, hostname and resolv.conf, written now and mounted over the image's."""
+    spec = container.spec
+    mounted = {os.path.normpath(mount.target) for mount in spec.mounts}
+    wanted = [name for name in ("hosts", "hostname", "resolv.conf") if f"/etc/{name}" not in mounted]
+    if not dry:
+        from pyctr.core import hosts
+
+        texts = hosts.texts(container)
+        for name in wanted:
+            fsutil.write_atomic(container.path(name), texts[name].encode(), mode=0o644, durable=False)
+    return [(container.path(name), f"/etc/{name}") for name in wanted]
+
+
+def _seccomp(container: Container, kept: frozenset[str]) -> bytes | None:
+    from pyctr.core.linux import seccomp
+
+    spec = container.spec
+    choice = oci.security_options(spec.security_opt)["seccomp"]
+    if choice == "unconfined" or (spec.privileged and not choice):
+        return None
+    try:
+        return seccomp.compiled(choice or seccomp.DEFAULT, kept, container.engine.paths.cache)
+    except FileNotFoundError:
+        raise errors.UsageError(f"no seccomp profile '{choice}'", hint="a JSON file, or 'unconfined'") from None
+    except ValueError as error:
+        raise errors.UsageError(f"seccomp profile '{choice}': {error}") from error
+
+
+def _cleanup(container: Container) -> list[str]:
+    """What the shim runs after the end: a fresh interpreter, without site and without the caller's environment."""
+    import pyctr
+
+    root = os.path.dirname(os.path.dirname(os.path.abspath(pyctr.__file__)))
+    code = f"import sys; sys.path.insert(0, {root!r}); from pyctr.core.ending import main; main(sys.argv[1:])"
+    words = [sys.executable, "-I", "-S", "-c", code, container.id]
+    return [*words, *(f"{key}={value}" for key, value in container.engine.paths.to_dict().items())]

@@ -1,0 +1,97 @@
+"""Waiting for what processes and shims do, without polling: pidfds and inotify."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+
+from pyctr.core import containers, errors
+from pyctr.core.linux import inotify, namespaces, procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.containers import Container
+    from pyctr.core.paths import Paths
+    from pyctr.core.state import Process, State
+
+
+def handle(process: Process | None, paths: Paths, *, shim: bool = False) -> int:
+    """A pidfd of a recorded process, certainly of that one; -1 when it is gone."""
+    if process is None or not containers.is_alive(process, paths, shim=shim):
+        return -1
+    pid, start_time = (process.shim_pid, process.shim_start_time) if shim else (process.pid, process.start_time)
+    try:
+        fd = namespaces.pidfd_open(pid)
+    except OSError as error:
+        if error.errno == errno.ESRCH:
+            return -1
+        raise
+    # the pid may have been reused between the check and pidfd_open(2)
+    if procfs.start_time(pid, paths.proc) != start_time:
+        os.close(fd)
+        return -1
+    return fd
+
+
+def readable(fds: list[int], timeout: float | None = None) -> list[int]:
+    """Those of some descriptors that are readable within `timeout` seconds (None: however long it takes)."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    limit = None if timeout is None else max(0, int(timeout * 1000 + 0.999))
+    return [fd for fd, _ in poller.poll(limit)]
+
+
+def gone(process: Process | None, paths: Paths, timeout: float | None = None, *, shim: bool = False) -> bool:
+    """Wait until a process (or its shim) is dead; False if it is not after `timeout` seconds."""
+    fd = handle(process, paths, shim=shim)
+    if fd < 0:
+        return True
+    try:
+        return bool(readable([fd], timeout))
+    finally:
+        os.close(fd)
+
+
+def ended(state: State, process: Process) -> bool:
+    """Whether the record tells the end of this incarnation."""
+    if state.process is not None and (state.process.pid, state.process.start_time) != (process.pid, process.start_time):
+        return True
+    return state.exit is not None and state.exit.finished_at >= process.started_at
+
+
+def recorded(container: Container, process: Process, timeout: float | None = None) -> State | None:
+    """Wait until the shim has written how `process` ended; the record.
+
+    None if the container was removed, or nothing is recorded after `timeout`, or the shim is gone without a word.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    shim = handle(process, container.engine.paths, shim=True)
+    watch = inotify.init()
+    try:
+        try:
+            inotify.add_watch(watch, container.path(), inotify.IN_MOVED_TO | inotify.IN_MOVE_SELF | inotify.IN_ONLYDIR)
+        except FileNotFoundError:
+            return None
+        while True:
+            # asked before reading, so that a last word written just before its death is read
+            shim_lives = shim >= 0 and not readable([shim], 0)
+            try:
+                state = containers.load_state(container.engine.paths, container.id)
+            except errors.NotFound:
+                return None
+            if ended(state, process):
+                return state
+            if not shim_lives:
+                return None
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            if watch in readable([watch, shim], left):
+                inotify.drain(watch)
+    finally:
+        os.close(watch)
+        if shim >= 0:
+            os.close(shim)
