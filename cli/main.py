@@ -1,21 +1,301 @@
-"""The `pyctr` command."""
+"""The `pyctr` command: find the verb cheaply, import that verb alone, run it.
+
+    pyctr [--root DIR] [--runroot DIR] [--cgroup-parent NAME] [--bridge NAME] VERB ...
+
+A verb is a module of `pyctr.cli.verbs` with
+
+    INTERSPERSED: bool          flags may follow positionals (default true)
+    configure(parser) -> None   its flags, declared once for parsing, --help and completion
+    run(call, args) -> int      the work; the result is the exit code
+"""
 
 from __future__ import annotations
+
+import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from pyctr.core.engine import Engine
+
+    from pyctr.core.paths import Paths
+
+VERBS: dict[str, str] = {
+    "run": "create and start a container",
+    "create": "create a container without starting it",
+    "start": "start created or stopped containers",
+    "stop": "stop containers: the stop signal, then SIGKILL after the timeout",
+    "restart": "stop and start containers",
+    "kill": "send a signal to containers",
+    "pause": "freeze every process of containers",
+    "unpause": "thaw paused containers",
+    "rename": "give a container another name",
+    "update": "change the limits of containers while they run",
+    "rm": "remove containers",
+    "wait": "block until containers stop, then print their exit codes",
+    "ps": "list containers",
+    "logs": "show what a container wrote",
+    "exec": "run a command in a running container",
+    "attach": "connect the terminal to a running container",
+    "inspect": "everything about containers, images, volumes, networks as JSON",
+    "stats": "live use of resources",
+    "top": "the processes of a container",
+    "port": "the published ports of a container",
+    "diff": "files changed in a container's writable layer",
+    "events": "what happened to containers",
+    "images": "list images",
+    "rmi": "remove images",
+    "tag": "give an image another name",
+    "history": "the layers of an image and what made them",
+    "volume": "create, list, inspect, remove volumes",
+    "network": "list and inspect networks",
+    "container": "the container verbs as a group",
+    "image": "the image verbs as a group",
+    "system": "disk usage, clean-up, information",
+    "info": "this pyctr and this host",
+    "version": "the version of pyctr",
+    "doctor": "what this host can do, and what to do about the rest",
+    "demo": "four small live containers to look at",
+    "completion": "completions for bash, zsh, fish",
+}
+"""verb, and module of that name -> one line of help, in the order of the help page."""
+
+ALIASES = {"ls": "ps", "list": "ps", "remove": "rm"}
+_CONTAINER = (
+    *("run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rename", "update", "rm", "wait"),
+    *("ps", "logs", "exec", "attach", "inspect", "stats", "top", "port", "diff"),
+)
+GROUPS: dict[str, dict[str, str]] = {
+    "container": {
+        **dict(zip(_CONTAINER, _CONTAINER, strict=True)),
+        "ls": "ps",
+        "list": "ps",
+        "remove": "rm",
+        "prune": "container_prune",
+    },
+    "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "tag": "tag", "history": "history",
+              "inspect": "image_inspect", "prune": "image_prune"},
+    "volume": {verb: f"volume_{verb}" for verb in ("create", "ls", "inspect", "rm", "prune")},
+    "network": {verb: f"network_{verb}" for verb in ("ls", "inspect")},
+    "system": {"df": "system_df", "prune": "system_prune", "info": "info", "events": "events"},
+    "demo": {"up": "demo_up", "down": "demo_down"},
+}  # fmt: skip
+"""group -> its verbs -> the modules (or MODULE_VERB of the group's own module)."""
+
+GLOBAL_FLAGS = {"--root": "root", "--runroot": "run", "--cgroup-parent": "cgroup_parent", "--bridge": "bridge"}
+
+_STARTS = frozenset({"run", "start"})
+"""Verbs that need a shim: its interpreter starts while this one still reads flags."""
+
+
+class Call:
+    """One invocation: where pyctr lives, and the engine made when first asked for."""
+
+    def __init__(self, globals_: dict[str, str], verb: str) -> None:
+        self.globals = globals_
+        self.verb = verb
+        self.spawn: Any = None
+        self._engine: Engine | None = None
+        self._paths: Paths | None = None
+
+    @property
+    def paths(self) -> Paths:
+        if self._paths is None:
+            from pyctr.core.paths import Paths
+
+            self._paths = Paths.from_environment(**self.globals)
+        return self._paths
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            from pyctr.core.engine import Engine
+
+            self._engine = Engine(self.paths)
+        return self._engine
+
+    def prespawn(self) -> None:
+        """Let a shim's interpreter start now. Without it the start does the same later."""
+        launch: Any = __import__("pyctr.core.runtime.launch", fromlist=["prespawn"])
+        self.spawn = launch.prespawn(self.paths)
+
+    def take_spawn(self) -> Any:
+        """Hand the warm shim over; whoever takes it uses it up."""
+        spawn, self.spawn = self.spawn, None
+        return spawn
+
+    def close(self) -> None:
+        """A warm shim nobody took goes away."""
+        spawn = self.take_spawn()
+        if spawn is not None:
+            spawn.cancel()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is its result."""
-    import sys
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words in (["version"], ["--version"], ["-v"]):
+        from pyctr import __version__
 
-    from pyctr import __version__
-
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words in (["version"], ["--version"]):
-        print(f"pyctr version {__version__}")
+        sys.stdout.write(f"pyctr version {__version__}\n")
         return 0
-    print("pyctr: no such command", file=sys.stderr)
-    return 125
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # the reader left; the interpreter must not try again when it flushes at exit (Python docs, signal, SIGPIPE)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:
+        if os.environ.get("PYCTR_DEBUG"):
+            raise
+        from pyctr.cli.diagnostics import report
+
+        code = report(error)
+    return code
+
+
+def _dispatch(words: list[str]) -> int:
+    globals_, words = _globals(words)
+    if not words or words[0] in ("--help", "-h", "help"):
+        return _help(words[1:])
+    verb, words = words[0], words[1:]
+    verb = verb if verb in VERBS else ALIASES.get(verb, verb)
+    if verb not in VERBS:
+        raise _no_such(verb, [*VERBS, *ALIASES], "pyctr")
+    name = f"pyctr {verb}"
+    module = verb
+    if verb in GROUPS:
+        members = GROUPS[verb]
+        if not words or words[0] in ("--help", "-h"):
+            return _group_help(verb, members)
+        if words[0] not in members:
+            raise _no_such(words[0], members, name)
+        name = f"{name} {words[0]}"
+        module, words = members[words[0]], words[1:]
+    call = Call(globals_, module)
+    if module in _STARTS and "--help" not in words and "--dry-run" not in words:
+        call.prespawn()
+    try:
+        return _run(call, module, name, words)
+    finally:
+        call.close()
+
+
+def _run(call: Call, name: str, prog: str, words: list[str]) -> int:
+    from pyctr.cli.flags import Flags, HelpAsked
+
+    module, prefix = load(name)
+    configure, run = getattr(module, f"{prefix}configure"), getattr(module, f"{prefix}run")
+    flags = Flags(prog, interspersed=getattr(module, "INTERSPERSED", True))
+    configure(flags)
+    try:
+        args = flags.parse(words)
+    except HelpAsked:
+        _page(prog, name, configure)
+        return 0
+    code: int = run(call, args)
+    return code
+
+
+def load(name: str) -> tuple[ModuleType, str]:
+    """The module of a verb and the prefix of its functions there ("prune_" for `volume_prune`)."""
+    file, prefix = name, ""
+    if name not in VERBS:
+        file, _, verb = name.partition("_")
+        prefix = f"{verb}_"
+    # __import__ and not importlib: importing that package alone costs more than a verb
+    module: ModuleType = __import__(f"pyctr.cli.verbs.{file}", fromlist=["run"])
+    return module, prefix
+
+
+def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Flags before the verb."""
+    found: dict[str, str] = {}
+    at = 0
+    while at < len(words) and words[at].startswith("--"):
+        name, equals, value = words[at].partition("=")
+        field = GLOBAL_FLAGS.get(name)
+        if field is None:
+            break
+        at += 1
+        if not equals:
+            if at >= len(words):
+                from pyctr.core.errors import UsageError
+
+                raise UsageError(f"{name}: needs a value")
+            value = words[at]
+            at += 1
+        found[field] = value
+    rest = words[at:]
+    if rest and rest[0].startswith("-") and rest[0] not in ("--help", "-h"):
+        raise _no_such_flag(rest[0])
+    return found, rest
+
+
+def _no_such(verb: str, known: Any, prog: str) -> Exception:
+    from pyctr.cli.diagnostics import near
+    from pyctr.core.errors import UsageError
+
+    close = near(verb, known)
+    return UsageError(
+        f"'{prog}' has no command '{verb}'", hint=f"did you mean '{close}'?" if close else f"'{prog} --help' lists them"
+    )
+
+
+def _no_such_flag(name: str) -> Exception:
+    from pyctr.cli.diagnostics import near
+    from pyctr.core.errors import UsageError
+
+    close = near(name.partition("=")[0], [*GLOBAL_FLAGS, "--help", "--version"])
+    return UsageError(
+        f"'pyctr' has no flag '{name}'", hint=f"did you mean '{close}'?" if close else "flags of a verb follow the verb"
+    )
+
+
+def _help(words: list[str]) -> int:
+    if words and words[0] in VERBS:
+        return _dispatch([*words, "--help"])
+    print("Usage: pyctr [--root DIR] [--runroot DIR] [--cgroup-parent NAME] [--bridge NAME] COMMAND ...\n")
+    print("Containers without a daemon.\n\nCommands:")
+    for verb, line in VERBS.items():
+        print(f"  {verb:<11} {line}")
+    print("\nGlobal flags (also as PYCTR_ROOT, PYCTR_RUNROOT, PYCTR_CGROUP_PARENT, PYCTR_BRIDGE):")
+    print("  --root DIR            images, containers, volumes; survives a reboot")
+    print("  --runroot DIR         sockets and locks; gone after a reboot")
+    print("  --cgroup-parent NAME  our subtree in every cgroup hierarchy")
+    print("  --bridge NAME         the default network's bridge")
+    print("  -v, --version         print the version")
+    print("\n'pyctr COMMAND --help' says more about a command; 'pyctr-tui' is the interactive face.")
+    return 0
+
+
+def _group_help(group: str, members: dict[str, str]) -> int:
+    print(f"Usage: pyctr {group} COMMAND ...\n\n{VERBS[group].capitalize()}.\n\nCommands:")
+    for verb, name in members.items():
+        print(f"  {verb:<10} {summary(name)}")
+    return 0
+
+
+def summary(name: str) -> str:
+    """The one line of help of a verb or of a group's verb."""
+    if name in VERBS:
+        return VERBS[name]
+    module_, prefix = load(name)
+    return str((getattr(module_, f"{prefix}run").__doc__ or "").partition("\n")[0].rstrip("."))
+
+
+def _page(prog: str, name: str, configure: Any) -> None:
+    import argparse
+
+    line = summary(name)
+    parser = argparse.ArgumentParser(prog=prog, description=line[:1].upper() + line[1:] + ".", add_help=False)
+    configure(parser)
+    parser.add_argument("--help", action="store_true", help="show this page")
+    parser.print_help()
