@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engine import Engine
-
     from pyctr.core.paths import Paths
 
 VERBS: dict[str, str] = {
