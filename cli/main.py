@@ -79,7 +79,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "tag": "tag", "history": "history",
               "inspect": "image_inspect", "prune": "image_prune"},
     "volume": {verb: f"volume_{verb}" for verb in ("create", "ls", "inspect", "rm", "prune")},
-    "network": {verb: f"network_{verb}" for verb in ("ls", "inspect")},
+    "network": {verb: f"network_{verb}" for verb in ("create", "ls", "inspect", "rm")},
     "system": {"df": "system_df", "prune": "system_prune", "info": "info", "events": "events"},
     "demo": {"up": "demo_up", "down": "demo_down"},
 }  # fmt: skip

@@ -1,0 +1,26 @@
+"""Verbs on several names: every one is tried, each failure is said, and the exit code remembers them."""
+
+from __future__ import annotations
+
+from pyctr.cli import output
+from pyctr.cli.diagnostics import report
+from pyctr.core.errors import PyctrError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def each(names: Iterable[str], act: Callable[[str], object], *, echo: bool = True) -> int:
+    """Do `act` for every name and print the name after it, as Docker does; 1 if one failed."""
+    code = 0
+    for name in names:
+        try:
+            act(name)
+        except PyctrError as error:
+            report(error)
+            code = 1
+            continue
+        if echo:
+            output.write(name)
+    return code

@@ -1,0 +1,76 @@
+"""`pyctr create`."""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.cli import container_flags, output
+from pyctr.core.errors import UsageError, from_oserror
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.cli.flags import Arguments
+    from pyctr.cli.main import Call
+    from pyctr.core.containers import Container
+    from pyctr.core.spec import ContainerSpec
+
+INTERSPERSED = False
+configure = container_flags.configure
+
+
+def run(call: Call, args: Arguments) -> int:
+    if args.dry_run:
+        return dry_run(call, args)
+    output.write(make(call, args).id)
+    return 0
+
+
+def wanted(call: Call, args: Arguments) -> ContainerSpec:
+    """The spec, with the ports that only the image knows."""
+    spec = container_flags.spec(args)
+    if args.publish_all:
+        from pyctr.core import creation
+
+        spec.ports += container_flags.exposed(args, creation.find_image(call.engine, spec.image).config)
+    return spec
+
+
+def make(call: Call, args: Arguments) -> Container:
+    """The container that the flags ask for, and its --cidfile."""
+    from pyctr.core import lifecycle
+
+    spec = wanted(call, args)
+    if args.cidfile is None:
+        return lifecycle.create(call.engine, spec)
+    fd = _claim(args.cidfile)
+    try:
+        container = lifecycle.create(call.engine, spec)
+        os.write(fd, container.id.encode())
+    except BaseException:
+        os.unlink(args.cidfile)
+        raise
+    finally:
+        os.close(fd)
+    return container
+
+
+def dry_run(call: Call, args: Arguments) -> int:
+    """Print what a start would do, step by step, and do none of it."""
+    from pyctr.core import lifecycle
+
+    steps = lifecycle.plan(call.engine, wanted(call, args)).describe()
+    last = ""
+    for step, text in steps:
+        output.write(f"{step if step != last else '':<17} {output.terminal_safe(text)}")
+        last = step
+    return 0
+
+
+def _claim(path: str) -> int:
+    """Make the --cidfile before anything else is made, so that it cannot fail afterwards."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    except FileExistsError:
+        raise UsageError(f"--cidfile: '{path}' exists", hint="remove it if its container is gone") from None
+    except OSError as error:
+        raise from_oserror(error, "--cidfile", hint="give a file in a directory that exists") from None

@@ -1,0 +1,54 @@
+"""`pyctr image`: the verbs of images that have no short form."""
+
+from __future__ import annotations
+
+from pyctr.cli import output
+from pyctr.core import containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.cli.flags import Arguments, Declares
+    from pyctr.cli.main import Call
+
+
+def inspect_configure(parser: Declares) -> None:
+    parser.add_argument("-f", "--format", metavar="FORMAT", help="json or a template such as '{{.Id}}'")
+    parser.add_argument("name", nargs="+", metavar="IMAGE")
+
+
+def inspect_run(call: Call, args: Arguments) -> int:
+    """Everything about images as JSON."""
+    from pyctr.cli.verbs.inspect import show
+
+    return show(call.engine, args.name, args.format, ("image",))
+
+
+def prune_configure(parser: Declares) -> None:
+    parser.add_argument("-a", "--all", action="store_true", help="all that no container uses, not only nameless ones")
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+
+
+def prune_run(call: Call, args: Arguments) -> int:
+    """Remove images that nothing uses."""
+    from pyctr.cli.confirm import confirm
+
+    what = "all images without a container" if args.all else "all images without a name or container"
+    if not confirm(f"This removes {what}.", args.force):
+        return 1
+    prune(call, everything=args.all)
+    return 0
+
+
+def prune(call: Call, *, everything: bool = False) -> None:
+    """Remove what no container uses and say how much that freed."""
+    from pyctr.cli.verbs.rmi import remove
+
+    used = {container.state.image_id for container in containers.all(call.engine)}
+    freed = 0
+    for image in call.engine.images.list():
+        if image.id in used or (image.names and not everything):
+            continue
+        for name in image.names or [image.id]:
+            remove(call, name)
+        freed += image.size
+    output.write(f"Total reclaimed space: {output.decimal_size(freed)}")

@@ -1,0 +1,100 @@
+"""`pyctr top`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyctr.cli import output
+from pyctr.cli.flags import REMAINDER
+from pyctr.core import containers
+from pyctr.core.errors import IllegalTransition, UsageError
+from pyctr.core.linux import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.cli.flags import Arguments, Declares
+    from pyctr.cli.main import Call
+
+INTERSPERSED = False
+_HEADINGS = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+
+
+def configure(parser: Declares) -> None:
+    parser.add_argument("container", metavar="CONTAINER")
+    parser.add_argument("options", nargs=REMAINDER, metavar="PS-OPTIONS")
+
+
+def run(call: Call, args: Arguments) -> int:
+    container = containers.find(call.engine, args.container)
+    if not container.pid:
+        raise IllegalTransition(
+            f"container '{container.name}' is {container.status}", hint=f"pyctr start {container.name}"
+        )
+    pids = call.engine.group(container.state.group).pids()
+    if args.options:
+        return _host_ps(args.options, pids)
+    rows = []
+    for pid in sorted(pids):
+        try:
+            rows.append(_row(pid, call.paths.proc))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended while we looked
+    output.table(_HEADINGS, rows)
+    return 0
+
+
+def _row(pid: int, proc: str) -> list[str]:
+    found = procfs.stat(pid, proc)
+    owner = os.stat(f"{proc}/{pid}").st_uid
+    ticks = os.sysconf("SC_CLK_TCK")
+    used = (found.utime + found.stime) / ticks
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - found.start_time / ticks
+    with open(f"{proc}/{pid}/cmdline", "rb") as file:
+        words = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    return [
+        _user(owner),
+        str(pid),
+        str(found.ppid),
+        str(min(99, int(100 * used / age)) if age > 0 else 0),
+        time.strftime("%H:%M" if age < 86400 else "%b%d", time.localtime(time.time() - age)),
+        _terminal(found.tty),
+        f"{int(used // 3600):02d}:{int(used // 60 % 60):02d}:{int(used % 60):02d}",
+        words or f"[{found.comm}]",
+    ]
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _terminal(number: int) -> str:
+    """tty_nr of proc_pid_stat(5): the major in bits 15 to 8, the minor in 31 to 20 and 7 to 0."""
+    if not number:
+        return "?"
+    major, minor = (number >> 8) & 0xFFF, (number & 0xFF) | ((number >> 12) & 0xFFF00)
+    return f"pts/{minor}" if 136 <= major <= 143 else f"tty{minor}" if major == 4 else f"{major}:{minor}"
+
+
+def _host_ps(options: list[str], pids: list[int]) -> int:
+    """What the host's ps(1) says with these options, cut down to our processes, as Docker does it."""
+    import subprocess
+
+    try:
+        done = subprocess.run(["ps", *options], capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise UsageError("there is no ps(1) on this host", hint="without options 'pyctr top' needs none") from None
+    lines = done.stdout.splitlines()
+    headings = lines[0].split() if lines else []
+    if done.returncode or "PID" not in headings:
+        reason = done.stderr.strip().partition("\n")[0] or "its output has no PID column"
+        raise UsageError(f"ps {' '.join(options)}: {reason}", hint="such as 'pyctr top web -eo pid,comm'")
+    column = headings.index("PID")
+    rows = [line.split(None, len(headings) - 1) for line in lines[1:]]
+    output.table(headings, [row for row in rows if len(row) > column and row[column] in map(str, pids)])
+    return 0

@@ -1,0 +1,44 @@
+"""`pyctr update`."""
+
+from __future__ import annotations
+
+from pyctr.cli import values
+from pyctr.cli.each import each
+from pyctr.core import lifecycle
+from pyctr.core.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.cli.flags import Arguments, Declares
+    from pyctr.cli.main import Call
+
+_LIMITS = (
+    *("cpus", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems"),
+    *("memory", "memory_reservation", "memory_high", "memory_swap", "pids", "blkio_weight"),
+)
+
+
+def configure(parser: Declares) -> None:
+    add = parser.add_argument
+    add("-m", "--memory", type=values.size_or_unlimited, metavar="SIZE", help="memory limit, -1 unlimited")
+    add("--memory-reservation", type=values.size, metavar="SIZE", help="soft limit")
+    add("--memory-high", type=values.size, metavar="SIZE", help="throttle and reclaim above this (cgroup v2)")
+    add("--memory-swap", type=values.size_or_unlimited, metavar="SIZE", help="memory plus swap, -1 unlimited swap")
+    add("--cpus", type=values.cpus, metavar="N", help="number of CPUs")
+    add("-c", "--cpu-shares", type=values.integer(2, 262144, "a weight"), metavar="N", help="relative weight")
+    add("--cpu-period", type=values.integer(1000, 1000000, "microseconds"), metavar="US", help="CFS period")
+    add("--cpu-quota", type=values.integer(-1, 1 << 40, "microseconds"), metavar="US", help="CFS quota per period")
+    add("--cpuset-cpus", type=values.cpuset, metavar="LIST", help="CPUs it may use")
+    add("--cpuset-mems", type=values.cpuset, metavar="LIST", help="memory nodes it may use")
+    add("--pids-limit", dest="pids", type=values.integer(-1, 1 << 22, "a number of processes"), metavar="N",
+        help="-1 unlimited")  # fmt: skip
+    add("--blkio-weight", type=values.integer(10, 1000, "a weight"), metavar="N", help="10 to 1000")
+    add("--restart", type=values.restart, metavar="POLICY", help="no, on-failure[:N], always, unless-stopped")
+    add("container", nargs="+", metavar="CONTAINER")
+
+
+def run(call: Call, args: Arguments) -> int:
+    wanted = {name: getattr(args, name) for name in (*_LIMITS, "restart") if getattr(args, name) is not None}
+    if not wanted:
+        raise UsageError("'pyctr update' was told nothing to change", hint="such as --memory 512m or --cpus 2")
+    return each(args.container, lambda name: lifecycle.update(call.engine, name, **wanted))
