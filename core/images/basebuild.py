@@ -30,6 +30,9 @@ renice reset rm rmdir sed seq setsid sha256sum shuf sleep sort stat stty su sync
 touch tr traceroute true truncate tty umount uname uniq unlink unshare uptime vi watch wc wget which who whoami xargs
 xxd yes zcat
 """
+_NOT_FROM_HOST = ("httpd", "vi")  # Apache under that name; vim with an interpreter in it
+_PERL_HELPERS = ("httpd", "nc", "wget")
+_SHELL_HELPERS = ("free", "ps")
 _MORE = "bash install nice nohup pgrep pkill printenv split"
 TOOLS = _WORDS.split()
 """What a container made from the base image is expected to have."""
@@ -209,10 +212,13 @@ def layers(*, busybox: bool = True, tools: tuple[str, ...] | list[str] = TOOLS) 
     rest = [tool for tool in tools if tool not in have]
     if "sh" not in have:
         rest += _MORE.split()  # what busybox does not have everywhere is not worth a second C library
-    tree, made = _host_tools(rest)
+    helpers, helped = _helpers([name for name in rest if name in (*_PERL_HELPERS, *_SHELL_HELPERS)])
+    tree, made = _host_tools([name for name in rest if name not in helped and name not in _NOT_FROM_HOST])
     have.update(made)
     if made:
         trees.append(tree)
+    if helped:
+        trees.append(helpers)
     if "sh" not in have:
         raise StorageError(
             "this host has neither busybox nor /bin/sh to make a base image from", hint="install busybox-static"
@@ -293,6 +299,11 @@ def _host_tools(names: list[str]) -> tuple[Tree, list[str]]:
             if made:
                 _add_library(tree, where)
     if made:
+        locale = "/usr/lib/locale/C.utf8"
+        if os.path.isdir(locale):
+            for directory, _, names_in in os.walk(locale):
+                for file in names_in:
+                    tree.copy(f"{directory}/{file}")
         for terminal in _TERMINALS:
             for directory in ("/lib/terminfo", "/usr/share/terminfo", "/etc/terminfo"):
                 source = f"{directory}/{terminal[0]}/{terminal}"
@@ -303,6 +314,40 @@ def _host_tools(names: list[str]) -> tuple[Tree, list[str]]:
         " …" if len(made) > 12 else ""
     )
     return tree, made
+
+
+def _helpers(names: list[str]) -> tuple[Tree, list[str]]:
+    """Small stand-ins of ours: web server, client and netcat on the host's perl; ps and free in shell."""
+    from pkgutil import get_data
+
+    tree = Tree("")
+    made = [name for name in names if name in _SHELL_HELPERS and which(name) is None]
+    perl = which("perl")
+    wanted = [name for name in names if name in _PERL_HELPERS]
+    if perl and wanted and (files := _perl_files(perl)) and _add_program(tree, perl, Linker()):
+        if image_path(os.path.realpath(perl)) != "usr/bin/perl":
+            tree.link("usr/bin/perl", f"/{image_path(os.path.realpath(perl))}")
+        for file in files:
+            if not file.endswith(".so") or _add_program(tree, file, Linker()):
+                tree.copy(file)
+        made += wanted
+    for name in made:
+        kind = "pl" if name in _PERL_HELPERS else "sh"
+        tree.text(f"usr/bin/{name}", get_data("pyctr.core.images", f"helpers/{name}.{kind}") or b"", 0o755)
+    tree.created_by = f"helpers: {' '.join(made)}" + (f" with {perl}" if perl else "")
+    return tree, made
+
+
+def _perl_files(perl: str) -> list[str]:
+    """The modules and shared objects that the helpers make perl load."""
+    script = 'use Socket; use POSIX (); print map {"$_\\n"} sort values %INC, @DynaLoader::dl_shared_objects'
+    try:
+        listed = subprocess.run(
+            [perl, "-e", script], capture_output=True, text=True, timeout=10, check=True, env={"PATH": PATH}
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []  # broken or cut down: then there is no web server in the image
+    return [file for file in listed.stdout.splitlines() if os.path.isfile(file)]
 
 
 def _add_program(tree: Tree, path: str, linker: Linker) -> bool:

@@ -54,7 +54,11 @@ class LayerStore:
     def lower(self, image: Image) -> list[str] | None:
         """Short absolute paths for overlayfs's lowerdir, topmost first; None when a layer is not unpacked."""
         stack = []
+        seen = set()
         for layer in reversed(image.layers):
+            if layer.diff_id in seen:
+                continue  # overlayfs refuses a directory twice; the upper one alone says the same
+            seen.add(layer.diff_id)
             link = self._link(_hex(layer.diff_id))
             if link is None:
                 return None
