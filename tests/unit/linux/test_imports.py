@@ -38,6 +38,7 @@ HEAVY = {
         "procfs",
         "devices",
         "keyring",
+        "seccomp",
     ],
 )
 def test_the_floor_brings_nothing_heavy(module: str, pytestconfig: pytest.Config) -> None:
