@@ -20,7 +20,7 @@ import signal as signals
 import time
 
 from pyctr.core import errors
-from pyctr.core.cgroups import v1, v2
+from pyctr.core.cgroups import devices, v1, v2
 from pyctr.core.cgroups.files import put, read, read_or, refused, write
 from pyctr.core.cgroups.tree import is_in, pairs, remove_tree, wait_event, wait_exits, walk
 
@@ -85,7 +85,9 @@ class Manager:
         if self.layout.unified:
             out += v2.writes(resources, self.has_v2)
             if self.mode == "v2" and resources.get("devices"):
-                out.append(("devices", BPF, "; ".join(_device_text(rule) for rule in resources["devices"])))
+                out.append(
+                    ("devices", BPF, "; ".join(devices.text(rule) for rule in devices.normal(resources["devices"])))
+                )
         out += v2.unified(resources, self.has_v2)
         return out
 
@@ -202,8 +204,6 @@ class Manager:
     def _apply(self, writes: list[tuple[str, str, str]], resources: dict[str, Any]) -> None:
         for controller, file, value in writes:
             if file == BPF:
-                from pyctr.core.cgroups import devices
-
                 devices.attach(self.unified, resources["devices"])
                 continue
             path = self._file(controller, file)
@@ -429,7 +429,3 @@ def _inherit_cpuset(path: str) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         if not read(f"{path}/{name}").strip():
             write(f"{path}/{name}", read(f"{parent}/{name}").strip())
-
-
-def _device_text(rule: dict[str, Any]) -> str:
-    return f"{'allow' if rule.get('allow') else 'deny'} {v1.device_line(rule)}"

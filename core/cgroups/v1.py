@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pyctr.core.cgroups import devices
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,16 +97,6 @@ def writes(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple[
             add("net_prio", "ifpriomap", f"{priority['name']} {priority['priority']}")
 
     if has("devices"):
-        for rule in resources.get("devices") or []:
-            add("devices", "allow" if rule.get("allow") else "deny", device_line(rule))
+        for rule in devices.normal(resources.get("devices") or []):
+            add("devices", "allow" if rule.get("allow") else "deny", devices.line(rule))
     return out
-
-
-def device_line(rule: dict[str, Any]) -> str:
-    """One rule as devices.allow wants it: "c 1:3 rwm"; missing numbers are any (-1 in older documents)."""
-    kind = rule.get("type") or "a"
-    major, minor = rule.get("major"), rule.get("minor")
-    numbers = ":".join("*" if number is None or number < 0 else str(number) for number in (major, minor))
-    access = rule.get("access") or "rwm"
-    # "a" alone switches the whole list; with numbers or fewer rights it is refused by the kernel
-    return "a" if kind == "a" else f"{kind} {numbers} {access}"
