@@ -194,14 +194,31 @@ def _add(batch: nf.Batch, bridge: str, ports: Iterable[tuple[str, dict[str, Any]
 
 
 def publish(attachment: dict[str, Any]) -> None:
-    """Forward an attachment's ports to it: all of them or, when one is taken (EEXIST, EBUSY), none. Raises OSError."""
+    """Forward an attachment's ports to it, all or none. Raises OSError.
+
+    The leases say whose a port is: an entry in its place was left by a container whose end nobody saw.
+    """
     ports = attachment.get("ports")
     if not ports:
         return
+    bridge = attachment["bridge"]
     address = attachment["address"].partition("/")[0]
-    batch = nf.Batch()
-    _add(batch, attachment["bridge"], ((address, port) for port in ports), attachment.get("id", ""))
+    entries = _split(((address, port) for port in ports), attachment.get("id", ""))
     with nf.Nft() as socket:
+        batch = nf.Batch()
+        for name, wanted in entries.items():
+            batch.add_ports(bridge, name, wanted)
+        try:
+            batch.send(socket)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.EBUSY):
+                raise
+        batch = nf.Batch()
+        for name, wanted in entries.items():
+            there = {key for key, _, _ in socket.ports(bridge, name)}
+            batch.delete_ports(bridge, name, (key for key, _, _ in wanted if key in there))
+            batch.add_ports(bridge, name, wanted)
         batch.send(socket)
 
 

@@ -1,43 +1,36 @@
-"""Networks: records, address leases, published ports. Links are `netns`, rules are `firewall`, names are `hosts`.
+"""Networks: records, bridges and the attachments of containers to them.
 
-    <root>/networks/<name>.json            a network: bridge, subnet, gateway, internal
-    <run>/networks/lock                    flock around every change below
-    <run>/networks/ids/<id>                a container's attachment, hard-linked as
-    <run>/networks/leases/<name>/<address> its lease: an address is taken when the file is there
-    <run>/networks/ports/tcp-8080/<host ip or any>      holds the id of the container that publishes it
-    <run>/networks/ip_forward              what the sysctl said before we changed it
+    <root>/networks/<name>.json      a network: bridge, subnet, gateway, internal
+    <run>/networks/ip_forward        what the sysctl said before we changed it
+    <run>/networks/...               leases, see `leases`
 
-One small file per lease instead of one document: taking an address costs the same with a thousand containers as
-with one. All of it is gone after a reboot, like the containers it spoke of. A lease belongs to a container from its
-first start until its removal; its ports from start until stop. Whoever needs an address or a port looks whether its
-holder is still there, so a killed client leaks nothing for good.
+The parts: `subnets` computes, `leases` books, `netns` makes links, `firewall` rules, `etcfiles` hosts and resolv.conf.
+A lease belongs to a container from its first start until its removal; its ports from start until stop.
 """
 
 from __future__ import annotations
 
-import _socket
 import errno
 import os
 import time
 
-from pyctr.core import errors, firewall, netns
-from pyctr.core.fsutil import Lock, make_private_directory, read_json, write_json
+from pyctr.core import errors, etcfiles, firewall, leases, netns
+from pyctr.core.fsutil import make_private_directory, read_json, write_json
 from pyctr.core.linux import netlink
 from pyctr.core.paths import Paths
 from pyctr.core.record import Record
+from pyctr.core.subnets import DEFAULT, bridge_name, candidates, mac_of, overlap, parse_subnet, to_int, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from pyctr.core.spec import ContainerSpec, Port
+    from pyctr.core.spec import ContainerSpec
 
-DEFAULT = "bridge"
-_GRACE = 10.0
-"""Seconds in which a lease may exist before its container's directory does."""
-_RANDOM_PORTS = 49153, 65535
+
+ETC = ("hosts", "hostname", "resolv.conf")
 
 
 class Network(Record):
@@ -55,75 +48,13 @@ class Network(Record):
     labels: dict[str, str] = {}
 
 
-def to_int(address: str) -> int:
-    return int.from_bytes(_socket.inet_aton(address), "big")
-
-
-def to_text(value: int) -> str:
-    return _socket.inet_ntoa(value.to_bytes(4, "big"))
-
-
-def parse_subnet(text: str) -> tuple[int, int]:
-    """("10.88.0.0/16") -> (first address, size). Raises UsageError."""
-    base, _, length = text.partition("/")
-    try:
-        if base.count(".") != 3 or not length.isdigit() or not 1 <= int(length) <= 30:
-            raise ValueError
-        first = to_int(base)
-    except (OSError, ValueError):
-        raise errors.UsageError(f"'{text}' is not an IPv4 subnet", hint="like 10.90.0.0/24, at most /30") from None
-    size = 1 << (32 - int(length))
-    return first & ~(size - 1), size
-
-
-def overlap(one: str, other: str) -> bool:
-    a, a_size = parse_subnet(one)
-    base, _, length = other.partition("/")
-    b_size = 1 << (32 - int(length or 32))
-    b = to_int(base) & ~(b_size - 1)
-    return a < b + b_size and b < a + a_size
-
-
-def candidates(bridge: str, name: str) -> Iterator[str]:
-    """Subnets to try for a network, best first.
-
-    pyctr0 gets 10.88.0.0/16; another bridge starts at a place that depends on its name only, so that several pyctrs
-    on one host rarely meet.
-    """
-    if bridge == "pyctr0" and name == DEFAULT:
-        for second in (*range(88, 100), *range(200, 256)):
-            yield f"10.{second}.0.0/16"
-        return
-    import zlib
-
-    number = zlib.crc32(f"{bridge}/{name}".encode())
-    if name == DEFAULT:
-        base, slots, length = to_int("10.100.0.0"), 1584, 20
-    elif bridge == "pyctr0":
-        base, slots, length, number = to_int("10.89.0.0"), 256 * 11, 24, 0
-    else:
-        base, slots, length = to_int("10.200.0.0"), 256 * 55, 24
-    for step in range(slots):
-        yield f"{to_text(base + ((number + step) % slots << (32 - length)))}/{length}"
-
-
-def bridge_name(bridge: str, name: str) -> str:
-    """The bridge of a user-defined network: our default bridge's name and a few digits of the network's."""
-    if name == DEFAULT:
-        return bridge
-    import zlib
-
-    return f"{bridge[:9]}-{zlib.crc32(name.encode()) & 0xFFFFF:05x}"
-
-
 class Networks:
     """All networks of one pyctr."""
 
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self._run = f"{paths.run}/networks"
-
-    # -- records -------------------------------------------------------------------------------------------------
+        self._book = leases.Book(paths, _withdraw)
 
     def list(self) -> list[Network]:
         """All networks with a record, the default one first."""
@@ -183,7 +114,7 @@ class Networks:
             raise errors.UsageError(f"'{name}' is not a network name", hint="letters, digits, '_', '.', '-'")
         if name in (DEFAULT, "none", "host", "container", "default"):
             raise errors.Conflict(f"network name '{name}' is reserved")
-        with self._lock():
+        with self._book.lock():
             if self._read(name):
                 raise errors.Conflict(f"network '{name}' exists", hint=f"pyctr network inspect {name}")
             return self._create(name, subnet, gateway, internal, labels or {})
@@ -193,15 +124,15 @@ class Networks:
         if name == DEFAULT:
             raise errors.Conflict("network 'bridge' cannot be removed", hint="it goes with 'pyctr demo down'")
         network = self.get(name)
-        with self._lock():
-            users = [lease["name"] or lease["id"][:12] for lease in self.leases(name) if self._there(lease["id"])]
+        with self._book.lock():
+            users = [lease["name"] or lease["id"][:12] for lease in self.leases(name) if self._book.there(lease["id"])]
             if users:
                 raise errors.Conflict(
                     f"network '{name}' is used by '{users[0]}'" + (f" and {len(users) - 1} more" if users[1:] else ""),
                     hint="remove these containers first",
                 )
             for lease in self.leases(name):
-                self._release(lease)
+                self._book.drop(lease)
             self._undo(network)
 
     def _undo(self, network: Network) -> None:
@@ -214,12 +145,13 @@ class Networks:
         except OSError as error:
             raise errors.from_oserror(error, f"removing network '{network.name}'") from error
         for path in (f"{self._run}/{network.name}.next", f"{self.paths.networks}/{network.name}.json"):
-            _unlink(path)
-        _rmdir(f"{self._run}/leases/{network.name}")
+            leases.unlink(path)
+        leases.rmdir(f"{self._run}/leases/{network.name}")
 
     def _create(self, name: str, subnet: str, gateway: str, internal: bool, labels: dict[str, str]) -> Network:
         bridge = bridge_name(self.paths.bridge, name)
         taken = self._taken(bridge)
+        chosen = bool(subnet)
         if subnet:
             first, size = parse_subnet(subnet)
             subnet = f"{to_text(first)}/{33 - size.bit_length()}"
@@ -237,7 +169,7 @@ class Networks:
             subnet=subnet,
             gateway=gateway or to_text(first + 1),
             internal=internal,
-            chosen=bool(gateway),
+            chosen=chosen,
             created_at=time.time(),
             labels=labels,
         )
@@ -284,14 +216,12 @@ class Networks:
         taken += [(network.subnet, f"network '{network.name}'") for network in self.list() if network.bridge != bridge]
         return taken
 
-    # -- the bridge ----------------------------------------------------------------------------------------------
-
     def ensure(self, name: str = DEFAULT) -> Network:
         """Bridge, address, forwarding and rules of a network, made where missing; 0.3 ms when all is there.
 
         Raises NotFound, NetworkError, PermissionDenied.
         """
-        with self._lock():
+        with self._book.lock():
             return self._ensure(name)[0]
 
     def _ensure(self, name: str) -> tuple[Network, int]:
@@ -317,7 +247,7 @@ class Networks:
                 network.bridge,
                 network.subnet,
                 internal=network.internal,
-                ports=self._published(name),
+                ports=self._book.published(name),
                 proc=self.paths.proc,
             )
         except OSError as error:
@@ -365,8 +295,6 @@ class Networks:
         with open(path, "w") as file:
             file.write("1")
 
-    # -- attachments ---------------------------------------------------------------------------------------------
-
     def attach(self, id: str, name: str, spec: ContainerSpec) -> dict[str, Any]:
         """The attachment of a container about to start: its lease, made or found again, and its ports, reserved.
 
@@ -386,13 +314,13 @@ class Networks:
                     f"ports cannot be published in the network of '{rest}'", hint="publish them there"
                 )
             return {"mode": mode, "container": rest}
-        with self._lock():
+        with self._book.lock():
             network, mtu = self._ensure(DEFAULT if mode in ("", "default") else mode)
             before = self.lease(id)
             if before and before["network"] != network.name:
-                self._release(before)
+                self._book.drop(before)
                 before = None
-            address = self._address(network, id, spec.ip, before)
+            address = self._book.address(network, id, spec.ip, before)
             attachment = {
                 "mode": "bridge",
                 "id": id,
@@ -404,88 +332,26 @@ class Networks:
                 "container_if": "eth0",
                 "address": f"{address}/{network.subnet.partition('/')[2]}",
                 "gateway": "" if network.internal else network.gateway,
-                "mac": (spec.mac or mac_of(address)).lower(),
+                "mac": _mac(spec.mac) or mac_of(address),
                 "mtu": mtu,
                 "hairpin": bool(spec.ports) and self._bridge_filtered(),
                 "ports": [],
             }
-            try:
-                netlink.mac(str(attachment["mac"]))
-            except ValueError as error:
-                raise errors.UsageError(str(error), hint="like 02:70:0a:58:00:07") from None
             if before:
-                self._free_ports(before)
-                _unlink(f"{self._run}/leases/{network.name}/{before['address'].partition('/')[0]}")
+                self._book.free_ports(before)
+                if before["address"] != attachment["address"]:
+                    self._book.drop(before)
             reserved: builtins.list[dict[str, Any]] = []
             try:
                 for position, port in enumerate(spec.ports):
                     old = before["ports"][position] if before and position < len(before["ports"]) else None
-                    reserved.append(self._reserve(id, port, old))
+                    reserved.append(self._book.reserve(id, port, old))
                 attachment["ports"] = reserved
-                self._write(attachment, address)
+                self._book.write(attachment)
             except BaseException:
-                self._free_ports({"id": id, "ports": reserved})
-                _unlink(f"{self._run}/ids/{id}")
+                self._book.drop({**attachment, "ports": reserved})
                 raise
             return attachment
-
-    def _write(self, attachment: dict[str, Any], address: str) -> None:
-        record = f"{self._run}/ids/{attachment['id']}"
-        write_json(record, attachment, durable=False)
-        directory = f"{self._run}/leases/{attachment['network']}"
-        try:
-            os.link(record, f"{directory}/{address}")
-        except FileNotFoundError:
-            make_private_directory(directory)
-            os.link(record, f"{directory}/{address}")
-
-    def _address(self, network: Network, id: str, wish: str, before: dict[str, Any] | None) -> str:
-        first, size = parse_subnet(network.subnet)
-        gateway = to_int(network.gateway)
-        directory = f"{self._run}/leases/{network.name}"
-        if wish:
-            try:
-                number = to_int(wish) if wish.count(".") == 3 else -1
-            except OSError:
-                number = -1
-            if not first < number < first + size - 1 or number == gateway:
-                raise errors.UsageError(
-                    f"address '{wish}' cannot be given on network '{network.name}'",
-                    hint=f"one of {network.subnet}, but not {network.gateway}",
-                )
-            holder = self._holder(f"{directory}/{to_text(number)}")
-            if holder and holder["id"] != id:
-                if self._there(holder["id"]):
-                    raise errors.Conflict(
-                        f"address '{wish}' is taken by container '{holder['name'] or holder['id'][:12]}'"
-                    )
-                self._release(holder)
-            return to_text(number)
-        if before:
-            mine = str(before["address"]).partition("/")[0]
-            if first < to_int(mine) < first + size - 1:
-                return mine
-        # round and round, so that an address comes back as late as possible: others may still have it in a cache
-        cursor = f"{self._run}/{network.name}.next"
-        try:
-            with open(cursor) as file:
-                start = int(file.read())
-        except (FileNotFoundError, ValueError):
-            start = 2
-        for attempt in (1, 2):
-            for step in range(size - 2):
-                offset = 1 + (start - 1 + step) % (size - 2)
-                address = to_text(first + offset)
-                if first + offset != gateway and not os.path.exists(f"{directory}/{address}"):
-                    with open(cursor, "w") as file:
-                        file.write(str(offset + 1))
-                    return address
-            if attempt == 1 and not self._collect():
-                break
-        raise errors.NetworkError(
-            f"network '{network.name}' has no free address in '{network.subnet}'",
-            hint="remove stopped containers, or create a larger network",
-        )
 
     def publish(self, attachment: dict[str, Any]) -> None:
         """Forward the attachment's ports to it; before its processes run. Raises NetworkError."""
@@ -509,207 +375,74 @@ class Networks:
         """Give an attachment's ports back, keeping its address: at stop."""
         if attachment.get("mode") != "bridge" or not attachment.get("ports"):
             return
-        with self._lock():
-            self._free_ports(attachment)
+        with self._book.lock():
+            self._book.free_ports(attachment)
 
     def release(self, id: str) -> None:
         """Give back everything a container holds: at removal. Unknown ids are fine."""
         if not os.path.exists(f"{self._run}/ids/{id}"):
             return
-        with self._lock():
+        with self._book.lock():
             lease = self.lease(id)
             if lease:
-                self._release(lease)
+                self._book.drop(lease)
 
-    def _release(self, lease: dict[str, Any]) -> None:
-        self._free_ports(lease)
-        _unlink(f"{self._run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")
-        _unlink(f"{self._run}/ids/{lease['id']}")
+    def rename(self, id: str, name: str) -> None:
+        """A container has another name: tell those on its network."""
+        with self._book.lock():
+            lease = self.lease(id)
+            if lease:
+                names = [name if item == lease["name"] else item for item in lease["names"]]
+                self._book.write({**lease, "name": name, "names": names})
 
     def lease(self, id: str) -> dict[str, Any] | None:
         """A container's attachment as last given out."""
-        return self._holder(f"{self._run}/ids/{id}")
+        return self._book.lease(id)
 
     def leases(self, name: str = DEFAULT) -> Iterator[dict[str, Any]]:
         """Attachments on a network, by address."""
-        directory = f"{self._run}/leases/{name}"
-        try:
-            addresses = os.listdir(directory)
-        except FileNotFoundError:
-            return
-        for address in sorted(addresses, key=to_int):
-            lease = self._holder(f"{directory}/{address}")
-            if lease:
-                yield lease
+        return self._book.leases(name)
 
-    def _holder(self, path: str) -> dict[str, Any] | None:
-        try:
-            document: dict[str, Any] = read_json(path)
-        except FileNotFoundError:
-            return None
-        return document
+    def write_etc(
+        self, id: str, attachment: dict[str, Any], spec: ContainerSpec, hostname: str, wanted: Iterable[str] = ETC
+    ) -> None:
+        """Write hosts, hostname and resolv.conf into a container's directory, before its start and as new files.
+
+        Under the lock, so that a neighbour who comes at the same time is either read here or finds the file there.
+        """
+        with self._book.lock():
+            for name in wanted:
+                path = self.paths.container(id, name)
+                leases.unlink(path)
+                fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+                try:
+                    os.fchmod(fd, 0o644)  # whatever the umask: the container's users read it
+                    os.write(fd, self.etc_text(name, attachment, spec, hostname).encode("utf-8", "surrogateescape"))
+                finally:
+                    os.close(fd)
+
+    def etc_text(self, name: str, attachment: dict[str, Any], spec: ContainerSpec, hostname: str) -> str:
+        """The text of hosts, hostname or resolv.conf."""
+        if name == "hostname":
+            return f"{hostname}\n"
+        if name == "resolv.conf":
+            return etcfiles.resolv_conf(attachment, spec.dns, spec.dns_search, spec.dns_options)
+        others = ""
+        if attachment.get("mode") == "bridge":
+            others = self._book.others(attachment["network"], attachment["id"])
+        return etcfiles.hosts(attachment, hostname, spec.add_hosts, others)
+
+    def refresh_hosts(self, name: str = DEFAULT) -> None:
+        """Bring the hosts files of the containers on a network up to date; attach, release and rename do it too."""
+        with self._book.lock():
+            self._book.refresh_hosts(name)
 
     def collect(self) -> builtins.list[str]:
         """Release what vanished containers held; their ids."""
         if not os.path.isdir(self._run):
             return []
-        with self._lock():
-            return self._collect()
-
-    def _collect(self) -> builtins.list[str]:
-        gone = []
-        try:
-            ids = os.listdir(f"{self._run}/ids")
-        except FileNotFoundError:
-            return []
-        for id in ids:
-            lease = self.lease(id)
-            if lease and not self._there(id):
-                self._release(lease)
-                gone.append(id)
-        return gone
-
-    def _there(self, id: str) -> bool:
-        """Whether a container exists, or may be about to."""
-        if os.path.isdir(self.paths.container(id)):
-            return True
-        try:
-            return time.time() - os.stat(f"{self._run}/ids/{id}").st_mtime < _GRACE
-        except FileNotFoundError:
-            return False
-
-    def _busy(self, id: str) -> bool:
-        """Whether a container runs, waits to be restarted, or is between two states just now."""
-        try:
-            state = read_json(self.paths.container(id, "state.json"))
-        except (FileNotFoundError, NotADirectoryError):
-            return self._there(id)
-        process = state.get("process") or {}
-        if process and process.get("boot_id") == _boot_id(self.paths.proc):
-            for pid, start in (("pid", "start_time"), ("shim_pid", "shim_start_time")):
-                if _alive(process.get(pid, 0), process.get(start, 0), self.paths.proc):
-                    return True
-        lock = Lock(self.paths.container(id, "lock"))
-        try:
-            if not lock.try_acquire():
-                return True
-        except FileNotFoundError:
-            return False
-        lock.release()
-        return False
-
-    # -- ports ---------------------------------------------------------------------------------------------------
-
-    def _reserve(self, id: str, port: Port, old: dict[str, Any] | None) -> dict[str, Any]:
-        host_ip = "" if port.host_ip in ("", "0.0.0.0", "*") else port.host_ip
-        protocol = port.protocol or "tcp"
-        if protocol not in firewall.PROTOCOLS:
-            raise errors.UsageError(f"'{protocol}' is not a protocol of a port", hint="tcp, udp or sctp")
-        if ":" in host_ip:
-            raise errors.Unsupported(f"publishing on the IPv6 address '{host_ip}' is not possible yet", hint="use IPv4")
-        for value in (port.container_port, port.host_port):
-            if not 0 <= value <= 65535:
-                raise errors.UsageError(f"'{value}' is not a port", hint="1 to 65535")
-        document = {
-            "host_ip": host_ip,
-            "host_port": port.host_port,
-            "container_port": port.container_port,
-            "protocol": protocol,
-        }
-        if port.host_port:
-            self._claim(id, host_ip, port.host_port, protocol)
-            return document
-        wishes = [old["host_port"]] if old else []
-        for wish in (*wishes, *(_random_port() for _ in range(200))):
-            try:
-                self._claim(id, host_ip, wish, protocol)
-            except errors.Conflict:
-                continue
-            return {**document, "host_port": wish}
-        raise errors.NetworkError("no free host port found in 200 tries", hint="name one: -p HOST:CONTAINER")
-
-    def _claim(self, id: str, host_ip: str, number: int, protocol: str) -> None:
-        directory = f"{self._run}/ports/{protocol}-{number}"
-        try:
-            names = os.listdir(directory)
-        except FileNotFoundError:
-            names = []
-            make_private_directory(directory)
-        for name in names:
-            if host_ip and name not in ("any", host_ip):
-                continue
-            with open(f"{directory}/{name}") as file:
-                holder = file.read()
-            if holder != id and self._busy(holder):
-                lease = self.lease(holder)
-                who = (lease or {}).get("name") or holder[:12]
-                raise errors.Conflict(
-                    f"port {number}/{protocol} is taken by container '{who}'",
-                    hint=f"choose another host port, or 'pyctr stop {who}'",
-                )
-            lease = self.lease(holder)
-            if lease and holder != id:
-                self._free_ports(lease)
-            else:
-                _unlink(f"{directory}/{name}")
-        self._listening(host_ip, number, protocol)
-        make_private_directory(directory)
-        with open(f"{directory}/{host_ip or 'any'}", "w") as file:
-            file.write(id)
-
-    def _listening(self, host_ip: str, number: int, protocol: str) -> None:
-        """Refuse a port that a process of this host listens on. Binding is the question, /proc only says who."""
-        if protocol == "sctp":
-            return
-        kind = _socket.SOCK_STREAM if protocol == "tcp" else _socket.SOCK_DGRAM
-        probe = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC)
-        try:
-            if protocol == "tcp":
-                probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-            probe.bind((host_ip or "0.0.0.0", number))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise errors.UsageError(
-                    f"'{host_ip}' is not an address of this host", hint="'ip address' lists them"
-                ) from None
-            if error.errno != errno.EADDRINUSE:
-                raise
-            from pyctr.core.portowner import owner
-
-            raise errors.Conflict(
-                f"port {number}/{protocol} is taken by {owner(number, protocol, self.paths.proc)}",
-                hint="choose another host port",
-            ) from None
-        finally:
-            probe.close()
-
-    def _free_ports(self, lease: dict[str, Any]) -> None:
-        mine = []
-        for port in lease["ports"]:
-            directory = f"{self._run}/ports/{port['protocol']}-{port['host_port']}"
-            path = f"{directory}/{port['host_ip'] or 'any'}"
-            try:
-                with open(path) as file:
-                    if file.read() != lease["id"]:
-                        continue  # somebody else's by now
-            except FileNotFoundError:
-                continue
-            os.unlink(path)
-            _rmdir(directory)
-            mine.append(port)
-        if mine and "bridge" in lease:
-            try:
-                firewall.unpublish({**lease, "ports": mine})
-            except OSError as error:
-                raise errors.NetworkError(f"withdrawing ports: {error.strerror or error}") from error
-
-    def _published(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Reserved ports of a network, for a table that has to be made anew."""
-        for lease in self.leases(name):
-            for port in lease["ports"]:
-                held = f"{self._run}/ports/{port['protocol']}-{port['host_port']}/{port['host_ip'] or 'any'}"
-                if os.path.exists(held) and self._busy(lease["id"]):
-                    yield lease["address"].partition("/")[0], {**port, "owner": lease["id"][:12]}
+        with self._book.lock():
+            return self._book.collect()
 
     def _bridge_filtered(self) -> bool:
         """br_netfilter translates addresses already on the bridge: a container's call to its own published port then
@@ -720,27 +453,21 @@ class Networks:
         except FileNotFoundError:
             return False
 
-    def _lock(self) -> Lock:
-        path = f"{self._run}/lock"
-        if not os.path.isdir(f"{self._run}/ids"):
-            make_private_directory(f"{self._run}/ids")
-        return Lock(path)
-
     def forget(self) -> None:
         """Delete every bridge, table, lease and record. Containers must be gone."""
-        with self._lock():
+        with self._book.lock():
             networks = self.list()
             for id in os.listdir(f"{self._run}/ids"):
                 lease = self.lease(id)
                 if lease:
-                    self._release(lease)
+                    self._book.drop(lease)
             for network in networks:
                 self._undo(network)
             self._restore_forwarding()
         import shutil
 
         shutil.rmtree(self._run, ignore_errors=True)
-        _rmdir(self.paths.networks)
+        leases.rmdir(self.paths.networks)
 
     def _restore_forwarding(self) -> None:
         """Give ip_forward back as it was found, unless somebody else's bridge may have come to rely on it."""
@@ -761,11 +488,6 @@ def remove_all(paths: Paths) -> None:
         Networks(paths).forget()
 
 
-def mac_of(address: str) -> str:
-    """A locally administered MAC that follows from the address: whoever gets it next answers to old ARP entries."""
-    return "02:70:" + ":".join(f"{byte:02x}" for byte in _socket.inet_aton(address))
-
-
 def uplink_mtu(socket: netlink.Netlink) -> int:
     """MTU of the interface of the default route with the lowest metric, 1500 without one."""
     defaults = [r for r in socket.routes() if r.destination == "0.0.0.0/0" and r.table == netlink.RT_TABLE_MAIN]
@@ -777,39 +499,22 @@ def uplink_mtu(socket: netlink.Netlink) -> int:
     return 1500
 
 
+def _withdraw(lease: dict[str, Any]) -> None:
+    try:
+        firewall.unpublish(lease)
+    except OSError as error:
+        raise errors.NetworkError(f"withdrawing ports: {error.strerror or error}") from error
+
+
+def _mac(text: str) -> str:
+    try:
+        if text:
+            netlink.mac(text)
+        return text.lower()
+    except ValueError as error:
+        raise errors.UsageError(str(error), hint="like 02:70:0a:58:00:07") from None
+
+
 def _names(name: str, spec: ContainerSpec) -> builtins.list[str]:
     names = [spec.hostname, name, *spec.network_aliases]
     return list(dict.fromkeys(item for item in names if item))
-
-
-def _random_port() -> int:
-    low, high = _RANDOM_PORTS
-    return low + int.from_bytes(os.urandom(4), "big") % (high - low + 1)
-
-
-def _boot_id(proc: str) -> str:
-    with open(f"{proc}/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
-
-
-def _alive(pid: int, start_time: int, proc: str) -> bool:
-    try:
-        with open(f"{proc}/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return fields[0] not in (b"Z", b"X") and int(fields[19]) == start_time
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-
-
-def _rmdir(path: str) -> None:
-    try:
-        os.rmdir(path)
-    except OSError:
-        pass  # never made, or somebody else's things are in it

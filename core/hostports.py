@@ -1,8 +1,40 @@
-"""Which process listens on a port of this host, in words for an error message."""
+"""Whether a port of this host is free, and which process listens on it, in words for an error message."""
 
 from __future__ import annotations
 
+import _socket
+import errno
 import os
+
+from pyctr.core import errors
+
+
+def check(host_ip: str, number: int, protocol: str, proc: str = "/proc") -> None:
+    """Raise Conflict when a process of this host listens on a port, UsageError when `host_ip` is not ours.
+
+    Binding is the question; /proc, which may have 100,000 lines, only says who.
+    """
+    if protocol == "sctp":
+        return
+    kind = _socket.SOCK_STREAM if protocol == "tcp" else _socket.SOCK_DGRAM
+    probe = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC)
+    try:
+        if protocol == "tcp":
+            probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        probe.bind((host_ip or "0.0.0.0", number))
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise errors.UsageError(
+                f"'{host_ip}' is not an address of this host", hint="'ip address' lists them"
+            ) from None
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise errors.Conflict(
+            f"port {number}/{protocol} is taken by {owner(number, protocol, proc)}",
+            hint="choose another host port",
+        ) from None
+    finally:
+        probe.close()
 
 
 def owner(number: int, protocol: str, proc: str = "/proc") -> str:

@@ -1,0 +1,83 @@
+"""IPv4 arithmetic for networks: subnets, what overlaps, which to choose, names and MACs that follow from them.
+
+By hand and not with `ipaddress`, whose import costs more than everything else a start does here.
+"""
+
+from __future__ import annotations
+
+import _socket
+
+from pyctr.core import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFAULT = "bridge"
+"""Name of the network that containers are on unless they say otherwise."""
+
+
+def to_int(address: str) -> int:
+    return int.from_bytes(_socket.inet_aton(address), "big")
+
+
+def to_text(value: int) -> str:
+    return _socket.inet_ntoa(value.to_bytes(4, "big"))
+
+
+def parse_subnet(text: str) -> tuple[int, int]:
+    """("10.88.0.0/16") -> (first address, size). Raises UsageError."""
+    base, _, length = text.partition("/")
+    try:
+        if base.count(".") != 3 or not length.isdigit() or not 1 <= int(length) <= 30:
+            raise ValueError
+        first = to_int(base)
+    except (OSError, ValueError):
+        raise errors.UsageError(f"'{text}' is not an IPv4 subnet", hint="like 10.90.0.0/24, at most /30") from None
+    size = 1 << (32 - int(length))
+    return first & ~(size - 1), size
+
+
+def overlap(one: str, other: str) -> bool:
+    a, a_size = parse_subnet(one)
+    base, _, length = other.partition("/")
+    b_size = 1 << (32 - int(length or 32))
+    b = to_int(base) & ~(b_size - 1)
+    return a < b + b_size and b < a + a_size
+
+
+def candidates(bridge: str, name: str) -> Iterator[str]:
+    """Subnets to try for a network, best first.
+
+    pyctr0 gets 10.88.0.0/16; another bridge starts at a place that depends on its name only, so that several pyctrs
+    on one host rarely meet.
+    """
+    if bridge == "pyctr0" and name == DEFAULT:
+        for second in (*range(88, 100), *range(200, 256)):
+            yield f"10.{second}.0.0/16"
+        return
+    import zlib
+
+    number = zlib.crc32(f"{bridge}/{name}".encode())
+    if name == DEFAULT:
+        base, slots, length = to_int("10.100.0.0"), 1584, 20
+    elif bridge == "pyctr0":
+        base, slots, length, number = to_int("10.89.0.0"), 256 * 11, 24, 0
+    else:
+        base, slots, length = to_int("10.200.0.0"), 256 * 55, 24
+    for step in range(slots):
+        yield f"{to_text(base + ((number + step) % slots << (32 - length)))}/{length}"
+
+
+def bridge_name(bridge: str, name: str) -> str:
+    """The bridge of a user-defined network: our default bridge's name and a few digits of the network's."""
+    if name == DEFAULT:
+        return bridge
+    import zlib
+
+    return f"{bridge[:9]}-{zlib.crc32(name.encode()) & 0xFFFFF:05x}"
+
+
+def mac_of(address: str) -> str:
+    """A locally administered MAC that follows from the address: whoever gets it next answers to old ARP entries."""
+    return "02:70:" + ":".join(f"{byte:02x}" for byte in _socket.inet_aton(address))
