@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from pyctr.core import jsontext
 from pyctr.core.record import Record
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ class Events:
         """Append one event. A journal that cannot be written never stops the verb that wanted to."""
         event = {"time_ns": time.time_ns(), "action": action, "id": container_id, "name": name, "type": type}
         event["attributes"] = {key: str(value) for key, value in attributes.items()}
-        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        line = jsontext.dumps(event).encode() + b"\n"
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
@@ -90,7 +90,7 @@ class Events:
 
 def _parse(line: bytes, since: int | None, until: int | None, filters: Mapping[str, list[str]] | None) -> Event | None:
     try:
-        event = Event.from_dict(json.loads(line))
+        event = Event.from_dict(jsontext.loads(line))
     except ValueError:
         return None  # torn by a crash
     if (since is not None and event.time_ns < since) or (until is not None and event.time_ns > until):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
+
+from pyctr.core import jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +68,14 @@ def read_json(path: str) -> Any:
     with open(path, "rb") as file:
         content = file.read()
     try:
-        return json.loads(content)
+        return jsontext.loads(content)
     except ValueError as error:
         raise ValueError(f"'{path}' is not valid JSON: {error}") from error
 
 
 def write_json(path: str, document: Any, *, durable: bool = True) -> None:
     """`write_atomic` of a document."""
-    write_atomic(path, json.dumps(document, separators=(",", ":")).encode(), durable=durable)
+    write_atomic(path, jsontext.dumps(document).encode(), durable=durable)
 
 
 class Lock:
