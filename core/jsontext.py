@@ -28,10 +28,11 @@ def _refuse(value: object) -> object:
 
 _scan: Any
 _encode: Any
+_context: Any = _Context()
 try:
     import _json
 
-    _scan = _json.make_scanner(_Context())
+    _scan = _json.make_scanner(_context)
     _encode = _json.make_encoder(None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, True)
     if _scan('{"a":[1]}', 0) != ({"a": [1]}, 9) or "".join(_encode({"a": [1]}, 0)) != '{"a":[1]}':
         raise ImportError
