@@ -52,12 +52,14 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
             group=f"/{paths.cgroup_parent}/{id}",
             desired=CREATING,
         )
+        # undone last, when no record has them any more
+        undo(_remove_volumes, engine, state.anonymous)
         lock = _make_directory(engine, state)
         undo(lock.release)
         undo(fsutil.remove_tree, paths.container(id))
         state.name = _claim(engine, spec.name, id)
         undo(names.release, paths, state.name, id)
-        state.volumes, state.anonymous = _volumes(engine, spec, image, undo)
+        _make_volumes(engine, state, spec, image)
         state.rootfs = engine.storage.prepare(id, image, readonly=spec.readonly_rootfs, throwaway=spec.auto_remove)
         undo(engine.storage.remove, id)
         recorder.step("writable layer", _describe_rootfs(state.rootfs))
@@ -175,21 +177,24 @@ def _claim(engine: Engine, name: str, id: str) -> str:
         return names.claim(engine.paths, name, id)
 
 
-def _volumes(engine: Engine, spec: ContainerSpec, image: Image, undo: Undo) -> tuple[dict[str, str], list[str]]:
-    """(target -> directory of every volume, names of anonymous ones), made and filled from the image if new."""
-    found: dict[str, str] = {}
-    anonymous: list[str] = []
-    wanted = [(m.target, m.source, m.nocopy) for m in spec.mounts if m.kind == "volume"]
+def _make_volumes(engine: Engine, state: State, spec: ContainerSpec, image: Image) -> None:
+    """Make or find every volume, fill new ones from the image, and note them in the record."""
+    wanted = [(mount.target, mount.source, mount.nocopy) for mount in spec.mounts if mount.kind == "volume"]
     wanted += [(target, "", False) for target in image_volumes(spec, image.config)]
     for target, source, nocopy in wanted:
         volume = engine.volumes.ensure(source)
         if not source:
-            anonymous.append(volume.name)
-            undo(engine.volumes.remove, volume.name)
+            # on disk before anything else, so that the removal of a half-made container takes it along
+            state.anonymous.append(volume.name)
+            containers.save_state(engine.paths, state)
         if not nocopy:
-            engine.volumes.populate(volume, engine.layers.ensure(image), target)
-        found[os.path.normpath(target)] = volume.path
-    return found, anonymous
+            engine.volumes.populate(volume, engine.layers.lower(image) or engine.layers.ensure(image), target)
+        state.volumes[os.path.normpath(target)] = volume.path
+
+
+def _remove_volumes(engine: Engine, volumes: list[str]) -> None:
+    for name in volumes:
+        engine.volumes.remove(name, force=True)
 
 
 def _dummies(spec: ContainerSpec, image: Image) -> dict[str, str]:

@@ -62,7 +62,9 @@ def _privileges(engine: Engine) -> Iterator[tuple[str, str, str]]:
 
 def _kernel(engine: Engine) -> Iterator[tuple[str, str, str]]:
     release = os.uname().release
-    major, minor = (int("".join(sign for sign in part if sign.isdigit()) or 0) for part in f"{release}.0".split(".")[:2])
+    major, minor = (
+        int("".join(sign for sign in part if sign.isdigit()) or 0) for part in f"{release}.0".split(".")[:2]
+    )
     if (major, minor) < (5, 7):
         yield BAD, f"Linux {release}: clone3, openat2 or the cgroup kill path is missing", "5.10 or newer"
     elif (major, minor) < (5, 14):

@@ -177,13 +177,15 @@ def _files(container: Container, *, dry: bool) -> list[tuple[str, str]]:
     spec = container.spec
     mounted = {os.path.normpath(mount.target) for mount in spec.mounts}
     wanted = [name for name in ("hosts", "hostname", "resolv.conf") if f"/etc/{name}" not in mounted]
-    if not dry:
-        from pyctr.core import hosts
-
-        texts = hosts.texts(container)
-        for name in wanted:
-            fsutil.write_atomic(container.path(name), texts[name].encode(), mode=0o644, durable=False)
-    return [(container.path(name), f"/etc/{name}") for name in wanted]
+    mode, _, ref = spec.network.partition(":")
+    owner = container
+    if mode == "container" and not dry:
+        # whoever shares a network shares its names
+        owner = containers.find(container.engine, ref)
+    elif not dry:
+        name = oci.hostname(spec, container.id) or os.uname().nodename
+        container.engine.networks.write_etc(container.id, container.state.network, spec, name, wanted)
+    return [(owner.path(name), f"/etc/{name}") for name in wanted]
 
 
 def _seccomp(container: Container, kept: frozenset[str]) -> bytes | None:
