@@ -9,8 +9,8 @@ restart  = stop + start                 half-done ones  ── repair
 # mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
 from __future__ import annotations
 
+import _signal
 import os
-import signal as _signal
 import time
 
 from pyctr.core import birth, containers, creation, errors, fsutil, names, removal, repair, signals, starting
@@ -41,19 +41,31 @@ def create(engine: Engine, spec: ContainerSpec) -> Container:
     return container
 
 
-def start(engine: Engine, ref: Container | str, *, attach: bool = False, spawn: Spawn | None = None) -> Launched:
+def start(
+    engine: Engine,
+    ref: Container | str,
+    *,
+    attach: bool = False,
+    spawn: Spawn | None = None,
+    winsize: tuple[int, int] | None = None,
+) -> Launched:
     """Run its command. Raises IllegalTransition, CommandNotFound, CannotInvoke, RuntimeFailure, Conflict (a port)."""
     repair.sweep(engine)
     container, lock = _locked(engine, ref)
     try:
         _permit("start", container)
-        return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn)
+        return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn, winsize=winsize)
     finally:
         lock.release()
 
 
 def run(
-    engine: Engine, spec: ContainerSpec, *, attach: bool = False, spawn: Spawn | None = None
+    engine: Engine,
+    spec: ContainerSpec,
+    *,
+    attach: bool = False,
+    spawn: Spawn | None = None,
+    winsize: tuple[int, int] | None = None,
 ) -> tuple[Container, Launched]:
     """create and start in one go. A container whose first start fails stays as created, one with auto_remove goes."""
     repair.sweep(engine)
@@ -61,7 +73,7 @@ def run(
     container, lock = creation.create(engine, spec, recorder)
     try:
         try:
-            return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn)
+            return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn, winsize=winsize)
         except BaseException:
             if spec.auto_remove:
                 removal.remove_idle(container, volumes=True)
@@ -245,6 +257,13 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
         removal.remove_idle(container, volumes=volumes or container.spec.auto_remove)
     finally:
         lock.release()
+
+
+def permitted(engine: Engine, verb: str, ref: Container | str) -> Container:
+    """The container, if it is in a state for `verb`. Raises NotFound, IllegalTransition."""
+    container = _find(engine, ref)
+    _permit(verb, container)
+    return container
 
 
 def _find(engine: Engine, ref: Container | str) -> Container:

@@ -33,12 +33,9 @@ def start(
     *,
     attach: bool = False,
     spawn: Spawn | None = None,
-    clean: bool = False,
+    winsize: tuple[int, int] | None = None,
 ) -> Launched:
-    """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ...
-
-    `clean`: this client removes a --rm container itself when it ends; the shim does it only if the client is gone.
-    """
+    """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ..."""
     from pyctr.core.runtime import launch
 
     engine, state = container.engine, container.state
@@ -60,6 +57,8 @@ def start(
         undo(_restore, container, before)
         config, wishes = document(container)
         wishes["attach"] = attach
+        if winsize:
+            wishes["winsize"] = winsize
         fsutil.write_json(container.path("config.json"), config, durable=False)
         containers.save_state(paths, state)
         offset = recorder.now_us()
