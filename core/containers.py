@@ -123,9 +123,11 @@ def save_state(paths: Paths, state: State, *, durable: bool = False) -> None:
     """Write the record. The caller holds the container's lock.
 
     Not fsynced by default: the rename already survives the death of any process, and what a power cut would
-    undo (a start, a stop) it undoes in the kernel, too.
+    undo (a start, a stop) it undoes in the kernel, too. Of a --rm container nothing need survive a power cut.
     """
-    fsutil.write_json(paths.container(state.id, "state.json"), state.to_dict(), durable=durable)
+    throwaway = bool(state.spec.get("auto_remove"))
+    path = paths.container(state.id, "state.json")
+    fsutil.write_json(path, state.to_dict(), durable=durable and not throwaway, throwaway=throwaway)
 
 
 def all(engine: Engine) -> list[Container]:

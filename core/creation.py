@@ -65,8 +65,7 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
         recorder.step("writable layer", _describe_rootfs(state.rootfs))
         os.mkdir(paths.container(id, "log"), 0o700)
         state.desired = "created"
-        # a throw-away container need not survive a power cut; one somebody wants to keep must
-        containers.save_state(paths, state, durable=not spec.auto_remove)
+        containers.save_state(paths, state, durable=True)
         pending.unmark(paths, id)
         engine.events.record("create", id, state.name, image=spec.image)
         recorder.skip()

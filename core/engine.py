@@ -1,6 +1,5 @@
 """One pyctr on this host: its paths and the parts that work on them, each imported and made when first used."""
 
-# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
 from __future__ import annotations
 
 from pyctr.core.paths import Paths

@@ -21,7 +21,9 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
     pending.mark(paths, container.id)
     state.removing = True
     state.desired = "removing"
-    containers.save_state(paths, state)
+    if not container.spec.auto_remove:
+        # a --rm container is known to be doomed anyway
+        containers.save_state(paths, state)
     doing = "stopping its last processes"
     try:
         group = engine.group(state.group)
@@ -48,6 +50,10 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
         os.rename(container.path(), gone)
         fsutil.remove_tree(gone)
     except OSError as error:
+        try:
+            containers.save_state(paths, state)
+        except OSError:
+            pass  # the disk is what failed; the mark in `pending` tells the next pyctr
         raise errors.from_oserror(
             error, f"container '{container.name}' is only half removed: {doing}", hint="try 'pyctr rm' again"
         ) from error

@@ -59,7 +59,7 @@ def start(
         wishes["attach"] = attach
         if winsize:
             wishes["winsize"] = winsize
-        fsutil.write_json(container.path("config.json"), config, durable=False)
+        fsutil.write_json(container.path("config.json"), config, durable=False, throwaway=container.spec.auto_remove)
         containers.save_state(paths, state)
         offset = recorder.now_us()
         launched = launch.start(_plan(config, wishes), lock_fd=lock.fd, spawn=spawn)

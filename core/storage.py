@@ -102,13 +102,10 @@ class Storage:
 
     def remove(self, id: str) -> None:
         """Remove a container's writable layer; nothing happens when there is none. Raises OSError when busy."""
-        from shutil import rmtree
+        from pyctr.core.fsutil import remove_tree
 
         for name in ("upper", "work", "rootfs", "rootfs.tmp"):
-            try:
-                rmtree(self.paths.container(id, name))
-            except FileNotFoundError:
-                continue
+            remove_tree(self.paths.container(id, name))
 
     def changes(self, id: str, image: Image | None = None) -> list[tuple[str, str]]:
         """What a container changed: ("A"dded, "C"hanged or "D"eleted, absolute path), sorted by path."""
