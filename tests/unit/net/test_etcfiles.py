@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyctr.core import errors, etcfiles
@@ -34,6 +34,7 @@ def test_the_hosts_network_has_the_hosts_file(tmp_path: Path) -> None:
     assert text == "127.0.0.1 localhost\n192.0.2.1 printer\n10.0.0.5\tdb\n"
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_only_what_is_between_the_marks_changes(before: str, after: str) -> None:
     for part in (before, after):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyctr.core import firewall, netns
@@ -15,6 +15,7 @@ from pyctr.core.linux import netlink
 from pyctr.core.linux import nftables as nf
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 0x3FFF), st.binary(max_size=70)), unique_by=lambda pair: pair[0]))
 def test_attributes_are_read_back_as_written(pairs: list[tuple[int, bytes]]) -> None:
     data = b"".join(netlink.attribute(kind, payload) for kind, payload in pairs)
@@ -22,6 +23,7 @@ def test_attributes_are_read_back_as_written(pairs: list[tuple[int, bytes]]) -> 
     assert netlink.attributes(data) == dict(pairs)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_attributes_end_the_reading(data: bytes) -> None:
     netlink.attributes(data)
@@ -79,6 +81,7 @@ def test_every_address_and_no_address_mean_the_same_map() -> None:
     assert list(firewall._split([port("192.0.2.1")])) == ["ports_ip"]
 
 
+@settings(deadline=None)
 @given(st.text("0123456789abcdef", min_size=12, max_size=64))
 def test_a_links_name_fits_and_tells_its_owner(id: str) -> None:
     name = netns.host_if(id)

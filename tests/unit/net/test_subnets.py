@@ -6,7 +6,7 @@ import ipaddress
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyctr.core import errors, subnets
@@ -21,11 +21,13 @@ networks = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(networks)
 def test_a_subnet_is_read_as_the_standard_library_reads_it(network: ipaddress.IPv4Network) -> None:
     assert subnets.parse_subnet(str(network)) == (int(network.network_address), network.num_addresses)
 
 
+@settings(deadline=None)
 @given(networks, networks)
 def test_overlap_is_what_the_standard_library_calls_overlap(
     one: ipaddress.IPv4Network, other: ipaddress.IPv4Network
@@ -39,6 +41,7 @@ def test_what_is_no_subnet_is_refused(text: str) -> None:
         subnets.parse_subnet(text)
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"[a-z][a-z0-9]{0,14}", fullmatch=True), st.sampled_from(["bridge", "backend"]))
 def test_every_bridge_has_candidates_that_are_private_and_apart(bridge: str, name: str) -> None:
     some = [ipaddress.ip_network(text) for text in itertools.islice(subnets.candidates(bridge, name), 40)]
@@ -54,6 +57,7 @@ def test_the_default_bridge_prefers_its_place() -> None:
     assert next(subnets.candidates("pt1", "bridge")) != next(subnets.candidates("pt2", "bridge"))
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=64))
 def test_bridges_of_networks_have_names_the_kernel_takes(name: str) -> None:
     assert len(subnets.bridge_name("pyctr0", name)) <= 15
@@ -63,6 +67,7 @@ def test_a_mac_follows_from_its_address() -> None:
     assert subnets.mac_of("10.88.0.7") == "02:70:0a:58:00:07"
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.one_of(st.just("take"), st.integers(0, 12)), max_size=60))
 def test_no_address_is_ever_held_twice(actions: list[str | int]) -> None:
     import tempfile
