@@ -40,17 +40,9 @@ def make(call: Call, args: Arguments) -> Container:
     from pyctr.core import lifecycle
 
     spec = wanted(call, args)
-    if args.cidfile is None:
-        return lifecycle.create(call.engine, spec)
-    fd = _claim(args.cidfile)
-    try:
+    with CidFile(args.cidfile) as cidfile:
         container = lifecycle.create(call.engine, spec)
-        os.write(fd, container.id.encode())
-    except BaseException:
-        os.unlink(args.cidfile)
-        raise
-    finally:
-        os.close(fd)
+        cidfile.write(container.id)
     return container
 
 
@@ -66,11 +58,30 @@ def dry_run(call: Call, args: Arguments) -> int:
     return 0
 
 
-def _claim(path: str) -> int:
-    """Make the --cidfile before anything else is made, so that it cannot fail afterwards."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        raise UsageError(f"--cidfile: '{path}' exists", hint="remove it if its container is gone") from None
-    except OSError as error:
-        raise from_oserror(error, "--cidfile", hint="give a file in a directory that exists") from None
+class CidFile:
+    """The file of --cidfile: made before anything else, so that it cannot fail afterwards; gone if that fails."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path = path
+        self.fd = -1
+
+    def __enter__(self) -> CidFile:
+        if self.path is None:
+            return self
+        try:
+            self.fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        except FileExistsError:
+            raise UsageError(f"--cidfile: '{self.path}' exists", hint="remove it if its container is gone") from None
+        except OSError as error:
+            raise from_oserror(error, "--cidfile", hint="give a file in a directory that exists") from None
+        return self
+
+    def write(self, id: str) -> None:
+        if self.fd >= 0:
+            os.write(self.fd, id.encode())
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            if error is not None and self.path is not None:
+                os.unlink(self.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.cli import describe, output
+from pyctr.cli import output
 from pyctr.cli.diagnostics import report
 from pyctr.core.errors import NotFound, PyctrError
 
@@ -59,13 +59,9 @@ def _document(engine: Engine, name: str, kinds: Any, *, size: bool) -> dict[str,
 
 
 def _container(engine: Engine, name: str, size: bool) -> dict[str, Any]:
-    from pyctr.core import containers
+    from pyctr.core import containers, inspect
 
-    container = containers.find(engine, name)
-    document = describe.inspect(container)
-    if size:
-        document["SizeRw"] = engine.storage.usage(container.id)
-    return document
+    return inspect.document(containers.find(engine, name), size=size)
 
 
 def _image(engine: Engine, name: str, size: bool) -> dict[str, Any]:
