@@ -57,7 +57,7 @@ class Sample(Fields):
     memory_limit: int | None = None
     memory_swap: int | None = None
     memory_events: dict[str, int] | None = None
-    """low, high, max, oom, oom_kill as far as the host counts them."""
+    """low, high, max, oom, oom_kill as the host counts them; on v1 oom_kill, max, swap_max (memory + swap)."""
     pids: int | None = None
     pids_limit: int | None = None
     io: dict[str, tuple[int, int, int, int]] | None = None

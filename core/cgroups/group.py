@@ -375,7 +375,7 @@ class Manager:
     def oom_events(self) -> dict[str, int]:
         """Counts of low, high, max, oom, oom_kill as far as this host counts them; empty if the group is gone.
 
-        On v1 `max` is the number of times the limit was hit (memory.failcnt).
+        On v1 `max` and `swap_max` are how often the limit of memory, and of memory plus swap, was hit.
         """
         if self.has_v2("memory"):
             return pairs(read_or(f"{self.directory('memory')}/memory.events"))
@@ -387,8 +387,9 @@ class Manager:
             control = pairs(read_or(f"{directory}/memory.oom_control"))
             if "oom_kill" in control:
                 out["oom_kill"] = out.get("oom_kill", 0) + control["oom_kill"]
-        if count := read_or(f"{self.directory('memory')}/memory.failcnt").strip():
-            out["max"] = int(count)
+        for name, file in (("max", "memory.failcnt"), ("swap_max", "memory.memsw.failcnt")):
+            if count := read_or(f"{self.directory('memory')}/{file}").strip():
+                out[name] = int(count)
         return out
 
     def remove(self, timeout: float = 10.0) -> None:

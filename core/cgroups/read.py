@@ -167,6 +167,10 @@ def _failcnt(sample: Sample, text: bytes) -> None:
     sample.memory_events = {**(sample.memory_events or {}), "max": int(text)}
 
 
+def _memsw_failcnt(sample: Sample, text: bytes) -> None:
+    sample.memory_events = {**(sample.memory_events or {}), "swap_max": int(text)}
+
+
 def _pids_current(sample: Sample, text: bytes) -> None:
     sample.pids = int(text)
 
@@ -258,6 +262,7 @@ def readers(layout: Layout, *, twin: bool) -> list[Reader]:
             (MEDIUM, "memory", "memory.oom_control", _oom_control),
             (MEDIUM, "memory", "memory.stat", _memory_stat_v1),
             (SLOW, "memory", "memory.failcnt", _failcnt),
+            (SLOW, "memory", "memory.memsw.failcnt", _memsw_failcnt),
             (SLOW, "memory", "memory.max_usage_in_bytes", _memory_peak),
             (SLOW, "memory", "memory.kmem.usage_in_bytes", _memory_kmem),
         ]

@@ -9,6 +9,7 @@ import pytest
 
 from pyctr.core import cgroups
 from pyctr.core.cgroupstats import HostSample, Sample, Sampler, host_rates, rates
+from tests.support.record_host import unpack
 
 GROUP = "/pyctr/web"
 
@@ -287,3 +288,58 @@ def test_a_host_without_proc_is_unknown(tmp_path: Path) -> None:
     sample = Sampler(cgroups.Layout(mode="v2"), proc=str(tmp_path)).sample_host()
     assert {name for name, value in sample.to_dict().items() if value is not None} == {"monotonic"}
     assert host_rates(HostSample(), sample).cpu_percent is None
+
+
+RECORDINGS = Path(__file__).parents[1] / "golden" / "cgroups"
+
+
+@pytest.mark.parametrize("mode", ["v1", "hybrid", "v2"])
+def test_recorded_hosts_tell_the_same_story(tmp_path: Path, mode: str) -> None:
+    pids = unpack(RECORDINGS / f"{mode}.json", "before", tmp_path)
+    layout = cgroups.detect(str(tmp_path / "cgroup"))
+    assert layout.mode == mode
+    sampler = Sampler(layout, proc=str(tmp_path / "proc"))
+    before = {name: sampler.sample(f"/pyctr-recorded/{name}", pid, fresh=True) for name, pid in pids.items()}
+    unpack(RECORDINGS / f"{mode}.json", "after", tmp_path)
+    after = {name: sampler.sample(f"/pyctr-recorded/{name}", pid, fresh=True) for name, pid in pids.items()}
+    sampler.close()
+    for name in pids:
+        before[name].monotonic, after[name].monotonic = 0.0, 2.0
+    between = {name: rates(before[name], after[name]) for name in pids}
+
+    busy, sample = between["busy"], after["busy"]
+    assert (sample.cpu_limit, sample.pids, sample.pids_limit) == (0.3, 1, 64)
+    assert busy.cpu_percent is not None and 20 < busy.cpu_percent < 45
+    assert busy.throttled_percent is not None and busy.throttled_percent > 20
+    assert sample.io_write_bytes is not None and sample.io_write_bytes >= 4 << 20
+    assert sample.memory_limit is None
+
+    hungry, sample = between["hungry"], after["hungry"]
+    assert (sample.memory_limit, sample.memory_peak) == (48 << 20, 48 << 20)
+    assert sample.memory_anon is not None and sample.memory_anon > 30 << 20
+    assert sample.memory_events is not None and sample.memory_events["oom_kill"] == 1
+    assert hungry.oom_kills == 0
+    assert hungry.memory_percent_of_limit is not None and 60 < hungry.memory_percent_of_limit < 80
+    assert (sample.cpu_limit, hungry.throttled_percent, hungry.cpu_percent_of_limit) == (None, None, None)
+
+    idle, sample = between["idle"], after["idle"]
+    assert idle.cpu_percent == 0
+    assert (sample.memory_limit, sample.pids_limit) == (None, None)
+    assert sample.net is not None and "lo" in sample.net
+    assert (sample.psi is None) == (mode == "v1")
+    assert cgroups.manager(layout, "/pyctr-recorded/hungry").oom_events()["oom_kill"] == 1
+    if mode != "v1":
+        assert cgroups.manager(layout, "/pyctr-recorded/idle").frozen()
+        assert not cgroups.manager(layout, "/pyctr-recorded/busy").frozen()
+
+
+def test_without_privilege_a_recorded_host_is_detected_and_sampled(tmp_path: Path) -> None:
+    pids = unpack(RECORDINGS / "v2.json", "before", tmp_path)
+    for directory, _, files in os.walk(tmp_path):
+        for name in files:
+            os.chmod(os.path.join(directory, name), 0o444)
+    layout = cgroups.detect(str(tmp_path / "cgroup"))
+    sampler = Sampler(layout, proc=str(tmp_path / "proc"))
+    assert all(sampler.sample(f"/pyctr-recorded/{name}").known for name in pids)
+    assert sampler.sample_host().memory_total
+    sampler.close()

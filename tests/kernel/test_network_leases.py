@@ -1,0 +1,269 @@
+"""Addresses, ports, names and what is left of them, in a laboratory of namespaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyctr.core import errors, netns, networks
+from pyctr.core.linux import procfs
+from pyctr.core.state import Process, State
+from tests.support.netlab import HOST, Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    lab.close()
+
+
+def _address(attachment: dict[str, object]) -> str:
+    return str(attachment["address"]).split("/")[0]
+
+
+def _record(lab: Lab, attachment: dict[str, object], *, pid: int) -> None:
+    """A state.json that says the container runs as `pid`."""
+    start = procfs.start_time(pid)
+    assert start is not None
+    process = Process(
+        pid=pid,
+        start_time=start,
+        shim_pid=pid,
+        shim_start_time=start,
+        boot_id=procfs.boot_id(),
+        started_at=0,
+        started_monotonic=0,
+    )
+    state = State(id=str(attachment["id"]), name=str(attachment["name"]), created_at=0, spec={}, process=process)
+    Path(lab.paths.container(state.id, "state.json")).write_text(json.dumps(state.to_dict()))
+
+
+def test_removal_leaves_nothing_on_the_host(lab: Lab) -> None:
+    if shutil.which("iptables-nft"):
+        lab.command("host", "iptables-nft", "-P", "FORWARD", "DROP")
+        lab.command("host", "iptables-nft", "-A", "FORWARD", "-i", "up0", "-j", "ACCEPT")
+    if shutil.which("iptables-legacy"):
+        lab.command("host", "iptables-legacy", "-P", "FORWARD", "DROP")
+        lab.command("host", "iptables-legacy", "-A", "FORWARD", "-i", "up0", "-j", "ACCEPT")
+    lab.command("host", "nft", "add table ip keep; add chain ip keep me")
+    before = lab.host_state()
+    lab.networks.create("backend")
+    containers = [
+        lab.container("web", "8080:80", "127.0.0.1:8443:443"),
+        lab.container("db", "0:5432", network="backend"),
+    ]
+    assert lab.host_state() != before
+    for container in containers:
+        lab.remove(container)
+    assert lab.call("host", lambda: list(lab.networks.leases()) + list(lab.networks.leases("backend"))) == []
+    assert "dnat ip to" in lab.host_state() and "elements" not in lab.host_state()
+    lab.call("host", networks.remove_all, lab.paths)
+    assert lab.host_state() == before
+    assert not os.path.exists(f"{lab.paths.run}/networks") and not os.path.exists(lab.paths.networks)
+    lab.call("host", networks.remove_all, lab.paths)
+
+
+def test_twenty_parallel_starts_get_twenty_addresses_and_ports(lab: Lab) -> None:
+    def attach(number: int) -> dict[str, object]:
+        return lab.networks.attach(f"{number:064x}", f"c{number}", lab.spec("0:80"))
+
+    for number in range(20):
+        os.mkdir(lab.paths.container(f"{number:064x}"))
+    begun = [lab.begin("host", attach, number) for number in range(20)]
+    attachments = [lab.finish(child) for child in begun]
+    assert len({item["address"] for item in attachments}) == 20
+    assert len({item["mac"] for item in attachments}) == 20
+    assert len({item["ports"][0]["host_port"] for item in attachments}) == 20
+    assert lab.command("host", "nft", "list", "ruleset").count("hook postrouting") == 1
+
+
+def test_a_container_keeps_its_address_when_started_again(lab: Lab) -> None:
+    first = lab.attach("web", "0:80")
+    lab.attach("other")
+    again = lab.attach("web", "0:80", id=first["id"])
+    assert (again["address"], again["ports"]) == (first["address"], first["ports"])
+
+
+def test_a_port_of_a_running_container_is_refused_by_name(lab: Lab) -> None:
+    _record(lab, lab.attach("web", "8080:80"), pid=os.getpid())
+    with pytest.raises(errors.Conflict, match="port 8080/tcp is taken by container 'web'"):
+        lab.attach("second", "127.0.0.1:8080:80")
+    assert [lease["name"] for lease in lab.networks.leases()] == ["web"]
+
+
+def test_a_port_of_a_container_that_died_unseen_is_taken_over(lab: Lab) -> None:
+    dead = lab.attach("web", "8080:80")
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    _record(lab, dead, pid=child)
+    os.waitpid(child, 0)
+    lab.container("second", "8080:80")
+    lab.serve("second", 80)
+    assert lab.ask("host", HOST, 8080).count(".") == 3
+
+
+def test_a_port_somebody_listens_on_is_refused_by_process_and_pid(lab: Lab) -> None:
+    pid = lab.serve("host", 8080, "127.0.0.1")
+    comm = Path(f"/proc/{pid}/comm").read_text().strip()
+    with pytest.raises(errors.Conflict, match=rf"port 8080/tcp is taken by '{comm}' \(pid {pid}\)"):
+        lab.attach("web", "8080:80")
+    assert list(lab.networks.leases()) == [], "a refused start keeps no address"
+
+
+def test_a_dual_stack_listener_counts_too(lab: Lab) -> None:
+    def conflict() -> str:
+        with socket.create_server(("::", 8080), family=socket.AF_INET6, dualstack_ipv6=True):
+            try:
+                lab.networks.attach("a" * 64, "web", lab.spec("8080:80"))
+            except errors.Conflict as error:
+                return str(error)
+        return ""
+
+    assert "8080/tcp is taken by" in lab.call("host", conflict)
+
+
+def test_an_address_that_is_not_the_hosts_is_refused(lab: Lab) -> None:
+    with pytest.raises(errors.UsageError, match=r"'203\.0\.113\.9' is not an address of this host"):
+        lab.attach("web", "203.0.113.9:8080:80")
+
+
+def test_a_wished_address_is_given_once(lab: Lab) -> None:
+    subnet = lab.call("host", lab.networks.ensure).subnet
+    wish = subnet.rpartition(".")[0] + ".77"
+    assert _address(lab.attach("web", ip=wish)) == wish
+    with pytest.raises(errors.Conflict, match=f"address '{wish}' is taken by container 'web'"):
+        lab.attach("other", ip=wish)
+    with pytest.raises(errors.UsageError):
+        lab.attach("other", ip="192.0.2.1")
+
+
+def test_a_vanished_containers_address_is_collected_when_the_network_is_full(lab: Lab) -> None:
+    lab.networks.create("tiny", subnet="10.250.0.0/29")
+    holders = [lab.attach(f"c{number}", network="tiny") for number in range(5)]
+    with pytest.raises(errors.NetworkError, match="no free address"):
+        lab.attach("sixth", network="tiny")
+    shutil.rmtree(lab.paths.container(holders[2]["id"]))
+    os.utime(f"{lab.paths.run}/networks/ids/{holders[2]['id']}", (0, 0))
+    assert lab.attach("sixth", network="tiny")["address"] == holders[2]["address"]
+
+
+def test_addresses_come_back_late(lab: Lab) -> None:
+    first = lab.attach("one")
+    lab.remove(first)
+    assert lab.attach("two")["address"] != first["address"]
+
+
+def test_a_restart_does_not_wait_for_the_old_link_to_go(lab: Lab) -> None:
+    web = lab.container("web")
+    lab.space("again")
+    assert lab.link("again", web) != web["host_if"]
+    links = lab.call("host", netns.veths, lab.bridge)
+    assert list(links) == [web["id"][:8]]
+    assert links[web["id"][:8]].name != web["host_if"], "of two incarnations the newer counts"
+
+
+def test_counters_are_told_from_the_containers_side(lab: Lab) -> None:
+    web = lab.container("web")
+    lab.serve("host", 9000)
+    before = lab.call("host", netns.stats, [web["id"]])[web["id"]]
+    for _ in range(20):
+        lab.ask("web", web["gateway"], 9000)
+    after = lab.call("host", netns.stats, [web["id"]])[web["id"]]
+    inside = dict(lab.call("web", procfs.net_dev, "thread-self"))["eth0"]
+    assert after[0] > before[0] and after[1] > before[1]
+    assert abs(inside[1] - after[2]) < 20, "packets received inside are those counted as received"
+
+
+def test_flushed_rules_come_back_with_the_next_start(lab: Lab) -> None:
+    _record(lab, lab.container("web", "8080:80"), pid=os.getpid())
+    lab.serve("web", 80)
+    lab.command("host", "nft", "flush", "ruleset")
+    assert lab.ask("host", HOST, 8080) == "ConnectionRefusedError"
+    lab.attach("next")
+    assert lab.ask("host", HOST, 8080).count(".") == 3
+
+
+def test_forwarding_is_switched_on_when_needed_and_given_back(lab: Lab) -> None:
+    sysctl = "/proc/sys/net/ipv4/ip_forward"
+    lab.command("host", "sh", "-c", f"echo 0 > {sysctl}")
+    lab.attach("web")
+    assert lab.command("host", "cat", sysctl).strip() == "1"
+    lab.call("host", networks.remove_all, lab.paths)
+    assert lab.command("host", "cat", sysctl).strip() == "0"
+
+
+def test_no_subnet_of_the_host_is_taken(lab: Lab) -> None:
+    wanted = lab.call("host", lambda: lab.networks.ensure().subnet)
+    lab.call("host", networks.remove_all, lab.paths)
+    lab.ip("host", f"route add {wanted} dev up0")
+    assert lab.call("host", lambda: lab.networks.ensure().subnet) != wanted
+    with pytest.raises(errors.Conflict, match="overlaps"):
+        lab.call("host", lambda: lab.networks.create("clash", subnet="198.51.100.0/25"))
+
+
+def test_a_network_in_use_is_not_removed(lab: Lab) -> None:
+    lab.networks.create("backend")
+    db = lab.attach("db", network="backend")
+    bridge = lab.networks.get("backend").bridge
+    with pytest.raises(errors.Conflict, match="network 'backend' is used by 'db'"):
+        lab.call("host", lab.networks.remove, "backend")
+    lab.remove(db)
+    lab.call("host", lab.networks.remove, "backend")
+    assert bridge not in lab.ip("host", "link show")
+    with pytest.raises(errors.NotFound, match="no network 'backend'"):
+        lab.networks.get("backend")
+
+
+def test_near_names_of_networks_are_suggested(lab: Lab) -> None:
+    lab.networks.create("backend")
+    with pytest.raises(errors.NotFound) as raised:
+        lab.attach("web", network="bakend")
+    assert raised.value.hint == "did you mean 'backend'?"
+
+
+def test_containers_learn_each_others_names_in_place(lab: Lab) -> None:
+    web = lab.attach("web", network_aliases=["www"])
+    hosts = Path(lab.paths.container(web["id"], "hosts"))
+    inode = hosts.stat().st_ino
+    with hosts.open("a") as file:
+        file.write("192.0.2.9\tmine\n")
+    client = lab.attach("client", hostname="browser")
+    assert f"{_address(client)}\tbrowser client\n" in hosts.read_text()
+    assert f"{_address(web)}\tweb www\n" in Path(lab.paths.container(client["id"], "hosts")).read_text()
+    lab.call("host", lab.networks.rename, client["id"], "visitor")
+    assert f"{_address(client)}\tbrowser visitor\n" in hosts.read_text()
+    lab.remove(client)
+    text = hosts.read_text()
+    assert _address(client) not in text
+    assert text.endswith("192.0.2.9\tmine\n"), "what the container wrote stays"
+    assert hosts.stat().st_ino == inode, "the file is bind mounted"
+
+
+def test_a_hosts_file_replaced_by_a_link_is_not_followed(lab: Lab, tmp_path: Path) -> None:
+    web = lab.attach("web")
+    hosts = Path(lab.paths.container(web["id"], "hosts"))
+    victim = tmp_path / "victim"
+    victim.write_text(hosts.read_text())
+    hosts.unlink()
+    hosts.symlink_to(victim)
+    before = victim.read_text()
+    lab.attach("client")
+    assert victim.read_text() == before
+
+
+def test_none_has_only_loopback(lab: Lab) -> None:
+    lab.space("alone")
+    attachment = lab.networks.attach(secrets.token_hex(32), "alone", lab.spec(network="none"))
+    lab.call("alone", netns.inside, attachment)
+    assert lab.ip("alone", "-br link").split()[:1] == ["lo"]
+    assert "127.0.0.1/8" in lab.ip("alone", "-br address")
+    assert len(lab.ip("alone", "-br link").splitlines()) == 1
