@@ -1,0 +1,52 @@
+"""What operations hand to each other while a plan is carried out: descriptors, never paths that could change."""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.cgroups.group import Manager
+    from pyctr.core.runtime.operation import Operation
+    from pyctr.core.runtime.plan import Plan
+    from pyctr.core.runtime.sync import Packets
+
+
+def now() -> int:
+    """CLOCK_MONOTONIC in microseconds, the same clock in every process of a start."""
+    return time.monotonic_ns() // 1000
+
+
+class Context:
+    """One attempt to start. The shim's copy and init's copy differ after the clone."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.manager: Manager | None = None
+        self.group_fd: int | None = None
+        self.packets: Packets | None = None
+        """Our end of the pair: the shim's, and after the clone init's own."""
+        self.keeps_init = False
+        """PID 1 stays our own code."""
+        self.pid = 0
+        self.pidfd = -1
+        self.joined: list[tuple[int, int]] = []
+        """(descriptor, CLONE_NEW*) of namespaces that are joined, in the order of joining."""
+        self.stdio: list[int] = [-1, -1, -1]
+        """What becomes 0, 1 and 2 inside, or -1 with a terminal."""
+        self.streams: list[int] = [-1, -1, -1]
+        """The shim's ends; with a terminal the master is at 0."""
+        self.winsize: tuple[int, int] | None = None
+        self.root = -1
+        """O_PATH of the container's root directory."""
+        self.proc = -1
+        """O_PATH of a verified procfs of the host, for writes about ourselves."""
+        self.command = ""
+        """The file to execute, found by `Find`."""
+        self.home = ""
+        self.waiting: list[bytes] = []
+        """Words of the shim that came before init needed them."""
+        self.doing: Operation | None = None
+        self.uid = 0
+        self.gid = 0
+        self.groups: list[int] = []

@@ -1,0 +1,142 @@
+"""One more process in a running container: cloned by the shim, moved in by itself, executed like the first one."""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core import errors
+from pyctr.core.runtime import init, ops_exec, ops_identity, start, sync
+from pyctr.core.runtime.context import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.cgroups.group import Manager
+    from pyctr.core.runtime.operation import Operation
+    from pyctr.core.runtime.plan import Plan
+
+
+def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
+    """The plan's own, with what the request says instead.
+
+    {args, env: ["K=V"] on top of the container's, cwd, user, groups, tty, privileged, caps, no_new_privs}
+    """
+    args = list(request.get("args") or [])
+    if not args or not args[0]:
+        raise errors.UsageError("no command to execute")
+    privileged = bool(request.get("privileged"))
+    caps = ["ALL"] if privileged else request.get("caps")
+    found: list[Operation] = []
+    environment: list[str] = []
+    for item in plan.execs:
+        if isinstance(item, ops_exec.Execute):
+            environment = _environment([*item.env, *(request.get("env") or [])])
+            item = item.replace(args=args, env=environment)
+        elif isinstance(item, ops_exec.Find):
+            path = [word[5:] for word in request.get("env") or [] if word.startswith("PATH=")]
+            item = item.replace(command=args[0], path=path[-1] if path else item.path)
+        elif isinstance(item, ops_exec.Console):
+            item = item.replace(terminal=bool(request.get("tty")))
+        elif isinstance(item, ops_identity.Identify):
+            if request.get("user"):
+                item = item.replace(name=request["user"], groups=[], home=True)
+            if request.get("groups"):
+                item = item.replace(groups=list(request["groups"]))
+        elif isinstance(item, ops_identity.Directory) and request.get("cwd"):
+            item = item.replace(path=request["cwd"])
+        elif isinstance(item, ops_identity.Bounding) and caps is not None:
+            item = item.replace(names=caps)
+        elif isinstance(item, ops_identity.Capabilities) and caps is not None:
+            item = item.replace(effective=caps, permitted=caps)
+        elif privileged and isinstance(item, (ops_identity.Seccomp, ops_identity.NoNewPrivileges)):
+            continue
+        found.append(item)
+    if request.get("user"):
+        # another user, another home, unless somebody named one
+        asked = any(word.startswith("HOME=") for word in request.get("env") or [])
+        for item in found:
+            if isinstance(item, ops_exec.Execute) and not asked:
+                item.env = [word for word in item.env if not word.startswith("HOME=")]
+    return found
+
+
+def _environment(items: list[str]) -> list[str]:
+    values: dict[str, str] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if equals:
+            values[name] = value
+        else:
+            values.pop(name, None)
+    return [f"{name}={value}" for name, value in values.items()]
+
+
+def execute(plan: Plan, manager: Manager, pidfd: int, own: list[str], request: dict[str, Any]) -> Context:
+    """Run a request in the container whose first process `pidfd` is. Raises start.Failed.
+
+    `own` are the namespace types that differ from the host's. The pid namespace is entered for children only, before
+    the clone, so that the process is ours to wait for; the others by the child itself, all at once.
+    """
+    from pyctr.core.linux import const, namespaces
+
+    context = Context(plan)
+    context.manager = manager
+    if size := request.get("winsize"):
+        context.winsize = (size[0], size[1])
+    listed = operations(plan, request)
+    flags = 0
+    for kind in own:
+        flags |= namespaces.FLAGS[kind]
+    start.make_streams(context, terminal=bool(request.get("tty")), open_stdin=bool(request.get("stdin")))
+    ours, theirs = sync.packets()
+    back = -1
+    try:
+        context.group_fd = manager.open_for_clone()
+        if "pid" in own:
+            back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            namespaces.setns(pidfd, const.CLONE_NEWPID)
+        pid, child = namespaces.clone3(0, context.group_fd)
+        if pid == 0:
+            context.packets = theirs
+            _enter(context, pidfd, flags & ~const.CLONE_NEWPID, listed)
+    except BaseException as error:
+        ours.close()
+        start.close(context)
+        raise start.Failed(*init.describe(error, "exec")) from None
+    finally:
+        if back >= 0:
+            namespaces.setns(back, const.CLONE_NEWPID)
+            os.close(back)
+        theirs.close()
+    context.packets, context.pid, context.pidfd = ours, pid, child
+    try:
+        start.listen(context, [])
+    except start.Failed:
+        start.close(context)
+        os.waitpid(pid, 0)
+        os.close(child)
+        raise
+    return context
+
+
+def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) -> None:
+    """In the child. Never returns."""
+    assert context.packets is not None
+    try:
+        from pyctr.core.linux import namespaces, process, procfs
+
+        init.close_all_but({context.packets.socket.fileno(), *context.stdio, pidfd})
+        process.parent_death_signal(9)
+        context.proc = procfs.open_root()
+        # the cgroup while the host's hierarchies can be seen
+        enter, *rest = listed
+        enter.execute(context)
+        namespaces.setns(pidfd, flags)
+        os.close(pidfd)
+        context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        init.perform(context, rest)
+    except BaseException as error:
+        init.report(context.packets, error, "exec")
+    finally:
+        os._exit(1)

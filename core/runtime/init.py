@@ -1,0 +1,95 @@
+"""The container's side of a start: a forked child of the shim, in new namespaces, up to execve.
+
+It runs the plan's inside operations in order, tells the shim how long each step took, and what failed. It dies with
+the shim: whatever it had made lives in its namespaces and goes with them.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from pyctr.core import errors
+from pyctr.core.runtime import sync
+from pyctr.core.runtime.context import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from pyctr.core.runtime.context import Context
+    from pyctr.core.runtime.operation import Operation
+
+
+def run(context: Context) -> NoReturn:
+    """Become the container's process. The caller has just been cloned."""
+    assert context.packets is not None
+    packets = context.packets
+    try:
+        from pyctr.core.linux import process, procfs
+
+        # the lock, the client's socket, the shim's epoll: nothing of it may live on in here
+        kept = {packets.socket.fileno(), *context.stdio, *(fd for fd, _ in context.joined)}
+        close_all_but(kept)
+        process.parent_death_signal(9)
+        context.proc = procfs.open_root()
+        perform(context, [item for item in context.plan.operations if item.inside])
+    except BaseException as error:
+        report(packets, error, context.doing.step if context.doing else "")
+    finally:
+        os._exit(1)
+
+
+def perform(context: Context, operations: list[Operation]) -> None:
+    """Run them; a step's time is sent when the next step begins. The last one does not return."""
+    assert context.packets is not None
+    operations[-1].prepare(context)
+    step, started = operations[0].step, now()
+    words: list[str] = []
+    for item in operations:
+        if item.step != step:
+            _trace(context, step, words, started)
+            step, started, words = item.step, now(), []
+        if word := item.brief():
+            words.append(word)
+        if item is operations[-1]:
+            _trace(context, step, words, started)
+        context.doing = item
+        item.execute(context)
+
+
+def _trace(context: Context, step: str, words: list[str], started: int) -> None:
+    assert context.packets is not None
+    context.packets.send(sync.TRACE, marshal.dumps((step, ", ".join(words), started, now() - started)))
+
+
+def report(packets: sync.Packets, error: BaseException, doing: str = "") -> None:
+    """The error as a message; a system call filter or a dead shim may forbid even that."""
+    try:
+        packets.send(sync.FAILED, marshal.dumps(describe(error, doing)))
+    except OSError:
+        pass
+
+
+def describe(error: BaseException, doing: str = "") -> tuple[str, str, str]:
+    """(class of errors.py, message, hint)."""
+    if isinstance(error, errors.PyctrError):
+        return type(error).__name__, error.message, error.hint
+    if isinstance(error, OSError):
+        text = (error.strerror or str(error)).lower()
+        if error.filename:
+            text += f" '{error.filename}'"
+        return "RuntimeFailure", f"{doing}: {text}" if doing else text, ""
+    return "RuntimeFailure", f"{doing or 'unexpected'}: {type(error).__name__}: {error}", "this is a bug in pyctr"
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor from 3 on that is not among `kept`."""
+    from pyctr.core.linux import process
+
+    first = 3
+    for fd in sorted(fd for fd in kept if fd >= 3):
+        if fd > first:
+            process.close_range(first, fd - 1)
+        first = fd + 1
+    process.close_range(first)

@@ -1,0 +1,166 @@
+"""The client's side of a start: spawn a shim, hand it the plan and the lock, hear how it went.
+
+posix_spawn, because the caller may have threads. The shim's interpreter starts while the client still parses and
+resolves: `prespawn` as early as possible, `start` when the plan is there.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+import sys
+import time
+
+from pyctr.core import errors
+from pyctr.core.runtime import sync
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.paths import Paths
+    from pyctr.core.runtime.plan import Plan
+
+_SOCKET_FD = 3
+_CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.shim import main;main()"
+
+
+def root() -> str:
+    """The directory (or archive) that `pyctr` is imported from."""
+    import pyctr
+
+    return os.path.dirname(os.path.dirname(os.path.abspath(pyctr.__file__)))
+
+
+class Spawn:
+    """A shim's interpreter, started and waiting for a plan."""
+
+    def __init__(self, pid: int, socket: _socket.socket) -> None:
+        self.pid = pid
+        self.channel: sync.Channel | None = sync.Channel(socket)
+
+    def cancel(self) -> None:
+        """It ends by itself when the socket closes; reap it, so that no zombie stays in a long-lived client."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+            try:
+                os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                pass  # somebody else reaps for this process
+
+
+class Launched:
+    """A container that runs; with `attach` its stdio is on `channel`."""
+
+    def __init__(self, facts: dict[str, Any], trace: list[tuple[str, str, int, int]], channel: sync.Channel) -> None:
+        self.pid: int = facts["pid"]
+        self.start_time: int = facts["start_time"]
+        self.shim_pid: int = facts["shim_pid"]
+        self.shim_start_time: int = facts["shim_start_time"]
+        self.trace = trace
+        """(step, words, microseconds after the call of `start`, duration in microseconds)."""
+        self.channel = channel
+
+    @property
+    def socket(self) -> _socket.socket:
+        return self.channel.socket
+
+    def take_cleanup(self) -> None:
+        """This client removes the container (or gives its ports back) itself; the shim need not."""
+        try:
+            self.channel.send(sync.frame(sync.CLEAN))
+        except OSError:
+            pass  # the shim has ended: nothing left to tell
+
+    def close(self) -> None:
+        """Let the container go on without us."""
+        self.channel.close()
+
+
+def prespawn(paths: Paths | None = None) -> Spawn:
+    """Start a shim's interpreter now, before the plan is known."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
+    executable = getattr(sys, "_base_executable", "") or sys.executable
+    # the last word is for people who look at ps
+    words = [executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(root=root()), f"{paths.run if paths else ''}/"]
+    fd = theirs.fileno()
+    try:
+        pid = os.posix_spawn(
+            executable,
+            words,
+            {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            file_actions=[
+                # the socket first: it may itself be one of 0 to 2 in a client that was started without them
+                (os.POSIX_SPAWN_DUP2, fd, _SOCKET_FD),
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 0, 1),
+                (os.POSIX_SPAWN_DUP2, 0, 2),
+            ],
+            setsid=True,
+            setsigmask=[],
+            setsigdef=range(1, 32),
+        )
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return Spawn(pid, ours)
+
+
+def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None) -> Launched:
+    """Run a plan. Returns when the command runs and is on record.
+
+    `lock_fd` is the container's lock, held; the shim keeps it until its record is written. Raises CommandNotFound,
+    CannotInvoke, RuntimeFailure and others of errors.py after everything was undone.
+    """
+    begin = time.monotonic_ns() // 1000
+    spawn = spawn or prespawn()
+    channel, spawn.channel = spawn.channel, None
+    assert channel is not None
+    trace: list[tuple[str, str, int, int]] = []
+    report: tuple[str, str, str] | None = None
+    try:
+        channel.send(sync.document(sync.PLAN, plan.to_document()), (lock_fd,) if lock_fd >= 0 else ())
+        while True:
+            kind, payload = channel.receive()
+            if kind == sync.TRACE:
+                step, words, started, took = marshal.loads(payload)
+                trace.append((step, words, started - begin, took))
+            elif kind == sync.RUNNING:
+                return Launched(marshal.loads(payload), trace, channel)
+            elif kind == sync.FAILED:
+                report = marshal.loads(payload)
+                break
+    except (EOFError, OSError):
+        pass  # the shim died; below
+    except BaseException:
+        channel.close()
+        raise
+    channel.close()
+    try:
+        os.waitpid(spawn.pid, 0)
+    except ChildProcessError:
+        pass  # reaped by somebody else in this process
+    if report is None:
+        _bury(plan)
+        raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'")
+    from pyctr.core.runtime.start import raise_failure
+
+    raise_failure(report)
+    raise AssertionError("unreachable")
+
+
+def _bury(plan: Plan) -> None:
+    """What a killed shim left: init dies with it, unless it was just through execve."""
+    from pyctr.core.runtime.ops_cgroup import manager
+
+    group = manager(plan.group, plan.cgroup_root)
+    try:
+        if group.exists():
+            group.kill()
+            group.remove()
+    except (OSError, errors.PyctrError):
+        pass  # the next pyctr finds it

@@ -1,0 +1,56 @@
+"""epoll(7), descriptors and what to do when they are ready."""
+
+from __future__ import annotations
+
+import select
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+PRIORITY = select.EPOLLPRI
+HANGUP = select.EPOLLHUP | select.EPOLLERR
+
+
+class Loop:
+    def __init__(self) -> None:
+        self._epoll = select.epoll(select.EPOLL_CLOEXEC)
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._events: dict[int, int] = {}
+
+    def add(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        self._epoll.register(fd, events)
+        self._handlers[fd] = handler
+        self._events[fd] = events
+
+    def want(self, fd: int, events: int) -> None:
+        """Other events from now on. With none the descriptor leaves epoll, which would report hang-ups for ever."""
+        before = self._events.get(fd)
+        if before is None or before == events:
+            return
+        if not before:
+            self._epoll.register(fd, events)
+        elif not events:
+            self._epoll.unregister(fd)
+        else:
+            self._epoll.modify(fd, events)
+        self._events[fd] = events
+
+    def remove(self, fd: int) -> None:
+        """Before the descriptor is closed."""
+        if self._events.pop(fd, 0):
+            self._epoll.unregister(fd)
+        self._handlers.pop(fd, None)
+
+    def turn(self, deadline: float | None = None) -> bool:
+        """Wait for events, at most until `deadline` (time.monotonic), and handle them; False if the time was up."""
+        timeout = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = self._epoll.poll(timeout)
+        for fd, events in ready:
+            # an earlier handler of this turn may have removed it
+            if handler := self._handlers.get(fd):
+                handler(events)
+        return bool(ready)

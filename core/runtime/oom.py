@@ -1,0 +1,73 @@
+"""Being told when the kernel kills for want of memory, and how often it did."""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core.runtime.loop import PRIORITY, READ, Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyctr.core.cgroups.group import Manager
+
+
+class Watch:
+    """Calls `happened(kills)` when the group's count of OOM kills has grown.
+
+    v2: memory.events reports changes as EPOLLPRI (admin-guide/cgroup-v2). v1: an eventfd registered in
+    cgroup.event_control for memory.oom_control (admin-guide/cgroup-v1/memory, 9 and 10).
+    """
+
+    def __init__(self, loop: Loop, manager: Manager, happened: Callable[[int], None]) -> None:
+        self._loop = loop
+        self._manager = manager
+        self._happened = happened
+        self._kept: list[int] = []
+        self._watched = -1
+        self.kills = 0
+        try:
+            if manager.has_v2("memory"):
+                self._watched = os.open(f"{manager.directory('memory')}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+                loop.add(self._watched, PRIORITY, self._changed)
+            elif manager.has_v1("memory"):
+                directory = manager.directory("memory")
+                control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+                self._kept = [control]
+                self._watched = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                register = os.open(f"{directory}/cgroup.event_control", os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    os.write(register, f"{self._watched} {control}".encode())
+                finally:
+                    os.close(register)
+                loop.add(self._watched, READ, self._changed)
+        except OSError:
+            self.close()  # the count at the end still tells
+
+    def _changed(self, events: int) -> None:
+        if self._kept:
+            try:
+                os.eventfd_read(self._watched)
+            except BlockingIOError:
+                pass
+        else:
+            os.pread(self._watched, 512, 0)  # EPOLLPRI stays until the file is read
+        self.count()
+
+    def count(self) -> int:
+        """OOM kills of this incarnation so far."""
+        kills = self._manager.oom_events().get("oom_kill", 0)
+        if kills > self.kills:
+            self.kills = kills
+            self._happened(kills)
+        return self.kills
+
+    def close(self) -> None:
+        if self._watched >= 0:
+            self._loop.remove(self._watched)
+            os.close(self._watched)
+            self._watched = -1
+        for fd in self._kept:
+            os.close(fd)
+        self._kept = []

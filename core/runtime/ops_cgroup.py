@@ -1,0 +1,113 @@
+"""The cgroup: made by the shim, entered by init."""
+
+from __future__ import annotations
+
+from pyctr.core.runtime import operation
+from pyctr.core.runtime.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.cgroups.group import Manager
+    from pyctr.core.runtime.context import Context
+
+
+def manager(group: str, root: str) -> Manager:
+    """The manager of a group on this host, through whatever hierarchies it has."""
+    from pyctr.core import cgroups
+
+    return cgroups.manager(cgroups.detect(root), group)
+
+
+class MakeGroup(Operation):
+    """The container's directory in every hierarchy, with its limits."""
+
+    step = operation.GROUP
+    inside = False
+
+    group: str
+    root: str
+    resources: dict[str, Any]
+
+    def describe(self) -> str:
+        from pyctr.core import errors
+
+        try:
+            written = manager(self.group, self.root).writes(self.resources)
+        except errors.Unsupported as error:
+            return f"{self.group} ({error})"
+        return "\n".join([f"make {self.group}", *(f"{file} = {value}" for file, value in written)])
+
+    def brief(self) -> str:
+        resources = self.resources
+        words = []
+        cpu, memory = resources.get("cpu") or {}, resources.get("memory") or {}
+        if (cpu.get("quota") or 0) > 0:
+            words.append(f"cpu {cpu['quota'] / (cpu.get('period') or 100_000):g}")
+        if cpu.get("shares"):
+            words.append(f"shares {cpu['shares']}")
+        if cpu.get("cpus"):
+            words.append(f"cpus {cpu['cpus']}")
+        if (memory.get("limit") or 0) > 0:
+            words.append(f"memory {_size(memory['limit'])}")
+        if (limit := (resources.get("pids") or {}).get("limit")) and limit > 0:
+            words.append(f"pids {limit}")
+        if any((resources.get("blockIO") or {}).values()):
+            words.append("block I/O")
+        return " · ".join(words) or self.group
+
+    def execute(self, context: Context) -> None:
+        context.manager = manager(self.group, self.root)
+        context.manager.create(self.resources)
+        context.group_fd = context.manager.open_for_clone()
+
+    def undo(self, context: Context) -> None:
+        from pyctr.core import errors
+
+        if context.manager is None:
+            return
+        try:
+            context.manager.kill()
+            context.manager.remove()
+        except (OSError, errors.PyctrError):
+            pass  # the next pyctr finds and removes it
+
+
+class EnterGroup(Operation):
+    """Join the v1 hierarchies; a v2 group was entered at birth.
+
+    Before the cgroup namespace is unshared, which takes the group of this moment as its root.
+    """
+
+    step = operation.GROUP
+
+    group: str
+
+    def describe(self) -> str:
+        return f"enter {self.group}"
+
+    def execute(self, context: Context) -> None:
+        if context.manager is not None:
+            context.manager.join()
+
+
+class HideGroups(Operation):
+    """A cgroup namespace whose root is the container's own group."""
+
+    step = operation.NAMESPACES
+
+    def describe(self) -> str:
+        return "new cgroup namespace"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import const, namespaces
+
+        namespaces.unshare(const.CLONE_NEWCGROUP)
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("G", 1 << 30), ("M", 1 << 20), ("k", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:.4g}{unit}"
+    return str(count)

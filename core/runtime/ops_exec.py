@@ -1,0 +1,218 @@
+"""The end of init: a terminal or pipes, the command's file, execve, or a tiny init of our own."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import errno
+import os
+import stat
+
+from pyctr.core import errors
+from pyctr.core.runtime import operation, sync
+from pyctr.core.runtime.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from pyctr.core.runtime.context import Context
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Console(Operation):
+    """A session of our own; 0, 1 and 2 from the shim's pipes or from a terminal of the container's devpts."""
+
+    step = operation.ROOTFS
+
+    terminal: bool = False
+    device: bool = True
+    """Show the terminal as /dev/console too."""
+
+    def describe(self) -> str:
+        return "new session, " + ("terminal, /dev/console" if self.terminal else "pipes")
+
+    def brief(self) -> str:
+        return "terminal" if self.terminal else ""
+
+    def execute(self, context: Context) -> None:
+        os.setsid()
+        if self.terminal:
+            self._terminal(context)
+            return
+        for fd, source in enumerate(context.stdio):
+            os.dup2(source, fd, inheritable=True)
+            # /dev/stdout opened by path asks for permission on the pipe
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                os.fchown(fd, context.uid, -1)
+
+    def _terminal(self, context: Context) -> None:
+        from pyctr.core.linux import const, inroot, mount, pty
+
+        pts = inroot.open_in(context.root, "dev/pts", os.O_RDONLY | os.O_DIRECTORY)
+        master, _ = pty.open_in(pts)
+        os.close(pts)
+        slave = pty.open_peer(master)
+        if context.winsize is not None:
+            pty.set_winsize(master, *context.winsize)
+        os.fchown(slave, context.uid, -1)
+        assert context.packets is not None
+        context.packets.send(sync.MASTER, b"", (master,))
+        os.close(master)
+        if self.device:
+            place = inroot.make_file(context.root, "dev/console", 0o620)
+            # by descriptor: a path to the slave could lead elsewhere by now (CVE-2025-52565)
+            tree = mount.open_tree(slave, "", const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH)
+            mount.move_mount(tree, "", place, "")
+            os.close(tree)
+            os.close(place)
+        pty.make_controlling(slave)
+        for fd in (0, 1, 2):
+            os.dup2(slave, fd, inheritable=True)
+        os.close(slave)
+
+
+class Ready(Operation):
+    """Everything is made; wait for the word to go on (OCI state "created")."""
+
+    step = operation.EXEC
+
+    def describe(self) -> str:
+        return "wait for start"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.runtime import ops_namespace
+
+        assert context.packets is not None
+        context.packets.send(sync.READY)
+        ops_namespace.wait_for(context, sync.GO)
+
+
+class Find(Operation):
+    """The command's file, in the container and as its user. Before the filter: it needs stat."""
+
+    step = operation.EXEC
+
+    command: str
+    path: str = _PATH
+
+    def describe(self) -> str:
+        return f"find {self.command}" + ("" if "/" in self.command else f" in {self.path}")
+
+    def execute(self, context: Context) -> None:
+        command = self.command
+        places = [command] if "/" in command else [f"{part or '.'}/{command}" for part in self.path.split(":")]
+        refused = ""
+        for place in places:
+            try:
+                mode = os.stat(place).st_mode
+            except PermissionError:
+                refused = refused or "permission denied"
+                continue
+            except OSError:
+                continue  # not here
+            if stat.S_ISDIR(mode):
+                refused = refused or "is a directory"
+            elif not os.access(place, os.X_OK):
+                refused = refused or "permission denied"
+            else:
+                context.command = place
+                return
+        if refused:
+            raise errors.CannotInvoke(f"cannot execute '{command}': {refused}", hint="chmod +x, or another user")
+        where = "no such file in the container" if "/" in command else "not found in $PATH of the container"
+        raise errors.CommandNotFound(
+            f"'{command}': {where}", hint=f"$PATH is {self.path}" if "/" not in command else ""
+        )
+
+
+class Execute(Operation):
+    """execve(2). With `init`, PID 1 stays our own code, and the command is its child."""
+
+    step = operation.EXEC
+
+    args: list[str]
+    env: list[str] = []
+    init: bool = False
+
+    def describe(self) -> str:
+        return ("init, " if self.init else "") + " ".join(self.args)
+
+    def brief(self) -> str:
+        return self.describe()
+
+    def prepare(self, context: Context) -> None:
+        """What takes memory or names, ahead of the system call filter."""
+        self._environment: dict[str, str] = {}
+        for item in self.env:
+            name, equals, value = item.partition("=")
+            if equals and name:
+                self._environment[name] = value
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import process
+
+        if context.home:
+            self._environment.setdefault("HOME", context.home)
+        if self.init:
+            _stay(context)
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT):
+            # what Python ignores or catches; an ignored signal stays ignored over execve
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        process.parent_death_signal(0)
+        process.close_on_exec_from(3)
+        try:
+            os.execve(context.command, self.args, self._environment)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise errors.CommandNotFound(
+                    f"'{self.args[0]}': no such file in the container", hint="the interpreter it names is missing"
+                ) from error
+            reason = "exec format error" if error.errno == errno.ENOEXEC else (error.strerror or "").lower()
+            raise errors.CannotInvoke(
+                f"cannot execute '{self.args[0]}': {reason}",
+                hint="is it built for this machine's architecture?" if error.errno == errno.ENOEXEC else "",
+            ) from error
+
+
+def _stay(context: Context) -> None:
+    """Fork; the child returns, PID 1 reaps and forwards signals until the child has ended, and takes its code.
+
+    PID 1 is a copy of the shim's memory, so it is undumpable (nobody inside opens its memory or its executable
+    without CAP_SYS_PTRACE) and holds no descriptor.
+    """
+    every = range(1, _signal.NSIG)
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, every)
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        if os.isatty(0):
+            # SIGTTOU, which this would raise in a background group, is still blocked
+            os.tcsetpgrp(0, os.getpid())
+        return
+    _reap(child)
+
+
+def _reap(child: int) -> NoReturn:
+    os.closerange(0, 65536)
+    every: Any = range(1, _signal.NSIG)
+    while True:
+        number = _signal.sigwait(every)
+        if number != _signal.SIGCHLD:
+            try:
+                os.kill(child, number)
+            except OSError:
+                pass  # it has ended, its SIGCHLD is pending; or it runs setuid and we may not
+            continue
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            if pid == child:
+                code = os.waitstatus_to_exitcode(status)
+                # a PID 1 cannot die of a signal of its own: a shell's 128+n says it
+                os._exit(code if code >= 0 else 128 - code)

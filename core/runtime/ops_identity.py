@@ -1,0 +1,240 @@
+"""Who the process is and what it may do. The order of these is the plan's and every place in it has a reason."""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core import errors
+from pyctr.core.runtime import operation
+from pyctr.core.runtime.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.runtime.context import Context
+
+_UNLIMITED = (1 << 64) - 1
+
+
+class Identify(Operation):
+    """Find out uid, gid and groups; names are looked up in the container's own /etc/passwd and /etc/group."""
+
+    step = operation.PRIVILEGES
+
+    uid: int = 0
+    gid: int = 0
+    groups: list[int] = []
+    name: str = ""
+    """"name", "name:group", "1000:staff"; numbers above do not count then."""
+    home: bool = False
+    """The environment has no HOME."""
+
+    def describe(self) -> str:
+        if self.name:
+            return f"user {self.name}"
+        return f"uid {self.uid} gid {self.gid}" + (f" groups {' '.join(map(str, self.groups))}" if self.groups else "")
+
+    def brief(self) -> str:
+        return f"user {self.name or self.uid}" if self.name or self.uid else ""
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.runtime import passwd
+
+        context.uid, context.gid, context.groups = self.uid, self.gid, list(self.groups)
+        if self.name:
+            context.uid, context.gid, more, context.home = passwd.resolve(context.root, self.name)
+            context.groups += [gid for gid in more if gid not in context.groups]
+        elif self.home:
+            context.home = passwd.home(context.root, self.uid)
+
+
+class Scores(Operation):
+    """oom_score_adj, rlimits, scheduling: what the process keeps over execve and may not raise later."""
+
+    step = operation.PRIVILEGES
+
+    oom_score_adj: int | None = None
+    rlimits: list[dict[str, Any]] = []
+    io_priority: dict[str, Any] | None = None
+    apparmor: str = ""
+    selinux: str = ""
+
+    def describe(self) -> str:
+        lines = [f"{limit['type'].lower()} {limit['soft']} {limit['hard']}" for limit in self.rlimits]
+        if self.oom_score_adj is not None:
+            lines.append(f"oom_score_adj {self.oom_score_adj}")
+        if label := self.apparmor or self.selinux:
+            lines.append(f"label {label}")
+        return "\n".join(lines)
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import process
+
+        if self.oom_score_adj is not None:
+            _write(context, "self/oom_score_adj", str(self.oom_score_adj))
+        for limit in self.rlimits:
+            process.setrlimit(limit["type"], limit["soft"], limit["hard"])
+        if self.io_priority:
+            classes = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+            process.set_ioprio(classes[self.io_priority["class"]], self.io_priority.get("priority") or 0)
+        if self.apparmor:
+            try:
+                _write(context, "self/attr/apparmor/exec", f"exec {self.apparmor}")
+            except FileNotFoundError:
+                _write(context, "self/attr/exec", f"exec {self.apparmor}")
+        elif self.selinux:
+            _write(context, "self/attr/exec", self.selinux)
+
+
+def _write(context: Context, path: str, value: str) -> None:
+    from pyctr.core.linux import procfs
+
+    fd = procfs.open_verified(f"thread-{path}" if "attr" in path else path, os.O_WRONLY, context.proc)
+    try:
+        os.write(fd, value.encode())
+    except OSError as error:
+        raise errors.RuntimeFailure(f"writing '{value}' to '{path}': {(error.strerror or '').lower()}") from error
+    finally:
+        os.close(fd)
+
+
+class Keyring(Operation):
+    """An empty session keyring: the container does not inherit its starter's keys."""
+
+    step = operation.PRIVILEGES
+
+    def describe(self) -> str:
+        return "new session keyring"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import keyring
+
+        try:
+            keyring.join_new_session()
+        except OSError:
+            pass  # no keyrings in this kernel, or a filter around us forbids them: there are no keys to inherit then
+
+
+class NoNewPrivileges(Operation):
+    step = operation.PRIVILEGES
+
+    def describe(self) -> str:
+        return "no_new_privs"
+
+    def brief(self) -> str:
+        return "no_new_privs"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import process
+
+        process.no_new_privs()
+
+
+class Bounding(Operation):
+    """Drop capabilities from the bounding set. Before the user changes: it takes CAP_SETPCAP."""
+
+    step = operation.PRIVILEGES
+
+    names: list[str]
+
+    def describe(self) -> str:
+        return f"bounding set {' '.join(self.names) or 'empty'}"
+
+    def brief(self) -> str:
+        return f"{len(self.names)} capabilities"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import caps
+
+        caps.drop_bounding(caps.mask(self.names))
+
+
+class User(Operation):
+    """Groups, gid, uid, umask. Permitted capabilities survive for the capset that follows."""
+
+    step = operation.PRIVILEGES
+
+    umask: int = 0o022
+
+    def describe(self) -> str:
+        return f"become that user, umask {self.umask:04o}"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import process
+
+        process.keep_capabilities(True)
+        os.setgroups(context.groups)
+        os.setresgid(context.gid, context.gid, context.gid)
+        os.setresuid(context.uid, context.uid, context.uid)
+        process.keep_capabilities(False)
+        # a changed uid made us dumpable as fs.suid_dumpable says; until exec nobody of that uid may look into us
+        process.set_dumpable(False)
+        os.umask(self.umask)
+
+
+class Capabilities(Operation):
+    step = operation.PRIVILEGES
+
+    effective: list[str] = []
+    permitted: list[str] = []
+    inheritable: list[str] = []
+    ambient: list[str] = []
+
+    def describe(self) -> str:
+        return "capabilities " + " ".join(
+            f"{name}={len(getattr(self, name))}" for name in ("effective", "permitted", "inheritable", "ambient")
+        )
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import caps
+
+        caps.set(caps.mask(self.effective), caps.mask(self.permitted), caps.mask(self.inheritable))
+        if self.ambient:
+            caps.set_ambient(caps.mask(self.ambient))
+
+
+class Directory(Operation):
+    """The working directory, as the user, verified to be inside (CVE-2024-21626)."""
+
+    step = operation.PRIVILEGES
+
+    path: str
+
+    def describe(self) -> str:
+        return f"cd {self.path}"
+
+    def execute(self, context: Context) -> None:
+        try:
+            os.chdir(self.path)
+            # the kernel calls a directory outside of our root "(unreachable)", glibc makes ENOENT of that
+            if not os.getcwd().startswith("/"):
+                raise FileNotFoundError(2, "not below the root", self.path)
+        except OSError as error:
+            kind = errors.CannotInvoke if isinstance(error, PermissionError) else errors.RuntimeFailure
+            raise kind(
+                f"working directory '{self.path}': {(error.strerror or '').lower()}", hint="choose another with -w"
+            ) from error
+
+
+class Seccomp(Operation):
+    """The system call filter; last, because it forbids what everything before it needs.
+
+    Without no_new_privs it takes CAP_SYS_ADMIN and comes before the capabilities go.
+    """
+
+    step = operation.PRIVILEGES
+
+    program: bytes
+    flags: int = 0
+
+    def describe(self) -> str:
+        return f"seccomp filter, {len(self.program) // 8} instructions"
+
+    def brief(self) -> str:
+        return f"seccomp {len(self.program) // 8} instructions"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import seccomp
+
+        seccomp.load(self.program, self.flags)

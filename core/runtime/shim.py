@@ -1,0 +1,535 @@
+"""One process per container, until its end: starts it, keeps its log, serves attach and exec, records how it ended.
+
+It is reparented, in a session of its own, and imports as little as can be: one of these sleeps beside every
+container. ALLOWED is all of the standard library that may be loaded when it does; a test measures it.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
+import errno
+import marshal
+import os
+import time
+
+from pyctr.core import errors, fsutil
+from pyctr.core.runtime import clients, init, record, restart, start, sync
+from pyctr.core.runtime.loop import READ, Loop
+from pyctr.core.runtime.plan import Plan
+from pyctr.core.runtime.streams import Streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from pyctr.core.cgroups.group import Manager
+    from pyctr.core.runtime.clients import Client
+    from pyctr.core.runtime.context import Context
+    from pyctr.core.runtime.oom import Watch
+
+ALLOWED = (
+    "abc builtins codecs ctypes encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
+    "sys termios time zipimport"
+)
+"""Standard library modules without a leading underscore."""
+
+_SETTLE = 0.5
+"""Seconds without events after which the memory of the start is given back."""
+_PATIENCE = 5.0
+"""Seconds a foreground client gets to say, after the end, that it cleans up."""
+
+
+def main() -> NoReturn:
+    """The whole life of a shim; its socket to the client is descriptor 3."""
+    code = 1
+    try:
+        channel = sync.Channel(_socket.socket(fileno=3))
+        os.set_inheritable(3, False)
+        prepare()
+        plan = _receive(channel)
+        if plan is not None:
+            lock = channel.descriptors.pop() if channel.descriptors else -1
+            code = Shim(plan, channel, lock).run()
+        else:
+            code = 0
+    finally:
+        os._exit(code)
+
+
+def prepare() -> None:
+    """What a start will need, while the client is still thinking."""
+    from pyctr.core import logs, netns, storage
+    from pyctr.core.cgroups import group
+    from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
+    from pyctr.core.runtime import passwd
+
+    del logs, netns, storage, group, caps, devices, inroot, keyring, mount, namespaces, procfs, pty, seccomp, passwd
+    process.close_range(4)
+    os.chdir("/")
+    os.umask(0o077)
+    process.subreaper()
+    # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
+    process.set_dumpable(False)
+    process.set_name("pyctr-shim")
+
+
+def _receive(channel: sync.Channel) -> bytes | None:
+    try:
+        kind, payload = channel.receive()
+    except EOFError:
+        return None
+    return payload if kind == sync.PLAN else None
+
+
+class Shim:
+    """The container's keeper. `document` is the marshal'ed plan: kept as bytes, it is small."""
+
+    def __init__(self, document: bytes, channel: sync.Channel, lock: int) -> None:
+        self.document = document
+        self.channel: sync.Channel | None = channel
+        self.lock = lock
+        self.loop = Loop()
+        self.policy = restart.Policy()
+        self.children: dict[int, Callable[[int], None]] = {}
+        self.clients: list[Client] = []
+        self.foreground: Client | None = None
+        self.streams: Streams | None = None
+        self.manager: Manager | None = None
+        self.watch: Watch | None = None
+        self.pid = 0
+        self.pidfd = -1
+        self.began = 0.0
+        self.status: int | None = None
+        self.no_restart = False
+        self.listener: _socket.socket | None = None
+        self.terminal = False
+        self.own: list[str] = []
+        self.wishes: dict[str, Any] = {}
+        self._directory = ""
+
+    def run(self) -> int:
+        """Incarnations, one after another; returns when nothing is left to do."""
+        trace: list[tuple[str, str, int, int]] = []
+        try:
+            context, trace = self._start()
+        except start.Failed as failed:
+            self._say(sync.FAILED, failed.report)
+            return 125
+        self._watch_children()
+        self.recorder = record.Recorder(self.wishes.get("state") or "")
+        facts = record.process(self.pid)
+        if self.lock >= 0 or not self.recorder.path:
+            self.recorder.running(facts, None)
+        self._serve()
+        self._adopt(context)
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
+        for line in trace:
+            self._say(sync.TRACE, line)
+        self._say(sync.RUNNING, facts)
+        self._keep_client()
+        self._event("start")
+        while True:
+            exit, again = self._live()
+            if not again:
+                break
+            if not self._again(exit):
+                break
+        self._finish()
+        return 0
+
+    def _start(self) -> tuple[Context, list[tuple[str, str, int, int]]]:
+        plan = Plan.from_document(marshal.loads(self.document))
+        self.wishes = plan.wishes
+        self.terminal = plan.terminal
+        self._make_directory()
+        try:
+            context, trace = start.start(plan)
+        except start.Failed:
+            self._remove_directory()
+            raise
+        self.pid, self.pidfd, self.manager = context.pid, context.pidfd, context.manager
+        self.own = _own(plan)
+        self.began = time.monotonic()
+        self.status = None
+        return context, trace
+
+    def _adopt(self, context: Context) -> None:
+        """The streams of a new incarnation, and who listens."""
+        log = None
+        if wish := self.wishes.get("log"):
+            from pyctr.core.logs import LogWriter
+
+            fsutil.make_private_directory(os.path.dirname(wish["path"]))
+            log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1)
+        fds, context.streams = context.streams, [-1, -1, -1]
+        start.close(context)
+        self.streams = Streams(self.loop, fds, terminal=self.terminal, log=log)
+        for client in self.clients:
+            if client.pid == 0 and (client is self.foreground or client.streams is not None):
+                self._listen(client, self.streams)
+        assert self.manager is not None
+        from pyctr.core.runtime.oom import Watch
+
+        self.watch = Watch(self.loop, self.manager, self._out_of_memory)
+        self.children[self.pid] = self._died
+
+    def _listen(self, client: Client, streams: Streams) -> None:
+        client.streams = streams
+        streams.audience.append(client)
+
+    def _keep_client(self) -> None:
+        """The starting client stays as listener if it wants; in any case we notice when it goes."""
+        channel, self.channel = self.channel, None
+        assert channel is not None
+        client = clients.Client(
+            self.loop, channel.socket, self._request, self._left, foreground=bool(self.wishes.get("attach"))
+        )
+        self.clients.append(client)
+        self.foreground = client
+        if self.wishes.get("attach") and self.streams is not None:
+            self._listen(client, self.streams)
+
+    # what happens while it runs
+
+    def _live(self) -> tuple[dict[str, Any], bool]:
+        """Until this incarnation has ended and is on record; (its exit, whether to start again)."""
+        settled = False
+        while self.status is None:
+            if not self.loop.turn(None if settled else time.monotonic() + _SETTLE) and not settled:
+                settled = True
+                _give_back_memory()
+        return self._ended(self.status)
+
+    def _watch_children(self) -> None:
+        """SIGCHLD as bytes in a pipe: ours, and orphans of a container that shares the host's pid namespace."""
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
+        self.loop.add(reader, READ, lambda events: self._reap(reader))
+        os.write(writer, b"!")  # who died before this is reaped by the first turn
+
+    def _reap(self, reader: int) -> None:
+        try:
+            while os.read(reader, 512):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if handler := self.children.pop(pid, None):
+                handler(os.waitstatus_to_exitcode(status))
+
+    def _died(self, code: int) -> None:
+        self.status = code
+
+    def _out_of_memory(self, kills: int) -> None:
+        self._event("oom", kills=kills)
+
+    def _left(self, client: Client) -> None:
+        if client in self.clients:
+            self.clients.remove(client)
+
+    def _serve(self) -> None:
+        """Listen on shim.sock, by a path that fits whatever the length of the root's."""
+        if not self._directory or self.listener is not None:
+            return
+        directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+        try:
+            os.unlink("shim.sock", dir_fd=directory)
+        except FileNotFoundError:
+            pass
+        listener.bind(f"/proc/self/fd/{directory}/shim.sock")
+        os.close(directory)
+        listener.listen(16)
+        self.listener = listener
+        self.loop.add(listener.fileno(), READ, self._accept)
+
+    def _accept(self, events: int) -> None:
+        assert self.listener is not None
+        try:
+            fd, _ = self.listener._accept()  # type: ignore[attr-defined]
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                return
+            raise
+        socket = _socket.socket(fileno=fd)
+        if sync.peer_uid(socket) not in (0, os.geteuid()):
+            socket.close()
+            return
+        self.clients.append(clients.Client(self.loop, socket, self._request, self._left))
+
+    def _request(self, client: Client, kind: bytes, payload: bytes) -> None:
+        if kind == sync.STDIN:
+            if client.streams is not None and not client.streams.input(payload):
+                client.listen(False)
+        elif kind == sync.WINSIZE:
+            if client.streams is not None:
+                client.streams.resize(*sync.parse_winsize(payload))
+        elif kind == sync.KILL:
+            self._kill(client, payload[0])
+        elif kind == sync.CLEAN:
+            client.cleans = True
+        elif kind == sync.STOP:
+            self.no_restart = True
+            client.send(sync.DONE)
+        elif kind == sync.ATTACH:
+            self._attach(client, marshal.loads(payload))
+        elif kind == sync.EXEC:
+            self._exec(client, marshal.loads(payload))
+        else:
+            client.close()
+
+    def _kill(self, client: Client, number: int) -> None:
+        try:
+            if client.pid:
+                if client.pid in self.children:
+                    os.kill(client.pid, number)
+            elif self.status is None and self.pidfd >= 0:
+                from pyctr.core.linux import namespaces
+
+                namespaces.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass  # it was quicker
+        client.send(sync.DONE)
+
+    def _attach(self, client: Client, request: dict[str, Any]) -> None:
+        if self.streams is None or self.status is not None:
+            client.send(sync.FAILED, marshal.dumps(("IllegalTransition", "the container does not run now", "")))
+            client.finish()
+            return
+        client.send(sync.RUNNING, marshal.dumps({"pid": self.pid, "tty": self.terminal}))
+        self._listen(client, self.streams)
+
+    def _exec(self, client: Client, request: dict[str, Any]) -> None:
+        from pyctr.core.runtime import execute
+
+        try:
+            if self.status is not None or self.manager is None or self.pidfd < 0:
+                raise start.Failed("IllegalTransition", "the container does not run now", "")
+            if self.manager.frozen():
+                raise start.Failed("IllegalTransition", "the container is paused", "unpause it first")
+            plan = Plan.from_document(marshal.loads(self.document))
+            try:
+                context = execute.execute(plan, self.manager, self.pidfd, self.own, request)
+            except (errors.PyctrError, OSError) as error:
+                raise start.Failed(*init.describe(error, "exec")) from None
+        except start.Failed as failed:
+            client.send(sync.FAILED, marshal.dumps(failed.report))
+            client.finish()
+            return
+        fds, context.streams = context.streams, [-1, -1, -1]
+        pid = context.pid
+        os.close(context.pidfd)
+        start.close(context)
+        streams = Streams(self.loop, fds, terminal=bool(request.get("tty")))
+        client.pid = pid
+        # an exec's output is the client's own stdout: it may slow its process down, which is not the container's
+        client.foreground = True
+        client.send(sync.RUNNING, marshal.dumps({"pid": pid, "tty": bool(request.get("tty"))}))
+        if client.open and not request.get("detach"):
+            self._listen(client, streams)
+
+        def ended(code: int) -> None:
+            streams.drain()
+            client.send(sync.EXITED, marshal.dumps(_exit(code)))
+            streams.leave(client)
+            client.streams = None
+            client.finish()
+            if request.get("tty"):
+                streams.close()
+            else:
+                # what it left running may still write: read on, for nobody
+                streams.close_input()
+
+        self.children[pid] = ended
+
+    # the end of an incarnation
+
+    def _ended(self, status: int) -> tuple[dict[str, Any], bool]:
+        assert self.streams is not None and self.manager is not None
+        ran = time.monotonic() - self.began
+        kills = 0
+        if self.watch is not None:
+            kills = self.watch.count()
+            self.watch.close()
+            self.watch = None
+        if "pid" not in self.own:
+            # without a pid namespace of its own, others of it may have outlived the first process
+            self._try(self.manager.kill)
+        self.streams.drain()
+        listeners = list(self.streams.audience)
+        self.streams.close()
+        self.streams = None
+        os.close(self.pidfd)
+        self.pidfd = -1
+        exit = {**_exit(status), "oom_killed": bool(kills and status), "finished_at": time.time(), "error": ""}
+        again = self._record(exit)
+        self._event("die", exit_code=exit["code"], oom_killed=exit["oom_killed"])
+        self._try(self.manager.remove)
+        if again:
+            self._delay = self.policy.delay(ran)
+            return exit, True
+        self._tell(listeners, exit)
+        return exit, False
+
+    def _tell(self, listeners: list[Client], exit: dict[str, Any]) -> None:
+        for client in [self.foreground, *listeners]:
+            if client is not None and client.open:
+                client.send(sync.EXITED, marshal.dumps(exit))
+        for client in self.clients[:]:
+            if client is not self.foreground:
+                client.finish()
+
+    def _record(self, exit: dict[str, Any]) -> bool:
+        """Write the end down; whether the policy wants it started again."""
+        lock = self.recorder.lock()
+        try:
+            state = self.recorder.read()
+            if state is None:
+                return False
+            policy = str((state.get("spec") or {}).get("restart") or self.wishes.get("restart") or "no")
+            again = not self.no_restart and self.policy.again(policy, state, exit["code"])
+            self.recorder.ended(state, exit, restarting=again)
+            return again
+        except OSError:
+            return False  # disk full: the next pyctr finds the process gone and says that the code is unknown
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _again(self, exit: dict[str, Any]) -> bool:
+        """Wait out the back-off and start anew; False when somebody stopped it or it failed."""
+        deadline = time.monotonic() + self._delay
+        while not self.no_restart and time.monotonic() < deadline:
+            self.loop.turn(deadline)
+        lock = self.recorder.lock()
+        listeners = [client for client in self.clients if client.pid == 0]
+        try:
+            state = self.recorder.read()
+            if state is None or lock is None:
+                return False
+            if self.no_restart or state.get("desired") in ("stopped", "removing") or state.get("removing"):
+                self.recorder.ended(state, exit, restarting=False)
+                self._tell(listeners, exit)
+                return False
+            try:
+                context, _ = self._start()
+            except start.Failed as failed:
+                kind, message, _ = failed.report
+                code = getattr(errors, kind, errors.RuntimeFailure).exit_code
+                exit = {"code": code, "signal": 0, "oom_killed": False, "finished_at": time.time(), "error": message}
+                self.recorder.ended(state, exit, restarting=False)
+                self._tell(listeners, exit)
+                return False
+            self.recorder.running(record.process(self.pid), int(state.get("restarts") or 0) + 1)
+            self._serve()
+            self._adopt(context)
+        finally:
+            if lock is not None:
+                lock.release()
+        self._event("start", restarts=int(state.get("restarts") or 0) + 1)
+        return True
+
+    def _finish(self) -> None:
+        """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
+        if self.listener is not None:
+            self.loop.remove(self.listener.fileno())
+            self.listener.close()
+            self.listener = None
+        self._remove_directory()
+        cleanup = self.wishes.get("cleanup") or []
+        client = self.foreground
+        patience = time.monotonic() + _PATIENCE
+        while any(other.behind for other in self.clients):
+            # what a foreground client has not read yet is its output: as long as it takes
+            late = time.monotonic() > patience
+            for other in self.clients[:]:
+                if late and not other.foreground:
+                    other.close()
+            self.loop.turn(time.monotonic() + 1)
+        if cleanup and client is not None:
+            while client.open and not client.cleans and time.monotonic() < patience:
+                self.loop.turn(patience)
+        if cleanup and not (client is not None and client.cleans):
+            for other in self.clients[:]:
+                other.close()
+            _signal.set_wakeup_fd(-1)
+            os.execve(cleanup[0], cleanup, {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+
+    # small things
+
+    def _say(self, kind: bytes, value: Any) -> None:
+        """To the client that asked for the start; it may be gone."""
+        if self.channel is not None:
+            try:
+                self.channel.send(sync.document(kind, value))
+            except OSError:
+                pass  # nobody wants to know any more
+
+    def _event(self, action: str, **attributes: Any) -> None:
+        paths = self.wishes.get("paths")
+        if not paths:
+            return
+        from pyctr.core.events import Events
+        from pyctr.core.paths import Paths
+
+        Events(Paths(**paths)).record(action, self.wishes.get("id") or "", self.wishes.get("name") or "", **attributes)
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (OSError, errors.PyctrError):
+            pass  # the next pyctr finds what is left
+
+    def _make_directory(self) -> None:
+        self._directory = self.wishes.get("run") or ""
+        if self._directory:
+            fsutil.make_private_directory(self._directory)
+
+    def _remove_directory(self) -> None:
+        if not self._directory:
+            return
+        for remove, name in ((os.unlink, "/shim.sock"), (os.rmdir, "")):
+            try:
+                remove(self._directory + name)
+            except OSError:
+                pass  # somebody removing the container was quicker, or keeps more in there
+
+
+def _own(plan: Plan) -> list[str]:
+    """Namespace types in which the container differs from us."""
+    from pyctr.core.runtime.ops_namespace import Clone
+
+    for item in plan.operations:
+        if isinstance(item, Clone):
+            return [*item.new, *item.join]
+    return []
+
+
+def _exit(status: int) -> dict[str, Any]:
+    return {"code": status if status >= 0 else 128 - status, "signal": max(0, -status)}
+
+
+def _give_back_memory() -> None:
+    import gc
+
+    from pyctr.core.linux.libc import libc
+
+    gc.collect()
+    gc.freeze()
+    try:
+        libc.malloc_trim(0)
+    except AttributeError:
+        pass  # not glibc

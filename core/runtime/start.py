@@ -1,0 +1,175 @@
+"""The shim's side of a start: the plan's host operations in order, what init reports, and the way back."""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from pyctr.core import errors
+from pyctr.core.runtime import init, operation, sync
+from pyctr.core.runtime.context import Context, now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.runtime.plan import Plan
+
+    Trace = list[tuple[str, str, int, int]]
+
+
+class Failed(Exception):
+    """A start that was undone: (class of errors.py, message, hint)."""
+
+    def __init__(self, kind: str, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.report = (kind, message, hint)
+
+
+def make_streams(context: Context, *, terminal: bool, open_stdin: bool) -> None:
+    """0, 1 and 2 of a process inside, unless a terminal takes their place.
+
+    The writing ends are opened read-write: a container whose shim died is then blocked by a full pipe, which can be
+    read again through /proc/PID/fd/1, instead of killed by SIGPIPE.
+    """
+    if terminal:
+        return
+    if open_stdin:
+        context.stdio[0], context.streams[0] = os.pipe2(os.O_CLOEXEC)
+    else:
+        context.stdio[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    for number in (1, 2):
+        ours, theirs = os.pipe2(os.O_CLOEXEC)
+        context.streams[number] = ours
+        context.stdio[number] = os.open(f"/proc/self/fd/{theirs}", os.O_RDWR | os.O_CLOEXEC)
+        os.close(theirs)
+        os.set_blocking(ours, False)
+    if context.streams[0] >= 0:
+        os.set_blocking(context.streams[0], False)
+
+
+def start(plan: Plan, *, hold: bool = False) -> tuple[Context, Trace]:
+    """Carry a plan out until its command runs. With `hold` until it waits for `release` (OCI "created").
+
+    Raises Failed after everything was undone in reverse.
+    """
+    context = Context(plan)
+    context.keeps_init = bool(plan.wishes.get("init"))
+    if size := plan.wishes.get("winsize"):
+        context.winsize = (size[0], size[1])
+    make_streams(context, terminal=plan.terminal, open_stdin=bool(plan.wishes.get("open_stdin")))
+    trace: Trace = []
+    done: list[operation.Operation] = []
+    doing = ""
+    try:
+        for item in plan.operations:
+            if item.inside:
+                continue
+            doing = item.step
+            begin = now()
+            # even a half-finished one is undone: each checks what there is
+            done.append(item)
+            item.execute(context)
+            trace.append((item.step, item.brief(), begin, now() - begin))
+        listen(context, trace, hold)
+    except BaseException as error:
+        failed = error if isinstance(error, Failed) else Failed(*init.describe(error, doing))
+        for item in reversed(done):
+            item.undo(context)
+        close(context)
+        raise failed from None
+    return context, merge(trace)
+
+
+def listen(context: Context, trace: Trace, hold: bool = False) -> None:
+    """Until init has become the command (or waits before that). Raises Failed with what it said."""
+    assert context.packets is not None
+    for number, fd in enumerate(context.stdio):
+        if fd >= 0:
+            os.close(fd)
+            context.stdio[number] = -1
+    last: tuple[str, str, int, int] | None = None
+    while True:
+        kind, payload, descriptors = context.packets.receive()
+        if kind == sync.TRACE:
+            last = marshal.loads(payload)
+            trace.append(last)
+        elif kind == sync.MASTER:
+            context.streams[0] = descriptors[0]
+            os.set_blocking(descriptors[0], False)
+        elif kind == sync.FAILED:
+            raise Failed(*marshal.loads(payload))
+        elif kind == sync.READY:
+            if hold:
+                return
+            context.packets.send(sync.GO)
+        elif not kind:
+            break
+    # the socket closed: by execve, or by death
+    context.packets.close()
+    context.packets = None
+    if not context.keeps_init and not _executed(context.pid):
+        raise Failed("RuntimeFailure", f"init died before exec{_death(context.pid)}", "is memory limited too tightly?")
+    if last is not None:
+        step, text, begin, took = trace.pop()
+        trace.append((step, text, begin, max(took, now() - begin)))
+
+
+def release(context: Context, trace: Trace) -> None:
+    """Let a held init go on to execve. Raises Failed."""
+    assert context.packets is not None
+    context.packets.send(sync.GO)
+    try:
+        listen(context, trace)
+    except Failed:
+        close(context)
+        raise
+
+
+def close(context: Context) -> None:
+    """Every descriptor of an attempt."""
+    if context.packets is not None:
+        context.packets.close()
+        context.packets = None
+    for fd in (*context.stdio, *context.streams, context.group_fd if context.group_fd is not None else -1):
+        if fd >= 0:
+            os.close(fd)
+    context.stdio, context.streams, context.group_fd = [-1, -1, -1], [-1, -1, -1], None
+
+
+def merge(trace: Trace) -> Trace:
+    """One line per step: pieces of shim and init that belong together, their words in order, their times added."""
+    merged: dict[str, tuple[str, list[str], int, int]] = {}
+    for step, text, begin, took in trace:
+        if step in merged:
+            _, words, first, sum = merged[step]
+            begin, took = min(first, begin), sum + took
+        else:
+            words = []
+        if text:
+            words.append(text)
+        merged[step] = (step, words, begin, took)
+    order = {step: number for number, step in enumerate(operation.STEPS)}
+    return [
+        (step, ", ".join(words), begin, took)
+        for step, words, begin, took in sorted(merged.values(), key=lambda line: order[line[0]])
+    ]
+
+
+def _executed(pid: int) -> bool:
+    """Whether our child, alive or a zombie, has gone through execve: PF_FORKNOEXEC of its flags (proc_pid_stat(5))."""
+    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return not int(fields[6]) & 0x40
+
+
+def _death(pid: int) -> str:
+    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return ""
+    return f" (code {found.si_status})" if found.si_code == os.CLD_EXITED else f" (signal {found.si_status})"
+
+
+def raise_failure(report: tuple[str, str, str]) -> None:
+    """The report of a Failed as the error it was, in the client."""
+    kind, message, hint = report
+    found = getattr(errors, kind, errors.RuntimeFailure)
+    raise found(message, hint=hint)

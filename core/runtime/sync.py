@@ -1,0 +1,190 @@
+"""The wire between client, shim and init.
+
+Client and shim talk over a stream socket, in frames:
+
+    +------+----------------+-----------------+
+    | kind | length (u32 BE)| payload         |      kind is one ASCII character
+    +------+----------------+-----------------+
+
+    client ──> shim                                        shim ──> client
+    P  marshal(plan), with the lock as SCM_RIGHTS          T  marshal (step, text, started_us, took_us)
+    A  marshal {"logs"}: stdio from now on                 R  marshal {pid, start_time, ...}: it runs
+    E  marshal {args, env, cwd, user, tty, ...}: exec      F  marshal (error class, message, hint): it does not
+    0  stdin; empty is its end                             1  stdout (all output of a terminal)
+    W  rows, cols (2 x u16 BE)                             2  stderr
+    K  signal (u8): to the process of this connection      X  marshal {code, signal, oom_killed}: the end
+    S  no further restarts                                 Q  done (answer to S, K)
+    C  "I clean up": no auto-remove by the shim
+
+A start uses P over the socket pair the shim was spawned with; A, E, S and K open a connection to shim.sock. After X
+the shim closes; a client that closes early has detached. Times are CLOCK_MONOTONIC microseconds.
+
+Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same kinds plus:
+
+    shim ──> init   U  your user namespace is mapped        init ──> shim   T  (step, text, started_us, took_us)
+                    N  your end of the link is there                        M  console master, as SCM_RIGHTS
+                    G  go: state "created" is over (OCI)                    Y  ready, waiting for G
+                                                                            F  this failed
+    end of file from init without F: execve succeeded.
+
+marshal, because both ends are the same interpreter and nothing needs importing for it; nobody but root of this
+namespace can reach either socket (directory mode 0700, peer credentials).
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
+TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
+MAPPED, LINKED, GO, MASTER, READY = b"U", b"N", b"G", b"M", b"Y"
+
+MAX_FRAME = 64 << 20
+"""Nothing we send is near this; a longer frame is a peer that speaks something else."""
+_HEAD = struct.Struct(">cI")
+_PEER = struct.Struct("3i")
+_CHUNK = 1 << 16
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    return _HEAD.pack(kind, len(payload)) + payload
+
+
+def document(kind: bytes, value: Any) -> bytes:
+    """A frame whose payload is marshal'ed."""
+    return frame(kind, marshal.dumps(value))
+
+
+def winsize(rows: int, cols: int) -> bytes:
+    return frame(WINSIZE, struct.pack(">HH", rows, cols))
+
+
+def parse_winsize(payload: bytes) -> tuple[int, int]:
+    rows, cols = struct.unpack(">HH", payload)
+    return rows, cols
+
+
+class Parser:
+    """Frames out of a byte stream in whatever pieces it arrives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The frames that are whole now. Raises ValueError for a frame that cannot be ours."""
+        buffer = self._buffer
+        buffer += data
+        while len(buffer) >= _HEAD.size:
+            kind, length = _HEAD.unpack_from(buffer)
+            if length > MAX_FRAME:
+                raise ValueError(f"frame of {length} bytes")
+            end = _HEAD.size + length
+            if len(buffer) < end:
+                return
+            payload = bytes(buffer[_HEAD.size : end])
+            del buffer[:end]
+            yield kind, payload
+
+
+class Channel:
+    """One end of a stream of frames, blocking. `descriptors` collects what came by SCM_RIGHTS."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self.socket = socket
+        self.descriptors: list[int] = []
+        self._parser = Parser()
+        self._ready: list[tuple[bytes, bytes]] = []
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        """All of `data` (frames). Raises BrokenPipeError, ConnectionResetError when the peer is gone."""
+        if descriptors:
+            sent = self.socket.sendmsg([data], _rights(descriptors), _socket.MSG_NOSIGNAL)
+            data = data[sent:]
+        if data:
+            self.socket.sendall(data, _socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """The next frame. Raises EOFError when the peer closed."""
+        while not self._ready:
+            self._ready += self.read()
+        return self._ready.pop(0)
+
+    def pending(self) -> bool:
+        """Whether `receive` has a frame without reading."""
+        return bool(self._ready)
+
+    def read(self) -> list[tuple[bytes, bytes]]:
+        """One read(2)'s worth of whole frames, those kept by `receive` first. Raises EOFError, BlockingIOError."""
+        if self._ready:
+            ready, self._ready = self._ready, []
+            return ready
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(_CHUNK, 256, _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            raise EOFError from None
+        self.descriptors += _descriptors(ancillary)
+        if not data:
+            raise EOFError
+        return list(self._parser.feed(data))
+
+    def close(self) -> None:
+        self.socket.close()
+        for fd in self.descriptors:
+            os.close(fd)
+        self.descriptors = []
+
+
+class Packets:
+    """One end of the shim-init pair: a packet is a kind and a payload."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self.socket = socket
+
+    def send(self, kind: bytes, payload: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
+        self.socket.sendmsg([kind, payload], _rights(descriptors) if descriptors else [], _socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[bytes, bytes, list[int]]:
+        """(kind, payload, descriptors); kind b"" at the end."""
+        try:
+            data, ancillary, _, _ = self.socket.recvmsg(_CHUNK * 4, 256, _socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:
+            return b"", b"", []  # the peer died with a packet of ours unread
+        return data[:1], data[1:], _descriptors(ancillary)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def packets() -> tuple[Packets, Packets]:
+    """A connected pair; both ends are close-on-exec."""
+    one, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
+    return Packets(one), Packets(other)
+
+
+def peer_uid(socket: _socket.socket) -> int:
+    """Effective uid of whoever connected (SO_PEERCRED, unix(7))."""
+    _, uid, _ = _PEER.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
+    return int(uid)
+
+
+def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
+    return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))]
+
+
+def _descriptors(ancillary: list[Any]) -> list[int]:
+    found: list[int] = []
+    for level, kind, data in ancillary:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
+            found += struct.unpack(f"{len(data) // 4}i", data[: len(data) // 4 * 4])
+    return found
