@@ -49,6 +49,7 @@ def foreground(
     session = Session(
         launched.channel, tty=container.spec.tty, stdin=stdin, sig_proxy=sig_proxy, detach_keys=detach_keys
     )
+    session.cleans = container.spec.auto_remove
     end = session.run()
     if end is None:
         return None
@@ -162,6 +163,8 @@ class Session:
         self.tty = tty
         self.stdin = stdin
         self.sig_proxy = sig_proxy and not tty
+        self.cleans = False
+        """Tell the shim, when the process has ended, that this client removes the container."""
         self.keys = Keys(detach_keys if tty else b"")
 
     def run(self) -> dict[str, Any] | None:
@@ -236,6 +239,8 @@ class Session:
                         elif kind == sync.STDERR:
                             _write(2, payload)
                         elif kind == sync.EXITED:
+                            if self.cleans:
+                                self._send(sync.frame(sync.CLEAN))
                             return dict(marshal.loads(payload))
                         elif kind == sync.FAILED:
                             _fail(payload)
