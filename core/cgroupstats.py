@@ -15,7 +15,7 @@ import os
 from time import monotonic
 
 from pyctr.core.cgroups import read
-from pyctr.core.cgroups.fields import Fields, delta
+from pyctr.core.cgroups.fields import Fields, delta, growth
 from pyctr.core.cgroups.host import HostRates, HostSample, cpu_counters, host_rates, memory_gauges
 
 TYPE_CHECKING = False
@@ -358,21 +358,6 @@ class Sampler:
         return sample
 
 
-def _growth(before: dict[str, Any] | None, after: dict[str, Any] | None, column: int) -> int | None:
-    """Of one column over all devices; one that is new began at 0, one that left counts nothing."""
-    if before is None or after is None:
-        return None
-    total = 0
-    for name, values in after.items():
-        if name == "lo":
-            continue
-        grown = values[column] - (before[name][column] if name in before else 0)
-        if grown < 0:
-            return None
-        total += grown
-    return total
-
-
 def rates(before: Sample, after: Sample) -> Rates:
     """The rates between two samples of the same container; None for what either does not know."""
     out = Rates()
@@ -409,12 +394,12 @@ def rates(before: Sample, after: Sample) -> Rates:
         out.throttled_percent = min(100 * throttled / periods, 100.0) if periods else 0.0
     if before.memory_events is not None and after.memory_events is not None:
         out.oom_kills = delta(before.memory_events.get("oom_kill"), after.memory_events.get("oom_kill"))
-    out.io_read = per_second(_growth(before.io, after.io, 0))
-    out.io_write = per_second(_growth(before.io, after.io, 1))
-    out.io_reads = per_second(_growth(before.io, after.io, 2))
-    out.io_writes = per_second(_growth(before.io, after.io, 3))
+    out.io_read = per_second(growth(before.io, after.io, 0))
+    out.io_write = per_second(growth(before.io, after.io, 1))
+    out.io_reads = per_second(growth(before.io, after.io, 2))
+    out.io_writes = per_second(growth(before.io, after.io, 3))
     if before.net is not None and after.net is not None:
-        columns = [_growth(before.net, after.net, column) for column in range(8)]
+        columns = [growth(before.net, after.net, column) for column in range(8)]
         out.net_rx, out.net_tx, out.net_rx_packets, out.net_tx_packets = (per_second(amount) for amount in columns[:4])
         if (rx := columns[4]) is not None and (tx := columns[5]) is not None:
             out.net_errors = per_second(rx + tx)

@@ -24,3 +24,18 @@ def delta(before: int | None, after: int | None) -> int | None:
     if before is None or after is None or after < before:
         return None
     return after - before
+
+
+def growth(before: dict[str, Any] | None, after: dict[str, Any] | None, column: int) -> int | None:
+    """Of one column over all devices; one that is new began at 0, one that left counts nothing."""
+    if before is None or after is None:
+        return None
+    total = 0
+    for name, values in after.items():
+        if name == "lo":
+            continue
+        grown = values[column] - (before[name][column] if name in before else 0)
+        if grown < 0:
+            return None
+        total += grown
+    return total

@@ -20,7 +20,7 @@ import signal as signals
 import time
 
 from pyctr.core import errors
-from pyctr.core.cgroups import devices, v1, v2
+from pyctr.core.cgroups import devices, make, v1, v2
 from pyctr.core.cgroups.files import put, read, read_or, refused, write
 from pyctr.core.cgroups.tree import is_in, pairs, remove_tree, wait_event, wait_exits, walk
 
@@ -29,12 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.cgroups import Layout
-
-STATISTICS = ("cpu", "memory", "pids", "io")
-"""Controllers a v2 group gets although no limit asks for them: without them there is nothing to measure."""
-
-BPF = "[bpf] devices"
-"""Stands for the device program among the files of `writes`."""
 
 
 class Manager:
@@ -77,50 +71,35 @@ class Manager:
         The v2 device rules appear as one entry whose file ends in "[bpf] devices". Raises UsageError for
         limits that contradict each other, Unsupported for a controller this host does not have.
         """
-        return [(self._file(controller, file), value) for controller, file, value in self._writes(resources or {})]
+        return [(self.file(controller, file), value) for controller, file, value in self._writes(resources or {})]
 
     def _writes(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
-        self._require(resources)
+        make.require(self.layout, resources)
         out = v1.writes(resources, self.has_v1)
         if self.layout.unified:
             out += v2.writes(resources, self.has_v2)
             if self.mode == "v2" and resources.get("devices"):
                 out.append(
-                    ("devices", BPF, "; ".join(devices.text(rule) for rule in devices.normal(resources["devices"])))
+                    (
+                        "devices",
+                        make.BPF,
+                        "; ".join(devices.text(rule) for rule in devices.normal(resources["devices"])),
+                    )
                 )
         out += v2.unified(resources, self.has_v2)
         return out
 
-    def _file(self, controller: str, file: str) -> str:
+    def file(self, controller: str, file: str) -> str:
+        """The absolute path of a controller's file."""
         if controller in ("cgroup", "devices") and controller not in self.layout.controllers:
             return f"{self.unified}/{file}"
         return f"{self.directory(controller)}/{file}"
-
-    def _require(self, resources: dict[str, Any]) -> None:
-        """A limit that would be dropped silently is worse than a refused start."""
-        wanted = {"memory": "memory", "pids": "pids", "hugepageLimits": "hugetlb"}
-        if self.mode != "v2":
-            wanted["devices"] = "devices"
-        missing = [name for key, name in wanted.items() if resources.get(key) and not self.layout.version(name)]
-        cpu = resources.get("cpu") or {}
-        if not self.layout.version("cpu") and any(cpu.get(key) for key in ("shares", "quota", "period")):
-            missing.append("cpu")
-        if not self.layout.version("cpuset") and (cpu.get("cpus") or cpu.get("mems")):
-            missing.append("cpuset")
-        block = any((resources.get("blockIO") or {}).values())
-        if block and not (self.layout.version("blkio") or self.layout.version("io")):
-            missing.append("io")
-        if missing:
-            raise errors.Unsupported(
-                f"this host has no '{missing[0]}' cgroup controller",
-                hint="leave the limit out, or enable the controller ('pyctr doctor' says what is there)",
-            )
 
     def exists(self) -> bool:
         return any(os.path.isdir(path) for path in self.paths().values())
 
     def create(self, resources: dict[str, Any] | None = None) -> None:
-        """Make the group in every hierarchy and write the limits; undone if any step fails.
+        """Make the group in every hierarchy that is needed and write the limits; undone if any step fails.
 
         An empty group of that name (left by a killed pyctr) is replaced, so that counters start at zero.
         Raises Conflict if it has processes, otherwise errors that name the file and the value.
@@ -128,12 +107,12 @@ class Manager:
         writes = self._writes(resources or {})
         made: list[str] = []
         try:
-            for path in self.paths().values():
-                self._make(path)
+            for path in make.needed(self.mode, self.paths(), {name for name, _, _ in writes}):
+                make.directory(self.layout, path)
                 made.append(path)
             if self.unified:
-                self._hand_down({controller for controller, _, _ in writes if self.has_v2(controller)})
-            self._apply(writes, resources or {})
+                make.hand_down(self.layout, self.group, {name for name, _, _ in writes if self.has_v2(name)})
+            make.apply(self, writes, resources or {})
         except BaseException:
             for path in reversed(made):
                 try:
@@ -142,88 +121,12 @@ class Manager:
                     pass  # populated or gone: the first error is the one to tell
             raise
 
-    def _make(self, path: str) -> None:
-        try:
-            try:
-                os.mkdir(path, 0o755)
-            except FileNotFoundError:
-                self._make_parents(os.path.dirname(path))
-                os.mkdir(path, 0o755)
-        except FileExistsError:
-            try:
-                remove_tree(path)
-            except OSError as error:
-                raise errors.Conflict(
-                    f"cgroup '{path}' already has processes", hint="another container or pyctr uses it"
-                ) from error
-            os.mkdir(path, 0o755)
-        except OSError as error:
-            raise errors.from_oserror(error, "making a cgroup") from error
-        if path == self.layout.controllers.get("cpuset", "") + self.group and self.has_v1("cpuset"):
-            _inherit_cpuset(path)
-
-    def _make_parents(self, path: str) -> None:
-        if os.path.isdir(path):
-            return
-        self._make_parents(os.path.dirname(path))
-        try:
-            os.mkdir(path, 0o755)
-        except FileExistsError:
-            return  # another pyctr was faster
-        if self.has_v1("cpuset") and path.startswith(self.layout.controllers["cpuset"] + "/"):
-            _inherit_cpuset(path)
-            # children copy cpus and mems by themselves from here on: no writes at a start
-            put(f"{path}/cgroup.clone_children", "1")
-
-    def _hand_down(self, limited: set[str]) -> None:
-        """Enable the controllers in `cgroup.subtree_control` from the root of the tree to our parent."""
-        wanted = limited | (set(STATISTICS) if self.mode == "v2" else set())
-        wanted = {name for name in wanted if self.has_v2(name)}
-        if not wanted:
-            return
-        root = self.layout.unified
-        parts = self.group.strip("/").split("/")[:-1]
-        chain = [root + "".join("/" + part for part in parts[:depth]) for depth in range(len(parts) + 1)]
-        # from the bottom: when our parent hands everything down already, which is the rule, one read is all
-        lacking = []
-        for directory in reversed(chain):
-            missing = wanted.difference(read_or(f"{directory}/cgroup.subtree_control").split())
-            if not missing:
-                break
-            lacking.append((directory, missing))
-        for directory, missing in reversed(lacking):
-            for name in sorted(missing):
-                path = f"{directory}/cgroup.subtree_control"
-                try:
-                    put(path, f"+{name}")
-                except OSError as error:
-                    if name in limited:
-                        raise refused(error, path, f"+{name}") from error
-                    # only statistics are lost, the Sampler says None for them
-
-    def _apply(self, writes: list[tuple[str, str, str]], resources: dict[str, Any]) -> None:
-        for controller, file, value in writes:
-            if file == BPF:
-                devices.attach(self.unified, resources["devices"])
-                continue
-            path = self._file(controller, file)
-            if "|" not in file:
-                write(path, value)
-                continue
-            names, values = file.split("|"), value.split("|")
-            values *= len(names) if len(values) == 1 else 1
-            for name, one in zip(names, values, strict=True):
-                path = self._file(controller, name)
-                if name == names[-1] or os.path.exists(path):
-                    write(path, one)
-                    break
-
     def update(self, resources: dict[str, Any]) -> None:
         """Change limits of a living group. What is not named stays. Errors as `create`."""
         writes = self._writes(resources)
         if any(file == "memory.memsw.limit_in_bytes" for _, file, _ in writes):
             # the sum may at no moment be below the part: raise the sum first, lower it last
-            now = int(read(self._file("memory", "memory.limit_in_bytes")))
+            now = int(read(self.file("memory", "memory.limit_in_bytes")))
             limit = (resources.get("memory") or {}).get("limit") or 0
             if limit > now or limit < 0:
                 writes.sort(key=lambda write: write[1] != "memory.memsw.limit_in_bytes")
@@ -233,9 +136,14 @@ class Manager:
             quota = ("max" if cpu["quota"] < 0 else str(cpu["quota"])) if cpu.get("quota") else quota
             period = str(cpu.get("period") or period)
             writes = [(name, file, f"{quota} {period}" if file == "cpu.max" else value) for name, file, value in writes]
+        for path in make.needed(self.mode, self.paths(), {name for name, _, _ in writes}):
+            if not os.path.isdir(path):
+                make.directory(self.layout, path)
+                for pid in self.pids():
+                    self._enter(f"{path}/cgroup.procs", pid)
         if self.unified:
-            self._hand_down({controller for controller, _, _ in writes if self.has_v2(controller)})
-        self._apply(writes, resources)
+            make.hand_down(self.layout, self.group, {name for name, _, _ in writes if self.has_v2(name)})
+        make.apply(self, writes, resources)
 
     def open_for_clone(self) -> int | None:
         """A descriptor of our v2 directory for CLONE_INTO_CGROUP; None on v1. The caller closes it."""
@@ -250,7 +158,7 @@ class Manager:
         called before unsharing the cgroup namespace, or the namespace would show the host's path.
         """
         for path in self.paths().values():
-            if path != self.unified:
+            if path != self.unified and os.path.isdir(path):
                 self._enter(f"{path}/{'cgroup.procs' if pid else 'tasks'}", pid)
         if self.unified and not (pid == 0 and is_in(self.group)):
             self._enter(f"{self.unified}/cgroup.procs", pid)
@@ -422,11 +330,3 @@ def _signal(pid: int, signal: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _inherit_cpuset(path: str) -> None:
-    """A new v1 cpuset is empty and takes no process until it has cpus and mems (admin-guide/cgroup-v1/cpusets)."""
-    parent = os.path.dirname(path)
-    for name in ("cpuset.cpus", "cpuset.mems"):
-        if not read(f"{path}/{name}").strip():
-            write(f"{path}/{name}", read(f"{parent}/{name}").strip())

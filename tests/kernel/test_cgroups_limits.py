@@ -121,6 +121,16 @@ def test_cpuset_pins_processes(subtree: Subtree) -> None:
     child.wait()
 
 
+def test_an_update_can_pin_what_already_runs(subtree: Subtree) -> None:
+    group = subtree.create()
+    child = subtree.spawn(group, "say('up'); time.sleep(600)")
+    child.hear()
+    last = max(os.sched_getaffinity(0))
+    group.update({"cpu": {"cpus": str(last)}})
+    assert os.sched_getaffinity(child.pid) == {last}
+    assert group.pids() == [child.pid]
+
+
 def test_block_io_throttles_reach_the_kernel(subtree: Subtree) -> None:
     numbers = [tuple(map(int, file.read_text().split(":"))) for file in sorted(Path("/sys/block").glob("*/dev"))]
     if not numbers:
