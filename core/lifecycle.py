@@ -185,6 +185,7 @@ def rename(engine: Engine, ref: Container | str, new: str) -> None:
             names.release(engine.paths, new, container.id)
             raise
         names.release(engine.paths, old, container.id)
+        engine.networks.rename(container.id, new)
     finally:
         lock.release()
     engine.events.record("rename", container.id, new, old_name=old)

@@ -24,9 +24,12 @@ from pyctr.core.subnets import DEFAULT, bridge_name, candidates, mac_of, overlap
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+    from pyctr.core.netgraph import Graph
     from pyctr.core.spec import ContainerSpec
 
 
@@ -389,6 +392,8 @@ class Networks:
 
     def rename(self, id: str, name: str) -> None:
         """A container has another name: tell those on its network."""
+        if not os.path.exists(f"{self._run}/ids/{id}"):
+            return
         with self._book.lock():
             lease = self.lease(id)
             if lease:
@@ -480,6 +485,13 @@ class Networks:
                 return
         with open(f"{self.paths.proc}/sys/net/ipv4/ip_forward", "w") as file:
             file.write(before)
+
+
+def graph(engine: Engine, containers: Iterable[Container], statuses: Mapping[str, str] | None = None) -> Graph:
+    """The whole network as data for a picture, see `netgraph`."""
+    from pyctr.core import netgraph
+
+    return netgraph.graph(engine, containers, statuses)
 
 
 def remove_all(paths: Paths) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import errors, netns, networks
+from pyctr.core import errors, netgraph, netns, networks
+from pyctr.core.containers import Container
+from pyctr.core.engine import Engine
 from pyctr.core.linux import procfs
 from pyctr.core.state import Process, State
-from tests.support.netlab import HOST, Lab
+from tests.support.netlab import HOST, OUTSIDE, Lab
 
 
 @pytest.fixture
@@ -267,3 +269,31 @@ def test_none_has_only_loopback(lab: Lab) -> None:
     assert lab.ip("alone", "-br link").split()[:1] == ["lo"]
     assert "127.0.0.1/8" in lab.ip("alone", "-br address")
     assert len(lab.ip("alone", "-br link").splitlines()) == 1
+
+
+def test_the_graph_of_a_live_host_shows_traffic_on_the_right_edge(lab: Lab) -> None:
+    web = lab.container("web", "8080:80")
+    lab.container("idle")
+    lab.serve("web", 80)
+    engine = Engine(lab.paths)
+
+    def graph() -> netgraph.Graph:
+        containers = [
+            Container(
+                engine, State(id=lease["id"], name=lease["name"], created_at=0, spec={"image": "x"}, network=lease)
+            )
+            for lease in lab.networks.leases()
+        ]
+        return networks.graph(engine, containers, {container.id: "running" for container in containers})
+
+    before = lab.call("host", graph)
+    for _ in range(50):
+        lab.ask("out", HOST, 8080)
+    after = lab.call("host", graph)
+    flows = netgraph.flows(before, after)
+    idle = next(node.id for node in after.nodes if node.name == "idle")
+    assert flows["edge", web["id"]].rx_bytes > 10 * flows["edge", idle].rx_bytes
+    assert after.uplink is not None
+    assert after.uplink[:4] == ("up0", (f"{HOST}/24",), OUTSIDE, True)
+    assert [str(port) for port in after.ports] == [":8080→web:80"]
+    assert after.networks[0].there
