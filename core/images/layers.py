@@ -127,11 +127,13 @@ class LayerStore:
     def _ensure_one(self, layer: Layer) -> None:
         name = _hex(layer.diff_id)
         with Lock(f"{self.root}/{name}.lock") as lock:
-            if self._link(name) is None:
-                if not os.path.exists(f"{self.root}/{name}"):
-                    self._unpack(layer, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
-                self._make_link(name)
-            os.unlink(lock.path)
+            try:
+                if self._link(name) is None:
+                    if not os.path.exists(f"{self.root}/{name}"):
+                        self._unpack(layer, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
+                    self._make_link(name)
+            finally:
+                os.unlink(lock.path)  # while it is held; who waits for it sees that and takes a new one
 
     def _unpack(self, layer: Layer, temporary: str, target: str) -> None:
         from shutil import rmtree

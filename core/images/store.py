@@ -138,7 +138,7 @@ class ImageStore:
         if reference.digest:
             raise UsageError(f"'{new}' is a digest, not a name", hint="use NAME:TAG")
         found = self.resolve(text)
-        self._put(self._descriptor(found.digest), str(reference))
+        self._put(self._descriptor(found), str(reference))
         return self.resolve(new)
 
     def remove(self, text: str, force: bool = False) -> Pairs:
@@ -293,6 +293,8 @@ class ImageStore:
                 broken.append((name or descriptor.get("digest", "?"), str(error)))
                 continue
             if found is not None:
+                if found.digest in images:
+                    found.names = list(dict.fromkeys([*images[found.digest].names, *found.names]))
                 images[found.digest] = found
         return [*images.values()], broken
 
@@ -322,12 +324,15 @@ class ImageStore:
                 return str(entry["digest"])
         return None
 
-    def _descriptor(self, digest: str) -> dict[str, Any]:
-        """The top-level descriptor that leads to a manifest (an image index keeps all its platforms when tagged)."""
-        for descriptor in self._index()["manifests"]:
-            if self._leads_to(descriptor, digest):
+    def _descriptor(self, image: Image) -> dict[str, Any]:
+        """The top-level descriptor that leads to an image (an image index keeps all its platforms when tagged)."""
+        leading = [one for one in self._index()["manifests"] if self._leads_to(one, image.digest)]
+        for descriptor in leading:
+            if (descriptor.get("annotations") or {}).get(REF_NAME) in image.names:
                 return dict(descriptor)
-        raise StorageError(f"image '{digest}' vanished", hint="another pyctr removed it meanwhile")
+        if leading:
+            return dict(leading[0])
+        raise StorageError(f"image '{image.short_id}' vanished", hint="another pyctr removed it meanwhile")
 
     def _leads_to(self, descriptor: dict[str, Any], digest: str) -> bool:
         if descriptor["digest"] == digest:

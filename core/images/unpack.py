@@ -143,8 +143,9 @@ class Unpacker:
         target = _components(entry.linkname, entry.name)
         if not target:
             raise StorageError(f"archive member '{entry.name}' is a hard link to the root directory")
-        source = open_in(self.root, "/".join(target[:-1]), os.O_PATH | os.O_DIRECTORY)
+        source = -1
         try:
+            source = open_in(self.root, "/".join(target[:-1]), os.O_PATH | os.O_DIRECTORY)
             if not stat.S_ISDIR(os.stat(target[-1], dir_fd=source, follow_symlinks=False).st_mode):
                 self._make(
                     parent,
@@ -156,7 +157,8 @@ class Unpacker:
         except FileNotFoundError:
             pass
         finally:
-            os.close(source)
+            if source >= 0:
+                os.close(source)
         raise StorageError(
             f"archive member '{entry.name}' is a hard link to '{entry.linkname}', which is no file in it"
         )
