@@ -260,6 +260,25 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
         lock.release()
 
 
+def conclude(engine: Engine, container: Container, launched: Launched) -> None:
+    """What follows the end a foreground client has seen: --rm removes it, ports go back.
+
+    The client does it, because its interpreter is warm; the shim has it done when no client says that it will.
+    """
+    from pyctr.core import ending, pending
+
+    if container.spec.auto_remove or container.state.network.get("ports"):
+        pending.mark(engine.paths, container.id)
+        launched.take_cleanup()
+        ending.finish(engine, container.id)
+        pending.unmark(engine.paths, container.id)
+    launched.close()
+    try:
+        os.waitpid(launched.shim_pid, 0)
+    except ChildProcessError:
+        pass  # reaped by somebody else in this process
+
+
 def permitted(engine: Engine, verb: str, ref: Container | str) -> Container:
     """The container, if it is in a state for `verb`. Raises NotFound, IllegalTransition."""
     container = _find(engine, ref)
@@ -367,7 +386,7 @@ def _tell_shim(container: Container) -> None:
 
     try:
         connection = attach.connect(container.engine.paths, container.id)
-    except (OSError, errors.PyctrError):
+    except errors.IllegalTransition:
         return  # it is ending anyway
     try:
         connection.stop_restarting()
