@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
 """What a `run` would do, without doing any of it: the same documents and the same plan, with nothing made."""
 
 from __future__ import annotations

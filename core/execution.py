@@ -1,18 +1,23 @@
-"""Exec, attach and foreground runs: a container's stdio on this process's terminal or pipes.
+"""Exec, attach and foreground runs: the client's end of a container's stdio.
+
+    terminal or pipes  <──>  Session  <── frames of runtime/sync.py ──>  shim
 
 With a TTY the user's terminal is raw: ctrl-c is a byte for the process inside, and the detach keys are ours. Without
-one, signals that reach this client are handed on. Call from the main thread of a process of its own. The frames and
-the copying are `runtime.attach`'s.
+one, signals that reach this client are handed on. Call from the main thread of a process of its own.
 """
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import errno
+import marshal
 import os
+import select
 
 from pyctr.core import errors, lifecycle
-from pyctr.core.runtime import attach as wire
 from pyctr.core.runtime import sync
+from pyctr.core.runtime.attach import connect
+from pyctr.core.starting import winsize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +30,8 @@ if TYPE_CHECKING:
 
 DETACH_KEYS = b"\x10\x11"
 """ctrl-p ctrl-q"""
-detach_keys = wire.detach_keys
 _PROXIED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM, _signal.SIGUSR1, _signal.SIGUSR2)
+_CHUNK = 1 << 16
 
 
 def foreground(
@@ -36,19 +41,22 @@ def foreground(
     *,
     stdin: bool = False,
     sig_proxy: bool = True,
-    keys: bytes = DETACH_KEYS,
+    detach_keys: bytes = DETACH_KEYS,
 ) -> int | None:
     """Stay with a container started with `attach` until it ends: its exit code, or None after the detach keys.
 
-    A --rm container is removed before this returns. Raises RuntimeFailure when its shim was killed.
+    A --rm container is removed before this returns.
     """
-    code = _relay(launched.channel, tty=container.spec.tty, stdin=stdin, sig_proxy=sig_proxy, keys=keys)
-    if code == wire.DETACHED:
+    session = Session(
+        launched.channel, tty=container.spec.tty, stdin=stdin, sig_proxy=sig_proxy, detach_keys=detach_keys
+    )
+    try:
+        end = session.run()
+        if end is not None:
+            lifecycle.conclude(engine, container, launched)
+    finally:
         launched.close()
-        return None
-    # from here on it is ours, and if we are killed the mark tells the next pyctr
-    lifecycle.conclude(engine, container, launched)
-    return code
+    return None if end is None else int(end["code"])
 
 
 def attach(
@@ -57,23 +65,26 @@ def attach(
     *,
     stdin: bool = True,
     sig_proxy: bool = True,
-    keys: bytes = DETACH_KEYS,
+    detach_keys: bytes = DETACH_KEYS,
 ) -> int | None:
-    """Connect this process to a running container: its exit code, or None after the detach keys.
+    """Connect this terminal to a running container: its exit code, or None after the detach keys.
 
     Raises IllegalTransition when it does not run.
     """
     container = lifecycle.permitted(engine, "attach", ref)
     spec = container.spec
-    connection = wire.connect(engine.paths, container.id)
+    connection = connect(engine.paths, container.id)
     try:
         connection.attach()
         if spec.tty and (size := winsize()):
             connection.resize(*size)
-        code = _relay(connection.channel, tty=spec.tty, stdin=stdin and spec.stdin_open, sig_proxy=sig_proxy, keys=keys)
+        session = Session(
+            connection, tty=spec.tty, stdin=stdin and spec.stdin_open, sig_proxy=sig_proxy, detach_keys=detach_keys
+        )
+        end = session.run()
     finally:
         connection.close()
-    return None if code == wire.DETACHED else code
+    return None if end is None else int(end["code"])
 
 
 def execute(
@@ -88,7 +99,7 @@ def execute(
     user: str = "",
     privileged: bool = False,
     detach: bool = False,
-    keys: bytes = DETACH_KEYS,
+    detach_keys: bytes = DETACH_KEYS,
 ) -> int | None:
     """Run a command in a running container: its exit code; None when detached.
 
@@ -97,7 +108,7 @@ def execute(
     if not argv:
         raise errors.UsageError("no command to execute")
     container = lifecycle.permitted(engine, "exec", ref)
-    connection = wire.connect(engine.paths, container.id)
+    connection = connect(engine.paths, container.id)
     try:
         connection.execute(
             list(argv),
@@ -113,64 +124,186 @@ def execute(
         engine.events.record("exec_start", container.id, container.name, command=" ".join(argv))
         if detach:
             return None
-        code = _relay(connection.channel, tty=tty, stdin=stdin, sig_proxy=True, keys=keys)
-        if code != wire.DETACHED:
-            engine.events.record("exec_die", container.id, container.name, exit_code=code)
+        end = Session(connection, tty=tty, stdin=stdin, sig_proxy=True, detach_keys=detach_keys).run()
     finally:
         connection.close()
-    return None if code == wire.DETACHED else code
+    if end is None:
+        return None
+    engine.events.record("exec_die", container.id, container.name, exit_code=end["code"])
+    return int(end["code"])
 
 
-def winsize() -> tuple[int, int] | None:
-    """(rows, columns) of this process's terminal; None without one."""
-    for fd in (0, 1, 2):
+class Session:
+    """One connection and this process's stdio, until one of them ends."""
+
+    def __init__(
+        self,
+        channel: sync.Channel,
+        *,
+        tty: bool,
+        stdin: bool,
+        sig_proxy: bool,
+        detach_keys: bytes = DETACH_KEYS,
+    ) -> None:
+        self.channel = channel
+        self.tty = tty
+        self.stdin = stdin
+        self.sig_proxy = sig_proxy and not tty
+        self.keys = Keys(detach_keys if tty else b"")
+
+    def run(self) -> dict[str, Any] | None:
+        """Copy until the process ends (what X says), or None when the user detached or our output was closed.
+
+        Raises RuntimeFailure and its kind when a process could not be executed, or the shim died.
+        """
+        saved = None
+        wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        handled = self._catch(waker)
         try:
-            columns, rows = os.get_terminal_size(fd)
-        except OSError:
-            continue
-        if rows and columns:
-            return rows, columns
-    return None
+            if self.tty and self.stdin and os.isatty(0):
+                from pyctr.core.linux import pty
 
+                saved = pty.make_raw(0)
+            return self._copy(wake)
+        finally:
+            if saved is not None:
+                from pyctr.core.linux import pty
 
-def _relay(channel: sync.Channel, *, tty: bool, stdin: bool, sig_proxy: bool, keys: bytes) -> int:
-    """Copy until the end or a detaching, with the terminal raw and signals taken; both are given back."""
-    from pyctr.core.linux import pty
+                pty.restore(0, saved)
+            _signal.set_wakeup_fd(-1)
+            for number, before in handled:
+                _signal.signal(number, before)
+            os.close(wake)
+            os.close(waker)
 
-    wake, waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    saved: list[Any] | None = None
-    handled: list[tuple[int, Any]] = []
-
-    def woken() -> None:
-        for number in os.read(wake, 512):
-            if number != _signal.SIGWINCH:
-                _send(channel, sync.frame(sync.KILL, bytes([number])))
-            elif size := winsize():
-                _send(channel, sync.winsize(*size))
-
-    try:
-        numbers = [_signal.SIGWINCH] if tty else [*_PROXIED] if sig_proxy else []
+    def _catch(self, waker: int) -> list[tuple[int, Any]]:
+        numbers = [_signal.SIGWINCH] if self.tty else []
+        if self.sig_proxy:
+            numbers += _PROXIED
         handled = [(number, _signal.signal(number, lambda *_: None)) for number in numbers]
         if handled:
             _signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
-        if tty and stdin and os.isatty(0):
-            saved = pty.make_raw(0)
-        return wire.relay(
-            channel, stdin=0 if stdin else -1, keys=keys if tty and stdin else b"", wake=wake, woken=woken
-        )
-    finally:
-        if saved is not None:
-            pty.restore(0, saved)
-        if handled:
-            _signal.set_wakeup_fd(-1)
-        for number, before in handled:
-            _signal.signal(number, before)
-        os.close(wake)
-        os.close(waker)
+        return handled
+
+    def _copy(self, wake: int) -> dict[str, Any] | None:
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        poller.register(wake, select.POLLIN)
+        if self.stdin:
+            poller.register(0, select.POLLIN)
+        try:
+            while True:
+                if self.channel.pending():
+                    ready = {self.channel.fileno()}
+                else:
+                    ready = {fd for fd, _ in poller.poll()}
+                if wake in ready:
+                    self._signals(os.read(wake, _CHUNK))
+                if 0 in ready and not self._input(poller):
+                    return None
+                if self.channel.fileno() in ready:
+                    for kind, payload in self.channel.read():
+                        if kind == sync.STDOUT:
+                            _write(1, payload)
+                        elif kind == sync.STDERR:
+                            _write(2, payload)
+                        elif kind == sync.EXITED:
+                            return dict(marshal.loads(payload))
+                        elif kind == sync.FAILED:
+                            _fail(payload)
+        except BrokenPipeError:
+            return None  # nobody reads our output any more: the container goes on without us
+        except EOFError:
+            raise errors.RuntimeFailure(
+                "the connection to the container was cut", hint="its shim was killed; 'pyctr ps' tells its state"
+            ) from None
+
+    def _signals(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number == _signal.SIGWINCH:
+                if size := winsize():
+                    self._send(sync.winsize(*size))
+            else:
+                self._send(sync.frame(sync.KILL, bytes([number])))
+
+    def _input(self, poller: select.poll) -> bool:
+        """Hand input on; False when it said to detach."""
+        try:
+            data = os.read(0, _CHUNK)
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.EAGAIN):
+                raise
+            data = b""  # the terminal is gone
+        if not data:
+            poller.unregister(0)
+            self._send(sync.frame(sync.STDIN))
+            return True
+        data, detach = self.keys.feed(data)
+        if data:
+            self._send(sync.frame(sync.STDIN, data))
+        return not detach
+
+    def _send(self, frame: bytes) -> None:
+        try:
+            self.channel.send(frame)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the process ended; the frame that says so is still to be read
 
 
-def _send(channel: sync.Channel, data: bytes) -> None:
-    try:
-        channel.send(data)
-    except OSError:
-        pass  # the process has ended: what it said before that is still to be read
+class Keys:
+    """Finds the detach sequence in typed bytes, also when it comes in pieces. Without a sequence everything passes."""
+
+    def __init__(self, sequence: bytes) -> None:
+        self.sequence = sequence
+        self.seen = 0
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """(bytes to hand on, whether the sequence was completed). A beginning that came to nothing is handed on."""
+        if not self.sequence:
+            return data, False
+        out = bytearray()
+        for byte in data:
+            if byte == self.sequence[self.seen]:
+                self.seen += 1
+                if self.seen == len(self.sequence):
+                    self.seen = 0
+                    return bytes(out), True
+                continue
+            out += self.sequence[: self.seen]
+            # a byte that breaks the sequence may begin it anew
+            self.seen = 1 if byte == self.sequence[0] else 0
+            if not self.seen:
+                out.append(byte)
+        return bytes(out), False
+
+
+def detach_keys(text: str) -> bytes:
+    """Docker's notation, "ctrl-p,ctrl-q" or "ctrl-@,a", as bytes. "" turns detaching off. Raises UsageError."""
+    found = bytearray()
+    for word in text.split(",") if text else ():
+        name = word.lower().removeprefix("ctrl-")
+        if word.lower().startswith("ctrl-") and len(name) == 1 and 0x40 <= ord(name.upper()) <= 0x5F:
+            found.append(ord(name.upper()) & 0x1F)
+        elif len(word) == 1 and word.isascii():
+            found.append(ord(word))
+        else:
+            raise errors.UsageError(f"bad detach key '{word}'", hint="like ctrl-p,ctrl-q")
+    return bytes(found)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            # somebody made our terminal non-blocking (it is shared with the shell's other children)
+            waiter = select.poll()
+            waiter.register(fd, select.POLLOUT)
+            waiter.poll()
+
+
+def _fail(payload: bytes) -> None:
+    from pyctr.core.runtime.start import raise_failure
+
+    raise_failure(marshal.loads(payload))

@@ -6,10 +6,9 @@ run      = create + start, one lock     remove          ── removal
 restart  = stop + start                 half-done ones  ── repair
 """
 
-# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import time
 
@@ -54,7 +53,7 @@ def start(
     container, lock = _locked(engine, ref)
     try:
         _permit("start", container)
-        return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn, winsize=winsize)
+        return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn, size=winsize)
     finally:
         lock.release()
 
@@ -73,7 +72,7 @@ def run(
     container, lock = creation.create(engine, spec, recorder)
     try:
         try:
-            return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn, winsize=winsize)
+            return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn, size=winsize)
         except BaseException:
             if spec.auto_remove:
                 removal.remove_idle(container, volumes=True)
@@ -274,6 +273,7 @@ def conclude(engine: Engine, container: Container, launched: Launched) -> None:
         pending.unmark(engine.paths, container.id)
     launched.close()
     try:
+        # our own child: nothing of the container is left when we return
         os.waitpid(launched.shim_pid, 0)
     except ChildProcessError:
         pass  # reaped by somebody else in this process

@@ -4,7 +4,6 @@ The caller holds the container's lock. It travels to the shim with the plan, so 
 either nothing started or a recorded running container.
 """
 
-# mypy: disable-error-code="import-not-found,attr-defined,no-any-return"
 from __future__ import annotations
 
 import os
@@ -33,7 +32,7 @@ def start(
     *,
     attach: bool = False,
     spawn: Spawn | None = None,
-    winsize: tuple[int, int] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Launched:
     """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ..."""
     from pyctr.core.runtime import launch
@@ -57,8 +56,8 @@ def start(
         undo(_restore, container, before)
         config, wishes = document(container)
         wishes["attach"] = attach
-        if winsize:
-            wishes["winsize"] = winsize
+        if attach and container.spec.tty and (rows_and_columns := size or winsize()):
+            wishes["winsize"] = rows_and_columns
         fsutil.write_json(container.path("config.json"), config, durable=False, throwaway=container.spec.auto_remove)
         containers.save_state(paths, state)
         offset = recorder.now_us()
@@ -133,6 +132,18 @@ def joins(engine: Engine, container: Container) -> dict[str, int]:
             )
         found[kind] = other.pid
     return found
+
+
+def winsize() -> tuple[int, int] | None:
+    """(rows, columns) of this process's terminal; None without one."""
+    for fd in (0, 1, 2):
+        try:
+            columns, rows = os.get_terminal_size(fd)
+        except OSError:
+            continue  # no terminal
+        if rows and columns:
+            return rows, columns
+    return None
 
 
 def describe_ports(ports: list[dict[str, Any]]) -> str:
