@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
 
 def each(names: Iterable[str], act: Callable[[str], object], *, echo: bool = True) -> int:
-    """Do `act` for every name and print the name after it, as Docker does; 1 if one failed."""
+    """Do `act` for every name and print the name after it, as Docker does; 1 if one failed.
+
+    An `act` that says False did nothing: its name is not printed.
+    """
     code = 0
     for name in names:
         try:
-            act(name)
+            done = act(name)
         except PyctrError as error:
             report(error)
             code = 1
             continue
-        if echo:
+        if echo and done is not False:
             output.write(name)
     return code

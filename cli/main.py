@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.engine import Engine
     from pyctr.core.paths import Paths
+    from pyctr.core.runtime.launch import Spawn
 
 VERBS: dict[str, str] = {
     "run": "create and start a container",
@@ -97,7 +98,7 @@ class Call:
     def __init__(self, globals_: dict[str, str], verb: str) -> None:
         self.globals = globals_
         self.verb = verb
-        self.spawn: Any = None
+        self.spawn: Spawn | None = None
         self._engine: Engine | None = None
         self._paths: Paths | None = None
 
@@ -119,10 +120,11 @@ class Call:
 
     def prespawn(self) -> None:
         """Let a shim's interpreter start now. Without it the start does the same later."""
-        launch: Any = __import__("pyctr.core.runtime.launch", fromlist=["prespawn"])
+        from pyctr.core.runtime import launch
+
         self.spawn = launch.prespawn(self.paths)
 
-    def take_spawn(self) -> Any:
+    def take_spawn(self) -> Spawn | None:
         """Hand the warm shim over; whoever takes it uses it up."""
         spawn, self.spawn = self.spawn, None
         return spawn

@@ -35,11 +35,11 @@ MIB = 1 << 20
 _CPU = """
 trap 'exit 0' TERM
 while :; do
-  for work in 2 5 12 30 60 30 12 5; do
+  for work in 10 30 80 200 400 200 80 30; do
     echo "$work thousand rounds, five times"
     for again in 1 2 3 4 5; do
       n=0; while [ $n -lt ${work}000 ]; do n=$((n+1)); done
-      sleep 0.5 & wait $!
+      sleep 0.3 & wait $!
     done
   done
 done
@@ -70,7 +70,7 @@ exec "$PYTHON" -u -m http.server 80
 _CLIENT = """
 trap 'exit 0' TERM
 if command -v wget >/dev/null; then
-  get() { wget -q -O - -T 5 "http://$1/"; }
+  get() { wget -q -O - "http://$1/"; }
 else
   get() { bash -c 'exec 3<>"/dev/tcp/$0/80" && printf "GET / HTTP/1.0\\\\r\\\\n\\\\r\\\\n" >&3 && cat <&3' "$1"; }
 fi
@@ -223,28 +223,23 @@ def _wake(engine: Engine, container: Container) -> None:
 
 
 def _sweep(engine: Engine) -> None:
-    """Take our own empty directories away, and the journal once it tells of nothing that is left."""
-    import shutil
-
+    """Take our own directories away once no image and no volume is left, and those that are empty in any case."""
     paths = engine.paths
-    if engine.images.list() or engine.volumes.list():
-        return
-    for name in (paths.cache, paths.images, paths.layers):
-        shutil.rmtree(name, ignore_errors=True)
-    for name in (paths.events, f"{paths.events}.1"):
-        try:
-            os.unlink(name)
-        except FileNotFoundError:
-            pass  # never written
+    if not engine.images.list() and not engine.volumes.list():
+        import shutil
+
+        for name in (paths.cache, paths.images, paths.layers):
+            shutil.rmtree(name, ignore_errors=True)
+        for name in (paths.events, f"{paths.events}.1", f"{paths.run}/storage-driver"):
+            try:
+                os.unlink(name)
+            except FileNotFoundError:
+                pass  # never written
     # rmdir, not rmtree: whatever else somebody keeps there stays
-    for top in (paths.root, paths.run):
+    mountpoints = {*engine.layout.controllers.values(), engine.layout.unified} - {""}
+    for top in (paths.root, paths.run, *(f"{mountpoint}/{paths.cgroup_parent}" for mountpoint in mountpoints)):
         for directory, _, _ in os.walk(top, topdown=False):
             try:
                 os.rmdir(directory)
             except OSError:
                 continue  # something of somebody's is in it
-    for mountpoint in {*engine.layout.controllers.values(), engine.layout.unified} - {""}:
-        try:
-            os.rmdir(f"{mountpoint}/{paths.cgroup_parent}")
-        except OSError:
-            continue  # never made there, or somebody's group is in it

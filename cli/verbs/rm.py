@@ -20,7 +20,7 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    def remove(name: str) -> None:
+    def remove(name: str) -> bool:
         try:
             lifecycle.remove(call.engine, name, force=args.force, volumes=args.volumes)
         except NotFound as error:
@@ -28,5 +28,7 @@ def run(call: Call, args: Arguments) -> int:
                 raise
             # as with rm(1): with -f what is not there is as good as removed, but it is said
             say(f"pyctr: {safe(error.message)}")
+            return False
+        return True
 
     return each(args.container, remove)
