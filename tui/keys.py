@@ -1,0 +1,297 @@
+"""Every key, once: from this registry come the bindings, the footer, the palette, `:` and the help.
+
+An action is carried out by the method `action_NAME` of the screen, or of the app if the screen has none.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pyctr.tui.snapshot import ContainerRow
+
+    Rule = Callable[["ContainerRow | None", bool], bool]
+    """(row under the cursor, read-only) -> does this key do something here and now"""
+
+
+class Action:
+    """`scope` is where it works: app, list (any list screen), containers, detail, logs."""
+
+    def __init__(
+        self,
+        name: str,
+        keys: str,
+        label: str,
+        help: str,
+        *,
+        scope: str,
+        group: str,
+        show: str = "",
+        footer: int = 0,
+        changes: bool = False,
+        when: Callable[[ContainerRow], bool] | None = None,
+        palette: bool = True,
+    ) -> None:
+        self.name = name
+        self.keys = keys
+        """Textual's key names, separated by commas."""
+        self.label = label
+        self.help = help
+        self.scope = scope
+        self.group = group
+        self.show = show or keys.split(",")[0]
+        """How the key is written in the footer and the help."""
+        self.footer = footer
+        """Place in the footer, 1 first; 0 keeps it out."""
+        self.changes = changes
+        """Refused in read-only mode."""
+        self.when = when
+        self.palette = palette
+
+    def available(self, row: ContainerRow | None, read_only: bool) -> bool:
+        if self.changes and read_only:
+            return False
+        if self.when is None:
+            return True
+        return row is not None and not row.busy and self.when(row)
+
+
+def _status(*wanted: str) -> Callable[[ContainerRow], bool]:
+    return lambda row: row.status in wanted
+
+
+MOVING, FINDING, ACTING, LOOKING, PROGRAM = "Moving", "Finding", "Acting", "Looking", "Program"
+
+ACTIONS: tuple[Action, ...] = (
+    Action("up", "up,k", "up", "one row up", scope="list", group=MOVING, show="↑ k", palette=False),
+    Action("down", "down,j", "down", "one row down", scope="list", group=MOVING, show="↓ j", palette=False),
+    Action("top", "g,home", "first", "first row", scope="list", group=MOVING, show="g", palette=False),
+    Action("bottom", "G,end", "last", "last row", scope="list", group=MOVING, show="G", palette=False),
+    Action("page_up", "pageup,ctrl+u", "page up", "a page up", scope="list", group=MOVING, show="PgUp", palette=False),
+    Action(
+        "page_down",
+        "pagedown,ctrl+d",
+        "page down",
+        "a page down",
+        scope="list",
+        group=MOVING,
+        show="PgDn",
+        palette=False,
+    ),
+    Action(
+        "open", "enter", "open", "details of the row", scope="list", group=MOVING, show="↵", footer=70, palette=False
+    ),
+    Action(
+        "back",
+        "escape",
+        "back",
+        "back, or drop filter and marks",
+        scope="list",
+        group=MOVING,
+        show="Esc",
+        palette=False,
+    ),
+    Action("other_pane", "tab,shift+tab", "other pane", "list or details", scope="list", group=MOVING, show="Tab"),
+    Action(
+        "next_tab", "right_square_bracket", "next tab", "next tab of the details", scope="list", group=MOVING, show="]"
+    ),
+    Action("previous_tab", "left_square_bracket", "previous tab", "previous tab", scope="list", group=MOVING, show="["),
+    Action(
+        "stop",
+        "s",
+        "stop",
+        "stop: SIGTERM, then SIGKILL after the timeout",
+        scope="containers",
+        group=ACTING,
+        footer=10,
+        changes=True,
+        when=_status("running", "paused", "restarting"),
+    ),
+    Action(
+        "start",
+        "u",
+        "start",
+        "start it",
+        scope="containers",
+        group=ACTING,
+        footer=11,
+        changes=True,
+        when=_status("created", "stopped"),
+    ),
+    Action(
+        "pause",
+        "p",
+        "pause",
+        "freeze or thaw it",
+        scope="containers",
+        group=ACTING,
+        footer=12,
+        changes=True,
+        when=_status("running", "paused"),
+    ),
+    Action(
+        "restart",
+        "r",
+        "restart",
+        "stop and start",
+        scope="containers",
+        group=ACTING,
+        footer=13,
+        changes=True,
+        when=_status("running", "paused", "stopped", "created", "restarting"),
+    ),
+    Action(
+        "shell",
+        "e",
+        "shell",
+        "a shell in the container",
+        scope="containers",
+        group=ACTING,
+        footer=14,
+        changes=True,
+        when=_status("running"),
+    ),
+    Action("logs", "l", "logs", "its log, live", scope="containers", group=LOOKING, footer=15),
+    Action(
+        "attach",
+        "a",
+        "attach",
+        "attach to its PID 1, ctrl-p ctrl-q leaves",
+        scope="containers",
+        group=ACTING,
+        footer=21,
+        changes=True,
+        when=_status("running"),
+    ),
+    Action(
+        "kill",
+        "K",
+        "kill",
+        "send a signal",
+        scope="containers",
+        group=ACTING,
+        footer=16,
+        changes=True,
+        when=_status("running", "paused"),
+    ),
+    Action(
+        "remove",
+        "d",
+        "remove",
+        "remove it (asks first)",
+        scope="containers",
+        group=ACTING,
+        footer=17,
+        changes=True,
+        when=lambda row: True,
+    ),
+    Action("new", "n", "new", "create a container", scope="containers", group=ACTING, footer=18, changes=True),
+    Action(
+        "rename",
+        "R",
+        "rename",
+        "another name",
+        scope="containers",
+        group=ACTING,
+        changes=True,
+        when=_status("created", "running", "paused", "restarting", "stopped"),
+    ),
+    Action(
+        "limits",
+        "m",
+        "limits",
+        "raise or lower the memory limit, live",
+        scope="containers",
+        group=ACTING,
+        changes=True,
+        when=_status("created", "running", "paused", "stopped"),
+    ),
+    Action("undo", "z", "undo", "take the last act back", scope="containers", group=ACTING, footer=9, changes=True),
+    Action("mark", "space", "mark", "mark the row for a bulk act", scope="list", group=ACTING, show="space", footer=60),
+    Action("bulk", "b", "bulk", "act on all marked rows", scope="containers", group=ACTING, footer=61, changes=True),
+    Action("inspect", "i", "inspect", "everything known about it", scope="containers", group=LOOKING, footer=22),
+    Action(
+        "filter",
+        "slash",
+        "filter",
+        "text, regex, !not, status:paused",
+        scope="list",
+        group=FINDING,
+        show="/",
+        footer=62,
+    ),
+    Action("faults", "f", "faults only", "only what needs you", scope="containers", group=FINDING, footer=64),
+    Action(
+        "sort_menu", "o", "order", "choose the column to sort by (or Shift and its letter)", scope="list", group=FINDING
+    ),
+    Action(
+        "palette",
+        "colon,ctrl+p",
+        "command",
+        "every command by name",
+        scope="app",
+        group=PROGRAM,
+        show=":",
+        footer=80,
+        palette=False,
+    ),
+    Action("help", "question_mark,f1", "help", "this", scope="app", group=PROGRAM, show="?", footer=81),
+    Action("next_theme", "T", "theme", "another theme", scope="app", group=PROGRAM),
+    Action("redraw", "ctrl+l", "redraw", "draw everything anew", scope="app", group=PROGRAM, show="ctrl-l"),
+    Action("quit", "q,ctrl+c,ctrl+q", "quit", "leave; containers go on", scope="app", group=PROGRAM, footer=90),
+)
+
+LOG_ACTIONS: tuple[Action, ...] = (
+    Action("log_follow", "f", "follow", "follow new lines", scope="logs", group="Logs", footer=1),
+    Action("log_search", "slash", "search", "search; n and N go on", scope="logs", group="Logs", show="/", footer=2),
+    Action("log_next", "n", "next", "next match", scope="logs", group="Logs", footer=3),
+    Action("log_previous", "N", "previous", "previous match", scope="logs", group="Logs", footer=4),
+    Action(
+        "log_filter",
+        "ampersand",
+        "filter",
+        "only lines that match (empty: all)",
+        scope="logs",
+        group="Logs",
+        show="&",
+        footer=5,
+    ),
+    Action("log_wrap", "w", "wrap", "wrap long lines", scope="logs", group="Logs", footer=6),
+    Action("log_times", "t", "times", "timestamps", scope="logs", group="Logs", footer=7),
+    Action(
+        "log_save",
+        "ctrl+s",
+        "save",
+        "write what is shown to a file",
+        scope="logs",
+        group="Logs",
+        show="ctrl-s",
+        footer=8,
+    ),
+)
+
+
+def in_scopes(*scopes: str) -> list[Action]:
+    """The actions of these scopes, in the registry's order."""
+    return [action for action in (*ACTIONS, *LOG_ACTIONS) if action.scope in scopes]
+
+
+def find(name: str) -> Action:
+    for action in (*ACTIONS, *LOG_ACTIONS):
+        if action.name == name:
+            return action
+    raise KeyError(name)
+
+
+def footer_actions(scopes: Iterable[str], row: ContainerRow | None, read_only: bool) -> list[Action]:
+    """What the footer shows: only keys that do something here and now, most useful first."""
+    chosen = [action for action in in_scopes(*scopes) if action.footer and action.available(row, read_only)]
+    return sorted(chosen, key=lambda action: action.footer)
+
+
+def label(action: Action, row: ContainerRow | None) -> str:
+    """`pause` reads `resume` on a paused container."""
+    if action.name == "pause" and row is not None and row.status == "paused":
+        return "resume"
+    return action.label

@@ -1,0 +1,143 @@
+"""Lines of (text, style name) on the screen: what every live widget here is made of.
+
+Textual asks for single lines (its Line API); a widget says which regions changed, and only these go to the terminal.
+"""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+from pyctr.tui import format as f
+from pyctr.tui.theming import Theme
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pyctr.tui.format import Line
+    from pyctr.tui.table import Look
+
+
+def theme_of(widget: Widget) -> Theme:
+    """The app's theme in our words."""
+    return widget.app.palette  # type: ignore[attr-defined,no-any-return]
+
+
+def look_of(widget: Widget) -> Look:
+    return widget.app.look  # type: ignore[attr-defined,no-any-return]
+
+
+def strip(line: Iterable[tuple[str, str]], theme: Theme, width: int, over: str = "") -> Strip:
+    """One line of exactly `width` cells; `over` is the style of a cursor below it."""
+    segments = [Segment(text, theme.rich(style, over)) for text, style in f.fit_line(line, width)]
+    return Strip(segments, width)
+
+
+def changed_run(old: Line | None, new: Line) -> tuple[int, int] | None:
+    """First and one-past-last cell in which two lines of equal width differ; None when they do not."""
+    if old is None:
+        return 0, f.line_width(new)
+    if old == new:
+        return None
+    before, after = _cells(old), _cells(new)
+    if len(before) != len(after):
+        return 0, max(len(before), len(after))
+    first = 0
+    while first < len(after) and before[first] == after[first]:
+        first += 1
+    last = len(after)
+    while last > first and before[last - 1] == after[last - 1]:
+        last -= 1
+    return first, last
+
+
+def _cells(line: Line) -> list[tuple[str, str]]:
+    out = []
+    for text, style in line:
+        for char in text:
+            size = f.width(char)
+            out.append((char, style))
+            out.extend([("", style)] * (size - 1))
+    return out
+
+
+class PaintedLine(Widget):
+    """One line, drawn anew only where it changed."""
+
+    DEFAULT_CSS = "PaintedLine { height: 1; width: 1fr; }"
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._line: Line = ()
+
+    def compose_line(self, width: int) -> Line:
+        """The line for a width; what a subclass gives."""
+        return self._line
+
+    def update_line(self) -> None:
+        """Look again, and redraw the changed cells."""
+        width = self.size.width
+        if not width:
+            return
+        new = f.fit_line(self.compose_line(width), width)
+        run = changed_run(self._line or None, new)
+        if run is not None:
+            self._line = new
+            self.refresh(Region(run[0], 0, run[1] - run[0], 1))
+
+    def on_resize(self) -> None:
+        self._line = f.fit_line(self.compose_line(self.size.width), self.size.width)
+        self.refresh()
+
+    def restyle(self) -> None:
+        """The theme changed."""
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        if f.line_width(self._line) != self.size.width:
+            self._line = f.fit_line(self.compose_line(self.size.width), self.size.width)
+        return strip(self._line, theme_of(self), self.size.width)
+
+
+class PaintedLines(ScrollView, can_focus=True):
+    """A block of lines that scrolls; `show` redraws only the lines, and the cells in them, that changed."""
+
+    DEFAULT_CSS = "PaintedLines { scrollbar-size: 1 1; }"
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.lines: tuple[Line, ...] = ()
+
+    def show(self, lines: Sequence[Line]) -> None:
+        old, self.lines = self.lines, tuple(lines)
+        widest = max((f.line_width(line) for line in self.lines), default=0)
+        size = Size(widest, len(self.lines))
+        if size != self.virtual_size:
+            self.virtual_size = size
+            self.refresh()
+            return
+        top, height = self.scroll_offset.y, self.size.height
+        width = max(self.size.width, widest)
+        dirty = []
+        for y in range(top, min(top + height, len(self.lines))):
+            run = changed_run(f.fit_line(old[y], width), f.fit_line(self.lines[y], width))
+            if run is not None:
+                dirty.append(Region(run[0] - self.scroll_offset.x, y - top, run[1] - run[0], 1))
+        if dirty:
+            self.refresh(*dirty)
+
+    def restyle(self) -> None:
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        x, top = self.scroll_offset
+        width = self.size.width
+        if top + y >= len(self.lines):
+            return Strip.blank(width)
+        line = self.lines[top + y]
+        full = strip(line, theme_of(self), max(f.line_width(line), x + width))
+        return full.crop(x, x + width)
