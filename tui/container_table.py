@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from pyctr.tui.format import Line
 
+MIDDLE, WIDE = 110, 128
+"""Widths from which on more columns are there."""
+
 STATE_STYLE = {"running": "good", "paused": "warn", "restarting": "bad", "dead": "bad"}
 
 
@@ -137,8 +140,8 @@ def _descending(value: float | None) -> float:
 
 
 def columns(total: int) -> list[Column]:
-    """What fits: everything from 132 columns on, the essential eight at 80."""
-    wide, middle = total >= 128, total >= 104
+    """What fits: everything from `WIDE` cells on, the essential eight at 80 columns."""
+    wide, middle = total >= WIDE, total >= MIDDLE
     chosen = [
         Column("glyph", "", 1, _glyph),
         Column("name", "NAME", 12, _name, grow=3, limit=30, gap=1, sort=lambda row: row.name.lower(), sort_key="N"),
@@ -152,7 +155,7 @@ def columns(total: int) -> list[Column]:
     )
     if middle:
         chosen.append(Column("oflimit", "of lim", 6, _cpu_of_limit, align="right", gap=1))
-    chosen.append(Column("spark", "last 60s" if middle else "60 s", 8 if middle else 6, _spark, gap=1 + middle))
+    chosen.append(Column("spark", "last 60s" if middle else "60 s", 8 if middle else 6, _spark, gap=1))
     chosen.append(
         Column(
             "memory",
@@ -165,7 +168,7 @@ def columns(total: int) -> list[Column]:
             sort_key="M",
         )
     )
-    chosen.append(Column("bar", "of limit", 13 if middle else 11, _memory_bar, gap=1 + middle))
+    chosen.append(Column("bar", "of limit", 13 if middle else 11, _memory_bar, gap=1))
     chosen.append(
         Column(
             "pids",
@@ -222,7 +225,7 @@ def columns(total: int) -> list[Column]:
         Column(
             "up",
             "UP",
-            7 if wide else 4 if not middle else 7,
+            7 if wide else 4,
             _up,
             align="right",
             sort=lambda row: row.started_at or row.created_at,
@@ -230,9 +233,7 @@ def columns(total: int) -> list[Column]:
             gap=1 + middle,
         )
     )
-    chosen.append(
-        Column("health", "HEALTH" if middle else "", 10 if wide else 6 if middle else 2, _health, gap=1 + middle)
-    )
+    chosen.append(Column("health", "HEALTH" if wide else "", 10 if wide else 2, _health, gap=1))
     return chosen
 
 
@@ -283,7 +284,7 @@ def note(row: ContainerRow, look: Look, layout: Layout) -> tuple[str, str, Line]
     """The run of columns a message replaces, for `Layout.cells`."""
     if row.live and not row.busy:
         return None
-    return "cpu", "disk" if layout.total >= 104 else "net", message(row, look, short=layout.total < 104)
+    return "cpu", "disk" if layout.total >= MIDDLE else "net", message(row, look, short=layout.total < MIDDLE)
 
 
 class Ordering:

@@ -171,6 +171,16 @@ def width(text: str) -> int:
     return cells
 
 
+_ASCII = {"…": "~", "→": ">", "·": "-", "↓": "v", "↑": "^", "↵": "<", "─": "-", "╌": "-", "│": "|"}
+
+
+def ascii_only(text: str) -> str:
+    """The text in ASCII, as many cells wide: the last gate of a terminal that can show nothing else."""
+    if text.isascii():
+        return text
+    return "".join(char if char.isascii() else _ASCII.get(char, "?" * width(char)) for char in text)
+
+
 def cut(text: str, cells: int, ellipsis: str = "…") -> str:
     """The text, shortened at its end so that it fits."""
     if width(text) <= cells:

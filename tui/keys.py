@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from textual.binding import BindingType
+
     from pyctr.tui.snapshot import ContainerRow
 
     Rule = Callable[["ContainerRow | None", bool], bool]
@@ -137,7 +139,7 @@ ACTIONS: tuple[Action, ...] = (
         "stop and start",
         scope="containers",
         group=ACTING,
-        footer=13,
+        footer=17,
         changes=True,
         when=_status("running", "paused", "stopped", "created", "restarting"),
     ),
@@ -148,11 +150,11 @@ ACTIONS: tuple[Action, ...] = (
         "a shell in the container",
         scope="containers",
         group=ACTING,
-        footer=14,
+        footer=13,
         changes=True,
         when=_status("running"),
     ),
-    Action("logs", "l", "logs", "its log, live", scope="containers", group=LOOKING, footer=15),
+    Action("logs", "l", "logs", "its log, live", scope="containers", group=LOOKING, footer=14),
     Action(
         "attach",
         "a",
@@ -171,7 +173,7 @@ ACTIONS: tuple[Action, ...] = (
         "send a signal",
         scope="containers",
         group=ACTING,
-        footer=16,
+        footer=18,
         changes=True,
         when=_status("running", "paused"),
     ),
@@ -182,11 +184,11 @@ ACTIONS: tuple[Action, ...] = (
         "remove it (asks first)",
         scope="containers",
         group=ACTING,
-        footer=17,
+        footer=15,
         changes=True,
         when=lambda row: True,
     ),
-    Action("new", "n", "new", "create a container", scope="containers", group=ACTING, footer=18, changes=True),
+    Action("new", "n", "new", "create a container", scope="containers", group=ACTING, footer=19, changes=True),
     Action(
         "rename",
         "R",
@@ -219,7 +221,7 @@ ACTIONS: tuple[Action, ...] = (
         scope="list",
         group=FINDING,
         show="/",
-        footer=62,
+        footer=16,
     ),
     Action("faults", "f", "faults only", "only what needs you", scope="containers", group=FINDING, footer=64),
     Action(
@@ -237,6 +239,7 @@ ACTIONS: tuple[Action, ...] = (
         palette=False,
     ),
     Action("help", "question_mark,f1", "help", "this", scope="app", group=PROGRAM, show="?", footer=81),
+    Action("chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes", scope="containers", group=LOOKING),
     Action("next_theme", "T", "theme", "another theme", scope="app", group=PROGRAM),
     Action("redraw", "ctrl+l", "redraw", "draw everything anew", scope="app", group=PROGRAM, show="ctrl-l"),
     Action("quit", "q,ctrl+c,ctrl+q", "quit", "leave; containers go on", scope="app", group=PROGRAM, footer=90),
@@ -295,3 +298,20 @@ def label(action: Action, row: ContainerRow | None) -> str:
     if action.name == "pause" and row is not None and row.status == "paused":
         return "resume"
     return action.label
+
+
+def bindings(*scopes: str) -> list[BindingType]:
+    """Textual's bindings of these scopes; ids are the action names, so that a key map can change them."""
+    from textual.binding import Binding
+
+    return [
+        Binding(
+            action.keys,
+            action.name,
+            action.label,
+            show=False,
+            id=f"{action.scope}.{action.name}",
+            priority=action.name == "quit",
+        )
+        for action in in_scopes(*scopes)
+    ]

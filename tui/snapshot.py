@@ -101,12 +101,6 @@ class HostRow(NamedTuple):
     load: float | None = None
 
 
-class Series(NamedTuple):
-    """One metric of the selected container: (monotonic seconds, value), oldest first."""
-
-    points: tuple[tuple[float, float], ...] = ()
-
-
 class Detail(NamedTuple):
     """What the visible tab of the selected container needs. `document` is what the tab's collector made."""
 
@@ -117,6 +111,8 @@ class Detail(NamedTuple):
     error: str = ""
     taken_at: float = 0.0
     """Epoch seconds of the last good document: a failed tab keeps it and says its age."""
+    span: float = 300.0
+    """Seconds of history in `series`."""
 
 
 class Cost(NamedTuple):

@@ -1,4 +1,7 @@
-"""Tables as data: columns with fixed widths, rows as cells at known places. Pure; the grid widget and the first frame draw it."""
+"""Tables as data: columns with fixed widths, rows as cells at known places.
+
+Pure; the grid widget and the first frame draw it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Look:
 
 
 class Column:
-    """`cell` gives spans (cut or padded to the width), `sort` a comparable key; `grow` takes a share of what is left."""
+    """`cell` gives spans (cut or padded to the width), `sort` a comparable key; `grow` shares what is left."""
 
     def __init__(
         self,

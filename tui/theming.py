@@ -82,10 +82,12 @@ class ThemeError(ValueError):
 
 
 class Theme:
-    """`spec(name)` is (foreground, background, attributes); `rich` and `sgr` are the same for Textual and for a bare terminal."""
+    """`spec(name)` is (foreground, background, attributes); `rich` and `sgr` say it to Textual and to a terminal."""
 
     def __init__(self, name: str, document: dict[str, Any], source: str = "") -> None:
         self.name = name
+        self.ascii = False
+        """Whatever is drawn with it, is drawn in ASCII."""
         self.title = str(document.get("title", name))
         self.dark = bool(document.get("dark", True))
         colors = document.get("colors", {})
@@ -104,7 +106,7 @@ class Theme:
             self.colors[role] = _color(str(colors[wanted]), source or name)
         self.ansi = not self.colors["background"].startswith("#")
         self._specs = {**STYLES, **{str(key): str(value) for key, value in document.get("styles", {}).items()}}
-        self._rich: dict[tuple[str, str], Style] = {}
+        self._rich: dict[tuple[str, str, str], Style] = {}
         for style in self._specs:
             self.spec(style)
 
@@ -126,9 +128,12 @@ class Theme:
                     back = color
         return front, back, tuple(attributes)
 
-    def rich(self, name: str, over: str = "") -> Style:
-        """The Rich style of `name`, with the background (and attributes) of `over` below it: a cursor line."""
-        style = self._rich.get((name, over))
+    def rich(self, name: str, over: str = "", ground: str = "background") -> Style:
+        """The Rich style of `name`, with the background (and attributes) of `over` below it: a cursor line.
+
+        `ground` is the role that shows where neither has a background.
+        """
+        style = self._rich.get((name, over, ground))
         if style is None:
             from rich.style import Style
 
@@ -139,14 +144,14 @@ class Theme:
                 attributes = (*attributes, *more)
             style = Style(
                 color=front or None,
-                bgcolor=back or None,
+                bgcolor=back or self.colors[ground],
                 bold="bold" in attributes or None,
                 dim="dim" in attributes or None,
                 italic="italic" in attributes or None,
                 underline="underline" in attributes or None,
                 reverse="reverse" in attributes or None,
             )
-            self._rich[name, over] = style
+            self._rich[name, over, ground] = style
         return style
 
     def sgr(self, name: str, *, depth: int, over: str = "") -> str:
@@ -171,6 +176,8 @@ class Theme:
 
         colors = {role: _css(value) for role, value in self.colors.items()}
         variables = {
+            "ansi-background": colors["background"],
+            "ansi-foreground": colors["foreground"],
             "border": colors["accent"],
             "border-blurred": colors["border"],
             "scrollbar": colors["border"],

@@ -59,13 +59,18 @@ def area(
     limit_row = None
     if limit is not None and 0 < limit <= ceiling:
         limit_row = rows - 1 - min(rows - 1, max(0, int(limit / ceiling * rows - 0.001)))
-    marks = {0: label(ceiling), rows - 1: label(0.0)}
-    if rows >= 5:
-        marks[rows // 2] = label(ceiling * (rows - 1 - rows // 2 + 0.5) / rows) if rows % 2 else label(ceiling / 2)
-    corner, dash = ("|", "-") if glyphs.ascii else ("┤", "╌")
+    # round values where the eye expects them: the limit itself if there is one, else the ceiling
+    top = limit if limit_row is not None and limit is not None else ceiling
+    marks = {rows - 1: label(0.0), (0 if limit_row is None else limit_row): label(top)}
+    if rows >= 6:
+        marks.setdefault(rows - 1 - min(rows - 1, max(0, int(top / 2 / ceiling * rows - 0.001))), label(top / 2))
+    corner, side, dash = ("+", "|", "-") if glyphs.ascii else ("┤", "│", "╌")
     lines: list[Line] = []
     for row in range(rows):
-        spans: list[Span] = [(fit(marks.get(row, ""), axis, "right"), "faint"), (corner, "axis")]
+        spans: list[Span] = [
+            (fit(marks.get(row, ""), axis, "right"), "faint"),
+            (corner if row in marks else side, "axis"),
+        ]
         floor = (rows - 1 - row) * 8
         for level, value in zip(levels, values, strict=True):
             if level is None or level <= floor:

@@ -37,12 +37,12 @@ class GridHeading(PaintedLine):
 
     def compose_line(self, width: int) -> Line:
         grid = self._grid
-        layout = grid.layout_for(width)
+        layout = grid.current_layout
         heading = layout.heading(look_of(self).glyphs, grid.sorted_by, grid.descending)
         return ((" " * EDGE, "heading"), *heading)
 
     def on_click(self, event: events.Click) -> None:
-        for column, start, size in self._grid.layout_for(self.size.width).places:
+        for column, start, size in self._grid.current_layout.places:
             if start <= event.x - EDGE < start + size and column.sort is not None:
                 self._grid.post_message(Grid.SortRequested(self._grid, column))
                 return
@@ -113,7 +113,12 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def chosen_columns(self) -> tuple[Column, ...]:
-        return self.layout_for(self._width()).columns
+        return self.current_layout.columns
+
+    @property
+    def current_layout(self) -> Layout:
+        """Where the columns are now."""
+        return self.layout_for(self._width())
 
     def _width(self) -> int:
         # one cell is always kept for the scrollbar, so that columns stay when it comes and goes
@@ -183,7 +188,7 @@ class Grid(ScrollView, can_focus=True):
     def _render_row(self, number: int) -> tuple[str, tuple[Cell, ...], bool, bool]:
         row = self.rows[number]
         key = self._key(row)
-        layout = self.layout_for(self._width())
+        layout = self.current_layout
         look = look_of(self)
         note = self._note(row, look, layout) if self._note else None
         return key, layout.cells(row, look, note), key == self.cursor, key in self.marks
@@ -215,13 +220,13 @@ class Grid(ScrollView, can_focus=True):
                     line = lines[y - start]
                     pad = max(0, (width - f.line_width(line)) // 2)
                     return strip(((" " * pad, "text"), *line), theme, width)
-            return Strip.blank(width)
+            return strip((), theme, width)
         drawn = self._render_row(number)
         if len(self._drawn) > 4 * max(20, self.size.height):
             self._drawn.clear()
         self._drawn[number] = drawn
         _, cells, current, marked = drawn
-        layout = self.layout_for(self._width())
+        layout = self.current_layout
         over = "" if not current else "cursor" if self.has_focus else "cursor.idle"
         glyphs = look_of(self).glyphs
         edge = (glyphs.mark, "mark") if marked else (" ", "text")

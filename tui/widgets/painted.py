@@ -31,9 +31,13 @@ def look_of(widget: Widget) -> Look:
     return widget.app.look  # type: ignore[attr-defined,no-any-return]
 
 
-def strip(line: Iterable[tuple[str, str]], theme: Theme, width: int, over: str = "") -> Strip:
-    """One line of exactly `width` cells; `over` is the style of a cursor below it."""
-    segments = [Segment(text, theme.rich(style, over)) for text, style in f.fit_line(line, width)]
+def strip(
+    line: Iterable[tuple[str, str]], theme: Theme, width: int, over: str = "", ground: str = "background"
+) -> Strip:
+    """One line of exactly `width` cells; `over` is the style of a cursor below it, `ground` the role below that."""
+    segments = [Segment(text, theme.rich(style, over, ground)) for text, style in f.fit_line(line, width)]
+    if theme.ascii:
+        segments = [Segment(f.ascii_only(text), style) for text, style, _ in segments]
     return Strip(segments, width)
 
 
@@ -73,6 +77,7 @@ class PaintedLine(Widget):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._line: Line = ()
+        self.ground = "background"
 
     def compose_line(self, width: int) -> Line:
         """The line for a width; what a subclass gives."""
@@ -100,7 +105,7 @@ class PaintedLine(Widget):
     def render_line(self, y: int) -> Strip:
         if f.line_width(self._line) != self.size.width:
             self._line = f.fit_line(self.compose_line(self.size.width), self.size.width)
-        return strip(self._line, theme_of(self), self.size.width)
+        return strip(self._line, theme_of(self), self.size.width, ground=self.ground)
 
 
 class PaintedLines(ScrollView, can_focus=True):
@@ -111,6 +116,7 @@ class PaintedLines(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.lines: tuple[Line, ...] = ()
+        self.ground = "background"
 
     def show(self, lines: Sequence[Line]) -> None:
         old, self.lines = self.lines, tuple(lines)
@@ -137,7 +143,7 @@ class PaintedLines(ScrollView, can_focus=True):
         x, top = self.scroll_offset
         width = self.size.width
         if top + y >= len(self.lines):
-            return Strip.blank(width)
+            return strip((), theme_of(self), width, ground=self.ground)
         line = self.lines[top + y]
-        full = strip(line, theme_of(self), max(f.line_width(line), x + width))
+        full = strip(line, theme_of(self), max(f.line_width(line), x + width), ground=self.ground)
         return full.crop(x, x + width)

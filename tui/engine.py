@@ -1,0 +1,425 @@
+"""The poller: the only door from the screens to the core.
+
+    screens ── Focus (what is visible) ──> Poller thread ── one Snapshot per tick ──> App.post_message
+    screens ── verbs ──> own worker threads (tui/acts.py) ── wake() ──> the next tick is now
+
+One thread reads everything; nothing here forks, changes namespaces or waits for a container. A record is read
+again only when its file changed, counters come from descriptors that stay open.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import NamedTuple
+
+from pyctr.core import containers, errors
+from pyctr.core.engine import Engine
+from pyctr.core.paths import Paths
+from pyctr.tui.history import History
+from pyctr.tui.snapshot import ContainerRow, Cost, Detail, HostRow, Snapshot
+from pyctr.tui.widgets.sparkline import SPAN, buckets
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SPARK_CELLS = 8
+EVERYBODY = 256
+"""Up to so many live containers all are sampled at every tick; beyond, what is visible and a share of the rest."""
+
+
+class Clock:
+    """Time, replaceable: a recorded host is looked at in its own hour."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+
+class Focus(NamedTuple):
+    """What is on the screen. Immutable: screens replace the poller's whole focus."""
+
+    visible: tuple[str, ...] = ()
+    """Ids of the rows that can be seen."""
+    selected: str = ""
+    tab: str = ""
+    """The visible tab of the selected container's details; empty when none is."""
+    span: float = 300.0
+    """Seconds of history the charts show."""
+
+
+class _Known:
+    """A container as last read."""
+
+    def __init__(self, container: containers.Container, stamp: tuple[int, int]) -> None:
+        self.container = container
+        self.stamp = stamp
+        self.before: Any = None
+        self.history = History()
+        self.rates: Any = None
+        self.image = ""
+        self.ports: tuple[str, ...] = ()
+
+
+class Poller:
+    """`collect` makes a snapshot now, in the caller's thread; `start` does it once a tick in an own one."""
+
+    def __init__(self, paths: Paths, *, clock: Clock | None = None, interval: float = 1.0, read_only: str = "") -> None:
+        self.paths = paths
+        self.engine = Engine(paths)
+        self.clock = clock or Clock()
+        self.interval = interval
+        self.read_only = read_only
+        self.focus = Focus()
+        self.busy: dict[str, str] = {}
+        """id -> verb being carried out, set by the acts."""
+        self._known: dict[str, _Known] = {}
+        self._sampler: Any = None
+        self._host_before: Any = None
+        self._host_history: list[tuple[float, float]] = []
+        self._last = Snapshot(loaded=False, read_only=read_only)
+        self._turn = 0
+        self._cost_before: tuple[float, float] | None = None
+        self._detail: tuple[str, str, float, object, str] | None = None
+        self._thread: threading.Thread | None = None
+        self._wake_read = self._wake_write = -1
+        self._stopping = False
+
+    def start(self, post: Callable[[Snapshot], None]) -> None:
+        """Tick until `stop`. `post` is called in the poller's thread and must not block."""
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, args=(post,), name="poller", daemon=True)
+        self._thread.start()
+
+    def _run(self, post: Callable[[Snapshot], None]) -> None:
+        import select
+
+        while not self._stopping:
+            began = time.monotonic()
+            post(self.collect())
+            rest = max(0.05, self.interval - (time.monotonic() - began))
+            if select.select([self._wake_read], [], [], rest)[0]:
+                try:
+                    os.read(self._wake_read, 4096)
+                except BlockingIOError:
+                    pass  # somebody else drained it
+
+    def wake(self) -> None:
+        """Look again at once: something was done, or something else is visible."""
+        if self._wake_write >= 0:
+            try:
+                os.write(self._wake_write, b"x")
+            except (BlockingIOError, OSError):
+                pass  # already full of wishes, or stopping
+
+    def stop(self) -> None:
+        self._stopping = True
+        self.wake()
+        if self._thread is not None:
+            self._thread.join(2.0)
+        for fd in (self._wake_read, self._wake_write):
+            if fd >= 0:
+                os.close(fd)
+        self._wake_read = self._wake_write = -1
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+
+    def look_at(self, focus: Focus) -> None:
+        """Screens say what is visible; a new selection or tab is answered at once, scrolling at the next tick."""
+        old, self.focus = self.focus, focus
+        if (old.selected, old.tab, old.span) != (focus.selected, focus.tab, focus.span):
+            self.wake()
+
+    def collect(self) -> Snapshot:
+        """Never raises: what cannot be read is said in `Snapshot.error`, with the last good list kept."""
+        now, moment = self.clock.time(), self.clock.monotonic()
+        error, rows, good_at = "", self._last.containers, self._last.good_at
+        try:
+            rows = self._containers(now, moment)
+            good_at = now
+        except (OSError, errors.PyctrError, ValueError) as problem:
+            error = str(problem)
+        snapshot = Snapshot(
+            time=now,
+            monotonic=moment,
+            containers=rows,
+            host=self._host(moment),
+            detail=self._look_closer(now, moment),
+            read_only=self.read_only,
+            error=error,
+            good_at=good_at,
+            cost=self._cost(moment),
+        )
+        self._last = snapshot
+        return snapshot
+
+    def _containers(self, now: float, moment: float) -> tuple[ContainerRow, ...]:
+        try:
+            ids = os.listdir(self.paths.containers)
+        except FileNotFoundError:
+            ids = []
+        seen = set()
+        for id in ids:
+            known = self._read(id)
+            if known is not None:
+                seen.add(id)
+        for id in self._known.keys() - seen:
+            gone = self._known.pop(id)
+            if self._sampler is not None:
+                self._sampler.forget(gone.container.state.group)
+        live: list[tuple[_Known, str]] = []
+        rows: dict[str, str] = {}
+        for id in seen:
+            known = self._known[id]
+            rows[id] = status = known.container.status
+            if status in ("running", "paused"):
+                live.append((known, id))
+            else:
+                known.before = known.rates = None
+        self._sample(live, moment)
+        return tuple(self._row(self._known[id], status, moment) for id, status in rows.items())
+
+    def _read(self, id: str) -> _Known | None:
+        """The container, its record read again only if the file was replaced."""
+        path = self.paths.container(id, "state.json")
+        try:
+            status = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        stamp = (status.st_ino, status.st_mtime_ns)
+        known = self._known.get(id)
+        if known is not None and known.stamp == stamp:
+            return known
+        try:
+            state = containers.load_state(self.paths, id)
+        except errors.NotFound:
+            return None
+        container = containers.Container(self.engine, state)
+        if known is None:
+            known = self._known[id] = _Known(container, stamp)
+        else:
+            known.container, known.stamp = container, stamp
+            known.before = None
+        known.image = state.image_name or str(state.spec.get("image", ""))
+        known.ports = tuple(_port(port) for port in _list(state.network.get("ports")))
+        return known
+
+    def _sample(self, live: list[tuple[_Known, str]], moment: float) -> None:
+        cgroupstats = _module("pyctr.core.cgroupstats")
+
+        if self._sampler is None:
+            self._sampler = cgroupstats.Sampler(self.engine.layout, self.paths.proc)
+        wanted = live
+        if len(live) > EVERYBODY:
+            visible = {*self.focus.visible, self.focus.selected}
+            self._turn += 1
+            share = len(live) // EVERYBODY + 1
+            wanted = [
+                item for place, item in enumerate(live) if item[1] in visible or place % share == self._turn % share
+            ]
+        for known, _ in wanted:
+            state = known.container.state
+            pid = state.process.pid if state.process is not None else None
+            sample = self._sampler.sample(state.group, pid)
+            if known.before is not None:
+                if sample.monotonic - known.before.monotonic < 0.2:
+                    continue  # too short to divide by; the sample before stays the base
+                known.rates = cgroupstats.rates(known.before, sample)
+            else:
+                known.rates = cgroupstats.rates(sample, sample)
+            known.before = sample
+            got = known.rates
+            known.history.add(
+                moment,
+                {
+                    "cpu": got.cpu_percent,
+                    "memory": _first(got.memory_working_set, got.memory_current),
+                    "throttled": got.throttled_percent,
+                    "net_rx": got.net_rx,
+                    "net_tx": got.net_tx,
+                    "io_read": got.io_read,
+                    "io_write": got.io_write,
+                },
+            )
+
+    def _row(self, known: _Known, status: str, moment: float) -> ContainerRow:
+        state = known.container.state
+        process, ended, spec = state.process, state.exit, known.container.spec
+        live = status in ("running", "paused")
+        got = known.rates if live else None
+        memory = _first(got.memory_working_set, got.memory_current) if got else None
+        before = known.before
+        limit = before.memory_limit if before is not None else spec.limits.memory
+        return ContainerRow(
+            id=state.id,
+            name=state.name,
+            image=known.image,
+            status=status,
+            pid=process.pid if process is not None and live else 0,
+            command=" ".join(state.command),
+            created_at=state.created_at,
+            started_at=process.started_at if process is not None else 0.0,
+            finished_at=ended.finished_at if ended is not None and not live else 0.0,
+            ran=(
+                max(0.0, ended.finished_at - process.started_at)
+                if ended is not None and process is not None and not live and ended.finished_at
+                else None
+            ),
+            exit_code=ended.code if ended is not None and not live else None,
+            exit_signal=ended.signal if ended is not None and not live else 0,
+            exit_error=ended.error if ended is not None and not live else "",
+            oom_killed=ended.oom_killed if ended is not None and not live else False,
+            wanted=state.desired,
+            restarts=state.restarts,
+            restart_policy=spec.restart,
+            health=str(getattr(state, "health", "") or ""),
+            auto_remove=spec.auto_remove,
+            tty=spec.tty,
+            network=str(state.network.get("network") or state.network.get("mode") or spec.network),
+            address=str(state.network.get("address") or ""),
+            ports=known.ports,
+            cpu=got.cpu_percent if got else None,
+            cpu_limit=before.cpu_limit if live and before is not None else None,
+            cpu_of_limit=got.cpu_percent_of_limit if got else None,
+            throttled=got.throttled_percent if got else None,
+            memory=memory,
+            memory_limit=limit,
+            memory_peak=got.memory_peak if got else None,
+            memory_of_limit=memory * 100 / limit if memory is not None and limit else None,
+            oom_kills=got.oom_kills if got else None,
+            pids=got.pids if got else None,
+            pids_limit=got.pids_limit if got else None,
+            net_rx=got.net_rx if got else None,
+            net_tx=got.net_tx if got else None,
+            io_read=got.io_read if got else None,
+            io_write=got.io_write if got else None,
+            psi_cpu=got.psi_cpu if got else None,
+            psi_memory=got.psi_memory if got else None,
+            psi_io=got.psi_io if got else None,
+            spark=buckets(known.history.points("cpu", moment - SPAN), moment, SPARK_CELLS) if live else (),
+            busy=self.busy.get(state.id, ""),
+        )
+
+    def _host(self, moment: float) -> HostRow:
+        cgroupstats = _module("pyctr.core.cgroupstats")
+
+        try:
+            if self._sampler is None:
+                self._sampler = cgroupstats.Sampler(self.engine.layout, self.paths.proc)
+            sample = self._sampler.sample_host()
+        except (OSError, errors.PyctrError, ValueError):
+            return self._last.host
+        before = self._host_before or sample
+        rates = cgroupstats.host_rates(before, sample)
+        if before is sample or sample.monotonic - before.monotonic >= 0.2:
+            self._host_before = sample
+        if rates.cpu_percent is not None:
+            self._host_history.append((moment, rates.cpu_percent))
+            del self._host_history[:-90]
+        pressure = sample.psi or {}
+        return HostRow(
+            name=_hostname(self.paths.proc),
+            cpus=sample.cpus,
+            cpu=rates.cpu_percent,
+            cpu_spark=buckets(self._host_history, moment, SPARK_CELLS),
+            memory=sample.memory_used,
+            memory_total=sample.memory_total,
+            memory_percent=(
+                sample.memory_used * 100 / sample.memory_total if sample.memory_used and sample.memory_total else None
+            ),
+            psi_cpu=pressure["cpu"][0] if "cpu" in pressure else None,
+            psi_memory=pressure["memory"][0] if "memory" in pressure else None,
+            psi_io=pressure["io"][0] if "io" in pressure else None,
+            load=sample.load[0] if sample.load else None,
+        )
+
+    def _look_closer(self, now: float, moment: float) -> Detail | None:
+        """The document of the visible tab. One that fails keeps the last good one and says why and since when."""
+        focus = self.focus
+        known = self._known.get(focus.selected)
+        if known is None or not focus.tab:
+            return None
+        from pyctr.tui import details
+
+        old = self._detail if self._detail is not None and self._detail[:2] == (focus.selected, focus.tab) else None
+        taken, document, error = (old[2], old[3], "") if old else (0.0, None, "")
+        tab = details.find(focus.tab)
+        if old is None or now - taken >= tab.every or known.stamp != getattr(self, "_detail_stamp", None):
+            try:
+                document = tab.collect(self.engine, known.container, document)
+                taken = now
+            except (OSError, errors.PyctrError, ValueError, KeyError, ImportError) as problem:
+                error = str(problem) or type(problem).__name__
+        self._detail_stamp = known.stamp
+        self._detail = (focus.selected, focus.tab, taken, document, error)
+        series = {}
+        if focus.tab in ("overview", "network"):
+            series = {
+                metric: known.history.points(metric, moment - focus.span)
+                for metric in ("cpu", "memory", "net_rx", "net_tx", "io_read", "io_write")
+            }
+        return Detail(focus.selected, focus.tab, document, series, error, taken, focus.span)
+
+    def _cost(self, moment: float) -> Cost:
+        """This program's own share of a core, and its memory."""
+        used = sum(os.times()[:2])
+        before, self._cost_before = self._cost_before, (moment, used)
+        if before is None or moment - before[0] < 0.2:
+            self._cost_before = before or self._cost_before
+            return self._last.cost
+        cpu = (used - before[1]) * 100 / (moment - before[0])
+        try:
+            with open("/proc/self/statm", "rb") as file:
+                memory = int(file.read().split()[1]) * 4096.0
+        except OSError:
+            return Cost(cpu, None)
+        return Cost(cpu, memory)
+
+
+def _module(name: str) -> Any:
+    """Imported when first needed: a list of stopped containers needs no statistics."""
+    from importlib import import_module
+
+    return import_module(name)
+
+
+def _first(*values: float | None) -> float | None:
+    for value in values:
+        if value is not None:
+            return value
+    return None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _port(port: dict[str, Any]) -> str:
+    """`8080→80`, `127.0.0.1:53→53/udp`."""
+    host = port.get("host_ip") or ""
+    where = f"{host}:" if host not in ("", "0.0.0.0", "::") else ""
+    protocol = port.get("protocol", "tcp")
+    return f"{where}{port.get('host_port')}→{port.get('container_port')}" + (
+        "" if protocol == "tcp" else f"/{protocol}"
+    )
+
+
+def _hostname(proc: str) -> str:
+    try:
+        with open(f"{proc}/sys/kernel/hostname") as file:
+            return file.read().strip()
+    except OSError:
+        return os.uname().nodename
+
+
+def why_read_only(paths: Paths) -> str:
+    """Why this user may not change anything here; empty when he may."""
+    if os.geteuid() != 0 and not os.environ.get("PYCTR_ROOTLESS"):
+        return "not root"
+    return ""

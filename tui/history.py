@@ -1,0 +1,70 @@
+"""What was measured since this program looked: fine for three minutes, coarse for an hour, small in memory."""
+
+from __future__ import annotations
+
+from array import array
+
+METRICS = ("cpu", "memory", "throttled", "net_rx", "net_tx", "io_read", "io_write")
+FINE, COARSE, STEP = 180, 360, 10.0
+_NOTHING = float("nan")
+
+
+class _Ring:
+    """Parallel arrays of moments and values, cut to half again their length now and then."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.moments = array("d")
+        self.values = {metric: array("f") for metric in METRICS}
+
+    def add(self, moment: float, values: dict[str, float | None]) -> None:
+        self.moments.append(moment)
+        for metric, ring in self.values.items():
+            value = values.get(metric)
+            ring.append(_NOTHING if value is None else value)
+        if len(self.moments) > self.size * 3 // 2:
+            extra = len(self.moments) - self.size
+            del self.moments[:extra]
+            for ring in self.values.values():
+                del ring[:extra]
+
+
+class History:
+    """One container's past."""
+
+    def __init__(self) -> None:
+        self._fine = _Ring(FINE)
+        self._coarse = _Ring(COARSE)
+        self._bucket = -1
+        self._sums: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
+
+    def add(self, moment: float, values: dict[str, float | None]) -> None:
+        self._fine.add(moment, values)
+        bucket = int(moment // STEP)
+        if bucket != self._bucket:
+            if self._seen:
+                means: dict[str, float | None] = {name: self._sums[name] / seen for name, seen in self._seen.items()}
+                self._coarse.add((self._bucket + 0.5) * STEP, means)
+            self._bucket, self._sums, self._seen = bucket, {}, {}
+        for name, value in values.items():
+            if value is not None:
+                self._sums[name] = self._sums.get(name, 0.0) + value
+                self._seen[name] = self._seen.get(name, 0) + 1
+
+    def points(self, metric: str, since: float) -> tuple[tuple[float, float], ...]:
+        """(monotonic seconds, value) from `since` on, oldest first: coarse as far as fine does not reach."""
+        fine = self._fine
+        begin = fine.moments[0] if fine.moments else float("inf")
+        out = []
+        for ring, start, end in ((self._coarse, since, begin), (fine, since, float("inf"))):
+            values = ring.values[metric]
+            for index in range(len(ring.moments) - 1, -1, -1):
+                moment = ring.moments[index]
+                if moment < start:
+                    break
+                value = values[index]
+                if moment < end and value == value:
+                    out.append((moment, value))
+        out.sort()
+        return tuple(out)

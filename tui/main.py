@@ -1,0 +1,171 @@
+"""`pyctr-tui`: the interactive face.
+
+The host is looked at, and the first frame painted, before Textual is even imported: that import takes
+longer than everything else together, and at 3 a.m. nobody wants to watch it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from pyctr.tui.engine import Poller
+    from pyctr.tui.snapshot import Snapshot
+    from pyctr.tui.theming import Theme
+
+
+def parser() -> argparse.ArgumentParser:
+    import argparse
+
+    made = argparse.ArgumentParser(prog="pyctr-tui", description="Containers, live, in a terminal.")
+    made.add_argument("--demo", action="store_true", help="start four small containers to look at (pyctr demo up)")
+    made.add_argument("--read-only", action="store_true", help="change nothing; automatic without root")
+    made.add_argument(
+        "--theme", default=os.environ.get("PYCTR_THEME", ""), metavar="NAME", help="a theme or a .toml file"
+    )
+    made.add_argument("--ascii", action="store_true", help="plain ASCII instead of symbols and block characters")
+    made.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (default 1)")
+    made.add_argument("--root", metavar="DIR", help="where containers and images are (PYCTR_ROOT)")
+    made.add_argument("--runroot", metavar="DIR", help="where sockets are (PYCTR_RUNROOT)")
+    made.add_argument("--cgroup-parent", metavar="NAME", help="our part of the cgroup tree (PYCTR_CGROUP_PARENT)")
+    made.add_argument("--bridge", metavar="NAME", help="default bridge (PYCTR_BRIDGE)")
+    once = made.add_argument_group("one frame, then exit")
+    once.add_argument("--once", action="store_true", help="print what the screen shows and exit")
+    kind = once.add_mutually_exclusive_group()
+    kind.add_argument("--text", action="store_true", help="as text (default)")
+    kind.add_argument("--json", action="store_true", help="as data")
+    kind.add_argument("--svg", action="store_true", help="as a picture")
+    once.add_argument("--size", default="", metavar="WxH", help="columns and lines (default: the terminal, or 120x40)")
+    once.add_argument("--select", default="", metavar="NAME", help="the container to show in detail")
+    once.add_argument("--tab", default="overview", help="the tab of its details")
+    once.add_argument("--screen", default="containers", help="the main screen")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    from pyctr.core import errors
+    from pyctr.core.paths import Paths
+    from pyctr.tui import theming
+
+    try:
+        theme = theming.load(arguments.theme or theming.DEFAULT)
+    except theming.ThemeError as error:
+        return _fail(str(error), "pyctr-tui --theme dusk")
+    size = _size(arguments.size)
+    if size is None:
+        return _fail(f"'{arguments.size}' is no size", "columns x lines, such as 120x40")
+    from pyctr.tui.engine import Poller, why_read_only
+
+    paths = Paths.from_environment(
+        root=arguments.root, run=arguments.runroot, cgroup_parent=arguments.cgroup_parent, bridge=arguments.bridge
+    )
+    read_only = "asked for" if arguments.read_only else why_read_only(paths)
+    poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only)
+    try:
+        if arguments.once:
+            return _once(poller, theme, arguments, size)
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            return _fail("this is no terminal", "pyctr-tui --once prints one frame to anything")
+        return _interactive(poller, theme, arguments)
+    except errors.PyctrError as error:
+        return _fail(error.message, error.hint, error.exit_code)
+
+
+def _fail(message: str, hint: str = "", code: int = 2) -> int:
+    print(f"pyctr-tui: {message}", file=sys.stderr)
+    if hint:
+        print(f"  hint: {hint}", file=sys.stderr)
+    return code
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if not text:
+        try:
+            found = os.get_terminal_size(2)
+        except OSError:
+            return 120, 40
+        return (found.columns, found.lines) if found.columns and found.lines else (120, 40)
+    columns, by, lines = text.lower().partition("x")
+    if by and columns.isdigit() and lines.isdigit() and int(columns) >= 20 and int(lines) >= 5:
+        return int(columns), int(lines)
+    return None
+
+
+def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) -> int:
+    from pyctr.tui.firstframe import FirstFrame
+
+    if arguments.demo and not poller.read_only:
+        _demo(poller)
+    first = poller.collect()
+    frame = FirstFrame(theme, ascii=arguments.ascii)
+    frame.paint(first)
+    try:
+        from pyctr.tui.app import PyctrApp
+
+        app = PyctrApp(poller, theme=theme, ascii=arguments.ascii, first=first, tty=frame.saved)
+        app.run()
+        code = app.return_code or 0
+    finally:
+        poller.stop()
+        frame.restore()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # followers and verbs are daemon threads: what they do is recorded by the core, nobody waits for them here
+    os._exit(code)
+
+
+def _demo(poller: Poller) -> None:
+    """The demo's containers, started while the terminal still shows its progress."""
+    from importlib import import_module
+
+    def progress(text: str) -> None:
+        print(f"pyctr demo: {text}", file=sys.stderr)
+
+    import_module("pyctr.core.demo").up(poller.engine, progress)
+
+
+def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tuple[int, int]) -> int:
+    import time
+
+    from pyctr.tui.engine import Focus
+
+    first = poller.collect()
+    if any(row.live for row in first.containers):
+        time.sleep(0.5)  # a rate needs two looks
+    chosen = next((row.id for row in first.containers if arguments.select in (row.name, row.id)), "")
+    if arguments.select and not chosen:
+        return _fail(f"no container '{arguments.select}'", "pyctr ps -a")
+    poller.look_at(Focus(selected=chosen, tab=arguments.tab if chosen else ""))
+    snapshot = poller.collect()
+    if arguments.json:
+        print(as_json(snapshot))
+        return 0
+    from pyctr.tui.picture import picture
+
+    sys.stdout.write(picture(poller, theme, snapshot, size, arguments, svg=arguments.svg))
+    return 0
+
+
+def as_json(snapshot: Snapshot) -> str:
+    """The snapshot as one document; names of the fields as in tui/snapshot.py."""
+    import json
+
+    return json.dumps(
+        {
+            "time": snapshot.time,
+            "read_only": snapshot.read_only,
+            "error": snapshot.error,
+            "host": snapshot.host._asdict(),
+            "containers": [row._asdict() for row in snapshot.containers],
+        },
+        indent=1,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What all main screens have: host line, screen line, body, keys; and how a new snapshot reaches them."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widget import Widget
+
+from pyctr.tui import keys
+from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.widgets.bars import Footer, HostHeader, ScreenLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.tui.app import PyctrApp
+
+
+class BaseScreen(Screen[None], inherit_bindings=False):
+    """A subclass gives `NAME`, `TITLE_`, `SCOPES`, `compose_body` and `show_snapshot`."""
+
+    NAME = ""
+    HEADING = ""
+    SCOPES: tuple[str, ...] = ("app", "list")
+    BINDINGS = keys.bindings("list")
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-normal"), (160, "-wide")]
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]
+    AUTO_FOCUS = None
+
+    @property
+    def pyctr(self) -> PyctrApp:
+        return self.app  # type: ignore[return-value]
+
+    def compose(self) -> ComposeResult:
+        yield HostHeader()
+        yield ScreenLine(self.HEADING, self.filter_text)
+        yield from self.compose_body()
+        yield Footer()
+
+    def compose_body(self) -> ComposeResult:
+        raise NotImplementedError
+
+    def filter_text(self) -> str:
+        """What the filter says, for the screen line; empty without one."""
+        return ""
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Take what the poller saw. Call super() last."""
+        self.query_one(HostHeader).update_line()
+        self.refresh_keys()
+
+    def current_row(self) -> ContainerRow | None:
+        """The container that keys act on."""
+        return None
+
+    def idle_actions(self) -> frozenset[str]:
+        """Actions that would do nothing just now: they stay out of the footer."""
+        return frozenset()
+
+    def refresh_keys(self) -> None:
+        """The footer and the screen line, after anything that changes which keys make sense."""
+        footer = self.query_one(Footer)
+        focused = self.focused
+        scopes = getattr(focused, "SCOPES", None) if focused is not None else None
+        footer.scopes = scopes or self.SCOPES
+        footer.row = self.current_row()
+        footer.without = self.idle_actions()
+        footer.update_line()
+        self.query_one(ScreenLine).update_line()
+
+    def on_descendant_focus(self) -> None:
+        self.refresh_keys()
+
+    def on_screen_resume(self) -> None:
+        self.show_snapshot(self.pyctr.snapshot)
+
+    def restyle(self) -> None:
+        """The theme changed: every painted widget looks again."""
+        for widget in self.walk_children(Widget):
+            if hasattr(widget, "restyle"):
+                widget.restyle()

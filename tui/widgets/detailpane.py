@@ -1,0 +1,152 @@
+"""The details of one container: a line of tabs in the frame, and below it charts, text or the log."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from pyctr.tui import details
+from pyctr.tui import format as f
+from pyctr.tui.container_table import state_style
+from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.widgets.bars import FrameTitle
+from pyctr.tui.widgets.logview import LogFollower, LogView
+from pyctr.tui.widgets.painted import PaintedLines, look_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.paths import Paths
+    from pyctr.tui.format import Line, Span
+
+
+class DetailPane(Vertical):
+    """`show` for every snapshot and every selection; `open_tab` to change the tab."""
+
+    def __init__(self, paths: Paths, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._paths = paths
+        self.tab = "overview"
+        self.row: ContainerRow | None = None
+        self._follower: LogFollower | None = None
+        self._followed = ""
+
+    def compose(self) -> ComposeResult:
+        yield FrameTitle(id="tabs")
+        with Vertical(classes="frame"):
+            yield PaintedLines(id="document")
+            yield LogView(id="log")
+
+    def on_mount(self) -> None:
+        self.query_one(LogView).display = False
+
+    def on_unmount(self) -> None:
+        self._unfollow()
+
+    @property
+    def content(self) -> PaintedLines | LogView:
+        """What keys scroll."""
+        return self.query_one(LogView) if self.tab == "logs" else self.query_one(PaintedLines)
+
+    def open_tab(self, name: str) -> None:
+        if name == self.tab:
+            return
+        had_focus = self.screen.focused is self.content
+        self.tab = name
+        self.query_one(LogView).display = name == "logs"
+        document = self.query_one(PaintedLines)
+        document.display = name != "logs"
+        document.scroll_to(0, 0, animate=False, force=True)
+        if had_focus:
+            self.content.focus()
+        self._title()
+
+    def step_tab(self, step: int) -> None:
+        names = [tab.name for tab in details.TABS]
+        self.open_tab(names[(names.index(self.tab) + step) % len(names)])
+
+    def show(self, row: ContainerRow | None, snapshot: Snapshot) -> None:
+        """The selected container and what is known of it."""
+        self.row = row
+        self._follow(row if self.tab == "logs" and self.display else None)
+        self._title()
+        if self.tab == "logs" or not self.display:
+            return
+        view = self.query_one(PaintedLines)
+        view.show(self._lines(row, snapshot, view.size.width - 2, view.size.height))
+
+    def _lines(self, row: ContainerRow | None, snapshot: Snapshot, width: int, height: int) -> list[Line]:
+        if row is None:
+            return []
+        if width < 10 or height < 1:
+            return []
+        look = look_of(self)
+        detail = snapshot.detail
+        if detail is None or detail.id != row.id or detail.tab != self.tab:
+            return [((f"looking{look.glyphs.ellipsis}", "faint"),)]
+        lines: list[Line] = []
+        if detail.error:
+            age = (
+                f", shown as of {f.duration(max(0.0, snapshot.time - detail.taken_at))} ago" if detail.document else ""
+            )
+            lines += [((f"cannot read this now: {f.neutral(detail.error)}{age}", "bad"),), ()]
+        if detail.document is None:
+            return lines
+        body = details.find(self.tab).render(detail.document, row, snapshot, width, height - len(lines), look)
+        if detail.error:
+            body = [tuple((text, "faint") for text, _ in line) for line in body]
+        return [((" ", "text"), *line) for line in lines + body]
+
+    def _title(self) -> None:
+        title = self.query_one(FrameTitle)
+        row = self.row
+        if row is None:
+            title.words, title.tabs = (("no container", "faint"),), ()
+        else:
+            glyph = look_of(self).glyphs.state(row.status, failed=row.failed)
+            title.words = ((f"{glyph} ", state_style(row)), (f.cut(f.neutral(row.name), 30), "strong"))
+            title.tabs = tuple((tab.name, tab.title) for tab in details.TABS)
+        title.current = self.tab
+        right: tuple[Span, ...] = ()
+        if self.tab == "logs":
+            right = ((self.query_one(LogView).describe(), "muted"),)
+        title.right = right
+        title.lit = self.screen.focused is self.content
+        self.set_class(title.lit, "lit")
+        title.update_line()
+
+    def _follow(self, row: ContainerRow | None) -> None:
+        """Follow the log of this container, and of no other."""
+        wanted = row.id if row is not None else ""
+        if wanted == self._followed:
+            return
+        self._unfollow()
+        view = self.query_one(LogView)
+        view.clear()
+        if row is not None:
+            self._followed = row.id
+            path = self._paths.container(row.id, "log", "ctr.log")
+            self._follower = LogFollower(path, self._wake)
+
+    def _unfollow(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+        self._follower, self._followed = None, ""
+
+    def _wake(self) -> None:
+        """Called in the follower's thread."""
+        try:
+            self.app.call_from_thread(self._drain)
+        except RuntimeError:
+            pass  # the app has ended
+
+    def _drain(self) -> None:
+        if self._follower is None or not self.is_mounted:
+            return
+        view = self.query_one(LogView)
+        entries = self._follower.take()
+        if self._follower.error:
+            view.empty_text = f"cannot read the log: {f.neutral(self._follower.error)}"
+        view.append(entries)
+
+    def on_log_view_changed(self) -> None:
+        self._title()

@@ -1,0 +1,413 @@
+"""A container's log: the tail at once, then live; search, filter, wrap, timestamps. Nothing in it is obeyed.
+
+LogFollower thread ── deque (bounded, counts what it lost) ──> LogView.drain, once per wake-up
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from bisect import bisect_right
+from collections import deque
+from typing import NamedTuple
+
+from textual.binding import Binding
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from pyctr.tui import format as f
+from pyctr.tui import keys
+from pyctr.tui.widgets.painted import look_of, strip, theme_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pyctr.tui.format import Line, Span
+
+TAIL = 2000
+"""Lines read at first."""
+KEPT = 50_000
+"""Lines kept; older ones go."""
+WAITING = 20_000
+"""Lines that may wait for the screen; beyond, the oldest are dropped and counted."""
+
+# CSI, OSC (ended by BEL or ST), and two-byte sequences: ECMA-48
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+
+
+class Entry(NamedTuple):
+    """One line; `stream` is stdout, stderr, or lost for a marker."""
+
+    time_ns: int
+    stream: str
+    text: str
+
+
+def readable(raw: bytes) -> str:
+    """A line as it would look in the end: colours and cursor games removed, carriage returns overwritten."""
+    text = raw.decode("utf-8", "replace").rstrip("\r\n")
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    if "\r" in text:
+        text = [part for part in text.split("\r") if part][-1] if text.strip("\r") else ""
+    return f.neutral(text)
+
+
+class LogFollower:
+    """Reads `path` from its last lines on, in its own daemon thread, until `stop`."""
+
+    def __init__(self, path: str, wake: Callable[[], None], tail: int = TAIL) -> None:
+        self._path = path
+        self._wake = wake
+        self._tail = tail
+        self._waiting: deque[Entry] = deque(maxlen=WAITING)
+        self._lost = 0
+        self._told = False
+        self._guard = threading.Lock()
+        self.error = ""
+        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="log follower", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        from pyctr.core import logs
+
+        try:
+            for time_ns, stream, raw in logs.read(self._path, tail=self._tail, follow=True, stop=self._stop_read):
+                entry = Entry(time_ns, stream, readable(raw))
+                with self._guard:
+                    if len(self._waiting) == WAITING:
+                        self._lost += 1
+                    self._waiting.append(entry)
+                    told, self._told = self._told, True
+                if not told:
+                    self._wake()
+        except OSError as error:
+            self.error = str(error)
+            self._wake()
+        finally:
+            os.close(self._stop_read)
+
+    def take(self) -> list[Entry]:
+        """What came since the last time; a marker first if something was lost."""
+        with self._guard:
+            entries = list(self._waiting)
+            self._waiting.clear()
+            self._told = False
+            lost, self._lost = self._lost, 0
+        if lost:
+            entries.insert(
+                0, Entry(entries[0].time_ns if entries else 0, "lost", f"{lost} lines came too fast to show")
+            )
+        return entries
+
+    def stop(self) -> None:
+        if self._stop_write >= 0:
+            os.close(self._stop_write)  # the reader's poll sees the hang-up
+            self._stop_write = -1
+
+
+class LogView(ScrollView, can_focus=True, inherit_bindings=False):
+    """Lines of a log, only the visible ones rendered."""
+
+    DEFAULT_CSS = "LogView { scrollbar-size: 1 1; overflow-x: hidden; }"
+    SCOPES = ("logs", "app")
+    BINDINGS = [
+        *keys.bindings("logs"),
+        Binding("up,k", "log_scroll(-1)", show=False),
+        Binding("down,j", "log_scroll(1)", show=False),
+        Binding("pageup,ctrl+u", "log_scroll_page(-1)", show=False),
+        Binding("pagedown,ctrl+d", "log_scroll_page(1)", show=False),
+        Binding("home,g", "log_top", show=False),
+        Binding("end,G", "log_end", show=False),
+        Binding("left", "log_shift(-8)", show=False),
+        Binding("right", "log_shift(8)", show=False),
+    ]
+
+    class Changed(Message):
+        """Follow, wrap, a filter or the match changed: whoever shows these looks again."""
+
+    class PromptWanted(Message):
+        """The screen should ask for a search or a filter."""
+
+        def __init__(self, view: LogView, what: str) -> None:
+            super().__init__()
+            self.view = view
+            self.what = what
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.entries: list[Entry] = []
+        self.following = True
+        self.wrap = False
+        self.times = False
+        self.pattern: re.Pattern[str] | None = None
+        self.only: re.Pattern[str] | None = None
+        self._shown: list[int] = []
+        """Indices into `entries` that pass the filter."""
+        self._starts: list[int] = []
+        """With wrap: the first screen row of each shown entry."""
+        self._height = 0
+        self._current = -1
+        """The shown entry of the current match."""
+        self._shift = 0
+        self.empty_text = "no output yet"
+
+    def clear(self) -> None:
+        self.entries, self._shown, self._starts, self._height, self._current = [], [], [], 0, -1
+        self.following = True
+        self._resize_content()
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """New lines at the end."""
+        added = list(entries)
+        if not added:
+            return
+        first = len(self.entries)
+        self.entries.extend(added)
+        if len(self.entries) > KEPT + KEPT // 10:
+            del self.entries[: len(self.entries) - KEPT]
+            self._index()
+        else:
+            self._index_from(first)
+        self._resize_content()
+        if self.following:
+            self.scroll_to(y=max(0, self._height - self.size.height), animate=False, force=True)
+
+    def _index(self) -> None:
+        self._shown, self._starts, self._height = [], [], 0
+        self._index_from(0)
+
+    def _index_from(self, first: int) -> None:
+        for number in range(first, len(self.entries)):
+            entry = self.entries[number]
+            if self.only is not None and entry.stream != "lost" and not self.only.search(entry.text):
+                continue
+            self._shown.append(number)
+            if self.wrap:
+                self._starts.append(self._height)
+            self._height += len(self._pieces(entry)) if self.wrap else 1
+
+    def _room(self) -> int:
+        width = self.container_size.width or self.size.width or 80
+        return max(8, width - 2 - (13 if self.times else 0) - 1)
+
+    def _pieces(self, entry: Entry) -> list[str]:
+        """A wrapped entry."""
+        room, text = self._room(), entry.text
+        if f.width(text) <= room:
+            return [text]
+        if text.isascii():
+            return [text[start : start + room] for start in range(0, len(text), room)]
+        out, piece, used = [], "", 0
+        for char in text:
+            size = f.width(char)
+            if used + size > room:
+                out.append(piece)
+                piece, used = "", 0
+            piece += char
+            used += size
+        out.append(piece)
+        return out
+
+    def _resize_content(self) -> None:
+        size = Size(0, self._height)
+        if size != self.virtual_size:
+            self.virtual_size = size
+        self.refresh()
+
+    def on_resize(self) -> None:
+        if self.wrap:
+            self._index()
+        self._resize_content()
+        if self.following:
+            self.scroll_to(y=max(0, self._height - self.size.height), animate=False, force=True)
+
+    def restyle(self) -> None:
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        row = self.scroll_offset.y + y
+        theme = theme_of(self)
+        if row >= self._height:
+            if not self.entries and y == min(1, self.size.height - 1):
+                return strip(((f"  {self.empty_text}", "faint"),), theme, width)
+            return strip((), theme, width)
+        place = bisect_right(self._starts, row) - 1 if self.wrap else row
+        entry = self.entries[self._shown[place]]
+        part = row - self._starts[place] if self.wrap else 0
+        spans: list[Span] = []
+        glyphs = look_of(self).glyphs
+        if entry.stream == "lost":
+            text = f" {entry.text} "
+            side = ("-" if glyphs.ascii else "╌") * max(2, (width - len(text)) // 2)
+            return strip(((side, "warn"), (text, "warn"), (side, "warn")), theme, width)
+        spans.append((("|" if glyphs.ascii else "▎") if entry.stream == "stderr" else " ", "stream.err"))
+        spans.append((" ", "text"))
+        if self.times:
+            stamp = time.strftime("%H:%M:%S", time.localtime(entry.time_ns // 1_000_000_000))
+            millis = entry.time_ns // 1_000_000 % 1000
+            spans.append((f"{stamp}.{millis:03d} " if part == 0 else " " * 13, "faint"))
+        text = self._pieces(entry)[part] if self.wrap else entry.text
+        if not self.wrap and self._shift:
+            text = text[self._shift :]
+        spans.extend(self._highlight(text, place == self._current))
+        return strip(spans, theme, width)
+
+    def _highlight(self, text: str, current: bool) -> Line:
+        if self.pattern is None:
+            return ((text, "text"),)
+        spans: list[Span] = []
+        end = 0
+        for match in self.pattern.finditer(text):
+            if match.end() == match.start():
+                break
+            spans += [(text[end : match.start()], "text"), (match.group(), "match.current" if current else "match")]
+            end = match.end()
+        spans.append((text[end:], "text"))
+        return tuple(spans)
+
+    def describe(self) -> str:
+        """`follow · wrap · 3 of 12` for the frame."""
+        words = []
+        if self.pattern is not None:
+            hits = [place for place, number in enumerate(self._shown) if self.pattern.search(self.entries[number].text)]
+            place = hits.index(self._current) + 1 if self._current in hits else 0
+            words.append(f"{place} of {len(hits)} matches" if hits else "no match")
+        if self.only is not None:
+            words.append(f"only {self.only.pattern}")
+        if self.wrap:
+            words.append("wrap")
+        words.append("following" if self.following else "paused here")
+        return f" {look_of(self).glyphs.dot} ".join(words)
+
+    def search(self, text: str) -> None:
+        """Highlight, and go to the last match."""
+        self.pattern = _compile(text)
+        self._current = -1
+        if self.pattern is not None:
+            self._go(-1, len(self._shown))
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def show_only(self, text: str) -> None:
+        self.only = _compile(text)
+        self._current = -1
+        self._index()
+        self._resize_content()
+        if self.following:
+            self.action_log_end()
+        self.post_message(self.Changed())
+
+    def _go(self, step: int, start: int) -> None:
+        if self.pattern is None or not self._shown:
+            return
+        size = len(self._shown)
+        for distance in range(1, size + 1):
+            place = (start + step * distance) % size if start < size else (size - distance) % size
+            if self.pattern.search(self.entries[self._shown[place]].text):
+                self._current = place
+                row = self._starts[place] if self.wrap else place
+                self._unfollow()
+                self.scroll_to(y=max(0, row - self.size.height // 2), animate=False, force=True)
+                break
+        self.refresh()
+        self.post_message(self.Changed())
+
+    def _unfollow(self) -> None:
+        if self.following:
+            self.following = False
+            self.post_message(self.Changed())
+
+    def action_log_next(self) -> None:
+        self._go(1, self._current)
+
+    def action_log_previous(self) -> None:
+        self._go(-1, self._current)
+
+    def action_log_search(self) -> None:
+        self.post_message(self.PromptWanted(self, "search"))
+
+    def action_log_filter(self) -> None:
+        self.post_message(self.PromptWanted(self, "filter"))
+
+    def action_log_follow(self) -> None:
+        if self.following:
+            self._unfollow()
+        else:
+            self.action_log_end()
+
+    def action_log_wrap(self) -> None:
+        self.wrap = not self.wrap
+        self._shift = 0
+        self._index()
+        self._resize_content()
+        if self.following:
+            self.action_log_end()
+        self.post_message(self.Changed())
+
+    def action_log_times(self) -> None:
+        self.times = not self.times
+        if self.wrap:
+            self._index()
+        self._resize_content()
+
+    def action_log_scroll(self, lines: int) -> None:
+        if lines < 0:
+            self._unfollow()
+        target = max(0, min(self._height - self.size.height, self.scroll_offset.y + lines))
+        self.scroll_to(y=target, animate=False, force=True)
+
+    def action_log_scroll_page(self, direction: int) -> None:
+        self.action_log_scroll(direction * max(1, self.size.height - 1))
+
+    def action_log_top(self) -> None:
+        self._unfollow()
+        self.scroll_to(y=0, animate=False, force=True)
+
+    def action_log_end(self) -> None:
+        self.following = True
+        self.scroll_to(y=max(0, self._height - self.size.height), animate=False, force=True)
+        self.post_message(self.Changed())
+
+    def action_log_shift(self, cells: int) -> None:
+        if not self.wrap:
+            self._shift = max(0, self._shift + cells)
+            self.refresh()
+
+    def on_mouse_scroll_up(self) -> None:
+        self._unfollow()
+
+    def action_log_save(self) -> None:
+        """Write what passes the filter beside the user."""
+        name = time.strftime("pyctr-log-%Y%m%d-%H%M%S.txt")
+        try:
+            with open(name, "w", encoding="utf-8", opener=_private) as file:
+                for number in self._shown:
+                    entry = self.entries[number]
+                    file.write(f"{f.stamp(entry.time_ns / 1e9)} {entry.stream} {entry.text}\n")
+        except OSError as error:
+            self.app.notify(str(error), title="cannot save the log", severity="error", markup=False)
+            return
+        self.app.notify(f"{len(self._shown)} lines in {os.path.abspath(name)}", markup=False)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _compile(text: str) -> re.Pattern[str] | None:
+    """Smart case: a capital letter makes it count. What is no regex is taken literally."""
+    if not text:
+        return None
+    flags = re.NOFLAG if any(char.isupper() for char in text) else re.IGNORECASE
+    try:
+        return re.compile(text, flags)
+    except re.error:
+        return re.compile(re.escape(text), flags)
