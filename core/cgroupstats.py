@@ -133,13 +133,14 @@ class _File:
 
 
 class _Group:
-    """The files of a group by level, when a level is due again, and the values of the last sample."""
+    """The files of a group by level, when the dearer levels are due again, and the values of the last sample."""
 
-    __slots__ = ("due", "kept", "levels", "used", "values")
+    __slots__ = ("kept", "levels", "medium", "moved", "slow", "used", "values")
 
     def __init__(self) -> None:
-        self.levels: tuple[list[_File], ...] = ([], [], [])
-        self.due = [0.0, 0.0, 0.0]
+        self.levels: tuple[list[_File], ...] = ([], [], [], [])
+        self.medium = self.slow = 0.0
+        self.moved = True  # since the last reading of the MEDIUM files
         self.values: dict[str, Any] = {}
         self.kept = 0
         self.used = 0.0
@@ -150,7 +151,8 @@ class Sampler:
 
     `max_open` bounds the descriptors kept (default: half of the soft RLIMIT_NOFILE). When it is reached, groups not
     sampled for `idle` seconds lose theirs, longest unused first; if all are in use, more groups are read unkept.
-    `medium` and `slow` are the seconds after which memory.stat and pressure, and limits, are read again.
+    `medium` and `slow` are the seconds after which memory.stat and pressure, and limits, are read again; of a group
+    that did not run, everything but CPU time, memory usage and I/O waits for `slow`.
     """
 
     def __init__(
@@ -172,7 +174,8 @@ class Sampler:
         self.max_open = max_open
         self.open = 0
         """Descriptors kept now."""
-        self._ages = (0.0, medium, slow)
+        self._medium = medium
+        self._slow = slow
         self._idle = idle
         # in order of use, longest unused first
         self._groups: dict[str, _Group] = {}
@@ -210,7 +213,7 @@ class Sampler:
         return new
 
     def _read(self, group: _Group, sample: Sample, fresh: bool) -> bool:
-        """Fill the sample; False if the group is gone or its set of files changed.
+        """Fill the sample; False if the group is gone, or a file that was there is.
 
         A text that is the same as last time is not parsed again: an idle group costs little more than its reads.
         """
@@ -218,39 +221,50 @@ class Sampler:
         values = sample.__dict__
         values.update(group.values)
         values["monotonic"] = now
-        alive = False
+        slow = fresh or now >= group.slow
         try:
-            for level, due in enumerate(group.due):
-                if now < due and not fresh:
-                    continue
-                for file in group.levels[level]:
-                    if file.fd >= 0:
-                        text = os.pread(file.fd, SIZE, 0)
-                        if len(text) == SIZE:
-                            text = os.pread(file.fd, SIZE * 16, 0)
-                    else:
-                        first = self._first(group, file, now >= group.due[read.SLOW])
-                        if first is None:
-                            continue
-                        text = first
-                    if text != file.text:
-                        file.text = text
-                        file.parse(sample, text)
-                    alive = True
-                if level:
-                    group.due[level] = now + self._ages[level]
-                    if level == read.MEDIUM:
-                        values["psi_monotonic"] = now if sample.psi is not None else None
+            moved = self._level(group, read.ACTIVITY, sample, slow)
+            if moved:
+                group.moved = True
+            if moved or slow:
+                self._level(group, read.FAST, sample, slow)
+            if slow or (group.moved and now >= group.medium):
+                self._level(group, read.MEDIUM, sample, slow)
+                group.medium = now + self._medium
+                group.moved = False
+                values["psi_monotonic"] = now if sample.psi is not None else None
+            if slow:
+                self._level(group, read.SLOW, sample, slow)
+                group.slow = now + self._slow
         except OSError:
             # ENODEV: the group was removed, or a file of it (a controller or pressure switched off)
             return False
-        if not alive:
+        if not sample.known:
             return False
         if sample.memory_current is not None and sample.memory_inactive_file is not None:
             # the two are not read at the same instant, so the part may be larger than the whole
             values["memory_working_set"] = max(sample.memory_current - sample.memory_inactive_file, 0)
         group.values = values
         return True
+
+    def _level(self, group: _Group, level: int, sample: Sample, again: bool) -> bool:
+        """Read the files of one level; whether any of them says something new. Raises OSError if one went."""
+        moved = False
+        for file in group.levels[level]:
+            if file.fd >= 0:
+                text = os.pread(file.fd, SIZE, 0)
+                if len(text) == SIZE:
+                    text = os.pread(file.fd, SIZE * 16, 0)
+            else:
+                first = self._first(group, file, again)
+                if first is None:
+                    continue
+                text = first
+            if text != file.text:
+                file.text = text
+                file.parse(sample, text)
+                moved = True
+        return moved
 
     def _first(self, group: _Group, file: _File, again: bool) -> bytes | None:
         """Open and read a file, keeping the descriptor if the bound allows; None if it cannot be read.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal as signals
 import time
 
 from pyctr.core import errors
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.cgroups import Layout
+
+
+SIGKILL = 9  # the signal module would cost the shim its enum machinery
 
 
 class Manager:
@@ -231,13 +233,13 @@ class Manager:
             pause = min(pause * 2, 0.02)
         return True
 
-    def kill(self, signal: int = signals.SIGKILL) -> None:
+    def kill(self, signal: int = SIGKILL) -> None:
         """Signal every process of the group; none that is forked meanwhile escapes a SIGKILL.
 
         Returns when the signals are sent; `wait_empty` tells when the processes are gone. A frozen v1 group is
         thawed by SIGKILL (it could not die), other signals wait there until `thaw`.
         """
-        if signal == signals.SIGKILL and self.unified and self._kill_file():
+        if signal == SIGKILL and self.unified and self._kill_file():
             if self.has_v1("freezer") and not self.frozen():
                 self._thaw_v1()
             return
@@ -250,12 +252,12 @@ class Manager:
                     self._wait_frozen(1.0)
                 except errors.PyctrError:
                     pass  # no freezer here: the passes below catch up with forks
-            for _ in range(1 if signal != signals.SIGKILL else 100):
+            for _ in range(1 if signal != SIGKILL else 100):
                 sent = [pid for pid in self.pids() if _signal(pid, signal)]
                 if not sent or self.frozen():
                     break
         finally:
-            if thawed or signal == signals.SIGKILL:
+            if thawed or signal == SIGKILL:
                 try:
                     self._freezer(False)
                 except errors.PyctrError:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     Reader = tuple[int, str, str, Callable[[Sample, bytes], None]]
 
-FAST, MEDIUM, SLOW = 0, 1, 2
-"""Read in every sample; what the kernel itself brings up to date every 2 s (memory.stat, PSI averages) and is
-dear to read (10 us of a sample's 20); limits and high-water marks."""
+ACTIVITY, FAST, MEDIUM, SLOW = 0, 1, 2, 3
+"""Levels. ACTIVITY is read in every sample; if nothing moved there the group did not run, and FAST cannot have moved.
+MEDIUM is dear (memory.stat 10 us) and kept up by the kernel every 2 s only. SLOW are limits and high-water marks."""
 
 UNLIMITED = 1 << 62
 """v1 says "no limit" as the largest page-aligned long, 9223372036854771712 with pages of 4 KiB."""
@@ -233,10 +233,10 @@ def readers(layout: Layout, *, twin: bool) -> list[Reader]:
 
     if unified:
         # usage is counted in every v2 group, with or without the cpu controller
-        out.append((FAST, "", "cpu.stat", _cpu_stat))
+        out.append((ACTIVITY, "", "cpu.stat", _cpu_stat))
     elif layout.version("cpuacct") == 1:
         out += [
-            (FAST, "cpuacct", "cpuacct.usage", _cpuacct_usage),
+            (ACTIVITY, "cpuacct", "cpuacct.usage", _cpuacct_usage),
             (FAST, "cpuacct", "cpuacct.usage_user", _cpuacct_user),
             (FAST, "cpuacct", "cpuacct.usage_sys", _cpuacct_system),
         ]
@@ -249,7 +249,7 @@ def readers(layout: Layout, *, twin: bool) -> list[Reader]:
 
     if layout.version("memory") == 2:
         out += [
-            (FAST, "memory", "memory.current", _memory_current),
+            (ACTIVITY, "memory", "memory.current", _memory_current),
             (MEDIUM, "memory", "memory.events", _memory_events),
             (MEDIUM, "memory", "memory.stat", _memory_stat_v2),
             (SLOW, "memory", "memory.max", _memory_max),
@@ -258,7 +258,7 @@ def readers(layout: Layout, *, twin: bool) -> list[Reader]:
         ]
     elif layout.version("memory") == 1:
         out += [
-            (FAST, "memory", "memory.usage_in_bytes", _memory_current),
+            (ACTIVITY, "memory", "memory.usage_in_bytes", _memory_current),
             (MEDIUM, "memory", "memory.oom_control", _oom_control),
             (MEDIUM, "memory", "memory.stat", _memory_stat_v1),
             (SLOW, "memory", "memory.failcnt", _failcnt),
@@ -272,9 +272,10 @@ def readers(layout: Layout, *, twin: bool) -> list[Reader]:
         out.append((SLOW, "pids", "pids.max", _pids_max))
 
     if layout.version("io") == 2:
-        out.append((FAST, "io", "io.stat", _io_stat))
+        # writeback goes on without the group's own CPU time
+        out.append((ACTIVITY, "io", "io.stat", _io_stat))
     elif layout.version("blkio") == 1:
-        out.append((FAST, "blkio", "blkio.throttle.io_service_bytes_recursive", _blkio_bytes))
+        out.append((ACTIVITY, "blkio", "blkio.throttle.io_service_bytes_recursive", _blkio_bytes))
         out.append((FAST, "blkio", "blkio.throttle.io_serviced_recursive", _blkio_operations))
 
     if unified:

@@ -105,6 +105,20 @@ def test_values_follow_the_files_and_slow_ones_when_due_or_asked(tmp_path: Path)
     sampler.close()
 
 
+def test_a_group_that_runs_again_is_read_in_full_again(tmp_path: Path) -> None:
+    layout = make_v2(tmp_path)
+    group = tmp_path / GROUP.strip("/")
+    sampler = Sampler(layout, medium=0, slow=3600)
+    sampler.sample(GROUP)
+    for usage, anon, pids in ((1_000_001, 2000, 4), (1_000_002, 2500, 5)):
+        (group / "memory.stat").write_text(f"anon {anon}\nfile 3000\ninactive_file 1500\n")
+        (group / "pids.current").write_text(f"{pids}\n")
+        (group / "cpu.stat").write_text(f"usage_usec {usage}\nuser_usec 600000\nsystem_usec 400000\n")
+        sample = sampler.sample(GROUP)
+        assert (sample.cpu_usage_us, sample.memory_anon, sample.pids) == (usage, anon, pids)
+    sampler.close()
+
+
 def test_long_files_are_read_in_full(tmp_path: Path) -> None:
     layout = make_v2(tmp_path)
     disks = "".join(f"259:{disk} rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n" for disk in range(200))

@@ -26,6 +26,9 @@ SLOW = {
     "uuid",
 }
 START_PATH = [
+    "pyctr.core.cgroups",
+    "pyctr.core.cgroups.group",
+    "pyctr.core.cgroupstats",
     "pyctr.core.errors",
     "pyctr.core.fsutil",
     "pyctr.core.paths",
