@@ -43,7 +43,7 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
         undo(pending.unmark, paths, id)
         state = State(
             id=id,
-            name="",
+            name=spec.name or names.random(),
             created_at=time.time(),
             spec=spec.to_dict(),
             image_id=image.id,
@@ -57,7 +57,7 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
         lock = _make_directory(engine, state)
         undo(lock.release)
         undo(fsutil.remove_tree, paths.container(id))
-        state.name = _claim(engine, spec.name, id)
+        _claim(engine, state, spec)
         undo(names.release, paths, state.name, id)
         _make_volumes(engine, state, spec, image)
         state.rootfs = engine.storage.prepare(id, image, readonly=spec.readonly_rootfs, throwaway=spec.auto_remove)
@@ -164,16 +164,23 @@ def _make_directory(engine: Engine, state: State) -> Lock:
     return lock
 
 
-def _claim(engine: Engine, name: str, id: str) -> str:
-    try:
-        return names.claim(engine.paths, name, id)
-    except errors.Conflict:
-        from pyctr.core import repair
+def _claim(engine: Engine, state: State, spec: ContainerSpec) -> None:
+    """Take the name in the record. It is on disk before it is taken, so that whoever cleans up knows it."""
+    for attempt in range(20):
+        try:
+            names.claim(engine.paths, state.name, state.id)
+            return
+        except errors.Conflict:
+            if spec.name:
+                from pyctr.core import repair
 
-        owner = containers.named(engine.paths, name) if name else None
-        if owner is None or not repair.finish(engine, owner):
-            raise
-        return names.claim(engine.paths, name, id)
+                owner = containers.named(engine.paths, spec.name)
+                if attempt or owner is None or not repair.finish(engine, owner):
+                    raise
+            else:
+                state.name = names.random(attempt)
+                containers.save_state(engine.paths, state)
+    raise errors.Conflict("no free name found", hint="give one with --name")
 
 
 def _make_volumes(engine: Engine, state: State, spec: ContainerSpec, image: Image) -> None:

@@ -246,11 +246,17 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
     container = _find(engine, ref)
     if not container.state.removing:
         _permit("remove --force" if force else "remove", container)
-    if not _idle(container):
+    killed = not _idle(container)
+    if killed:
         _want(container, "removing")
         engine.group(container.state.group).kill()
         _ended(container)
-    container, lock = _locked(engine, container)
+    try:
+        container, lock = _locked(engine, container)
+    except errors.NotFound:
+        if killed:
+            return  # made with --rm: its shim was faster
+        raise
     try:
         if not container.state.removing and not _idle(container):
             _permit("remove", container)  # somebody started it just now

@@ -39,40 +39,17 @@ def check(name: str) -> None:
         )
 
 
-def random() -> str:
-    """Two words; about seven thousand of them, so that a clash is rare and another draw cheap."""
+def random(attempt: int = 0) -> str:
+    """Two words, about five thousand pairs, so that a clash is rare; from the third attempt on a number, too."""
     first, second = _FIRST.split(), _SECOND.split()
-    number = int.from_bytes(os.urandom(4), "big")
-    return f"{first[number % len(first)]}_{second[number // len(first) % len(second)]}"
+    number = int.from_bytes(os.urandom(6), "big")
+    name = f"{first[number % len(first)]}_{second[number // len(first) % len(second)]}"
+    return f"{name}_{number >> 32}" if attempt > 2 else name
 
 
-def claim(paths: Paths, name: str, id: str) -> str:
-    """Make `name` belong to `id`; "" draws one. Returns the name. Raises Conflict naming who has it."""
-    if name:
-        check(name)
-        _take(paths, name, id)
-        return name
-    for attempt in range(20):
-        name = random() if attempt < 10 else f"{random()}_{int.from_bytes(os.urandom(2), 'big')}"
-        try:
-            _take(paths, name, id)
-        except errors.Conflict:
-            continue
-        return name
-    raise errors.Conflict("no free name found", hint="give one with --name")
-
-
-def release(paths: Paths, name: str, id: str) -> None:
-    """Free the name if it still belongs to `id`."""
-    path = f"{paths.names}/{name}"
-    try:
-        if os.readlink(path) == id:
-            os.unlink(path)
-    except FileNotFoundError:
-        pass  # freed before
-
-
-def _take(paths: Paths, name: str, id: str) -> None:
+def claim(paths: Paths, name: str, id: str) -> None:
+    """Make `name` belong to `id`. Raises Conflict naming who has it, UsageError."""
+    check(name)
     path = f"{paths.names}/{name}"
     while True:
         try:
@@ -93,3 +70,13 @@ def _take(paths: Paths, name: str, id: str) -> None:
                     hint=f"choose another, or 'pyctr rm {name}' first",
                 ) from None
             release(paths, name, owner)  # its container was removed by a pyctr that died before this last step
+
+
+def release(paths: Paths, name: str, id: str) -> None:
+    """Free the name if it still belongs to `id`."""
+    path = f"{paths.names}/{name}"
+    try:
+        if os.readlink(path) == id:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass  # freed before

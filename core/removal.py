@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import containers, errors, fsutil, names, pending
+from pyctr.core.state import CREATING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
     """
     engine, state, paths = container.engine, container.state, container.engine.paths
     pending.mark(paths, container.id)
+    was = state.desired
     state.removing = True
     state.desired = "removing"
     if not container.spec.auto_remove:
@@ -44,8 +46,7 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
             except (errors.NotFound, errors.Conflict):
                 continue  # removed by hand, or mounted by another container meanwhile
         doing = "removing its files"
-        if state.name:
-            names.release(paths, state.name, container.id)
+        names.release(paths, state.name, container.id)
         gone = f"{paths.containers}/.gone-{container.id}"
         os.rename(container.path(), gone)
         fsutil.remove_tree(gone)
@@ -58,5 +59,5 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
             error, f"container '{container.name}' is only half removed: {doing}", hint="try 'pyctr rm' again"
         ) from error
     pending.unmark(paths, container.id)
-    if state.name:
+    if was != CREATING:
         engine.events.record("destroy", container.id, container.name, image=state.image_name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -96,18 +95,15 @@ class Host:
         return [port.name for port in ports.iterdir()] if ports.is_dir() else []
 
     def rules(self) -> list[str]:
-        """Firewall rules that name a port or an address of a container, ours by the bridge's name."""
-        if not shutil.which("nft"):
-            return []
-        listing = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True).stdout
-        return [line.strip() for line in listing.splitlines() if self.paths.bridge in line and "dnat" in line]
+        """Ports that the firewall still forwards to a container."""
+        from pyctr.core import firewall
+
+        return [str(forward) for forward in firewall.published(self.paths.bridge)]
 
     def leases(self) -> list[str]:
-        file = Path(self.paths.networks) / "leases.json"
-        if not file.exists():
-            return []
-        document = json.loads(file.read_text())
-        return [str(item) for item in document] if document else []
+        """Containers that still hold an address or a port."""
+        directory = Path(self.paths.run) / "networks" / "ids"
+        return [path.name for path in directory.iterdir()] if directory.is_dir() else []
 
     def files(self) -> list[str]:
         found = []
