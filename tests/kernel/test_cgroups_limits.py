@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from tests.support.groups import Subtree
 
 pytestmark = pytest.mark.kernel
 MiB = 1 << 20
-
-
-@pytest.fixture
-def subtree() -> Iterator[Subtree]:
-    subtree = Subtree()
-    yield subtree
-    subtree.close()
 
 
 def test_pids_limit_stops_a_fork_bomb(subtree: Subtree) -> None:

@@ -15,10 +15,16 @@ from pyctr.core.cgroups.group import Manager
 
 
 class Subtree:
-    """Groups below one throw-away parent; `close` kills and removes all and says what would not go."""
+    """Groups below one throw-away parent; `close` kills and removes all and says what would not go.
 
-    def __init__(self) -> None:
+    Without `unified` a hybrid host is used like a v1 host.
+    """
+
+    def __init__(self, *, unified: bool = True) -> None:
         self.layout = cgroups.detect()
+        if not unified:
+            kept = {name: path for name, path in self.layout.controllers.items() if path != self.layout.unified}
+            self.layout = cgroups.Layout(mode="v1", controllers=kept)
         self.parent = f"/pt{secrets.token_hex(3)}"
         self.children: list[int] = []
 
