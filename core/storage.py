@@ -65,12 +65,12 @@ class Storage:
         """
         from pyctr.core.errors import StorageError, from_oserror
 
+        if len(image.layers) >= 500 and len({layer.diff_id for layer in image.layers}) >= 500:
+            raise StorageError(f"{len(image.layers)} layers, and overlayfs stacks 499", hint="squash the image")
         lower = self.layers.lower(image) or self.layers.ensure(image)
         directory = self.paths.container(id)
         try:
             lower.append(self._mount_points())
-            if len(lower) > 500:
-                raise StorageError(f"{len(lower)} layers, and overlayfs stacks 500", hint="squash the image")
             if self.driver() == VFS:
                 return self._prepare_vfs(directory, lower, readonly)
             upper, work = f"{directory}/upper", f"{directory}/work"

@@ -1,7 +1,7 @@
 """Unpacked layers: each once, named by its diffID, shared by every image and container that has it.
 
     <root>/layers/<hex>/diff        the directory overlayfs stacks
-    <root>/layers/<hex>/layer.json  {"diff_id", "size", "entries"}
+    <root>/layers/<hex>/layer.json  {"diff_id", "size", "entries", "opaque", "boot"}
     <root>/layers/<hex>.lock .tmp   of the pyctr unpacking it just now
     <root>/layers/l/<short>         -> ../<hex>/diff   short, because 500 lower directories must fit in one page of
                                     mount options; -> ../<hex>/diff/. when the layer hides everything below it
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core.errors import StorageError
-from pyctr.core.fsutil import Lock, make_private_directory, read_json, sync_directory, write_json
+from pyctr.core.fsutil import Lock, make_private_directory, read_json, write_json
 from pyctr.core.images.reference import is_digest
 
 TYPE_CHECKING = False
@@ -84,6 +84,9 @@ class LayerStore:
             if progress:
                 progress(layer, number, len(missing))
             self._ensure_one(layer)
+        self._to_disk()
+        for layer in missing:
+            self._make_link(_hex(layer.diff_id))
         stack = self.lower(image)
         if stack is None:
             raise StorageError(f"a layer of image '{image.short_id}' vanished while it was unpacked")
@@ -128,10 +131,10 @@ class LayerStore:
         name = _hex(layer.diff_id)
         with Lock(f"{self.root}/{name}.lock") as lock:
             try:
-                if self._link(name) is None:
-                    if not os.path.exists(f"{self.root}/{name}"):
-                        self._unpack(layer, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
-                    self._make_link(name)
+                if self._link(name) is None and self.info(layer.diff_id).get("boot") != self._boot():
+                    # nothing, or a layer without a link that was not on disk for sure when the machine went down
+                    self._remove(name)
+                    self._unpack(layer, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
             finally:
                 os.unlink(lock.path)  # while it is held; who waits for it sees that and takes a new one
 
@@ -141,10 +144,7 @@ class LayerStore:
         from pyctr.core.images.blobs import Blobs
         from pyctr.core.images.decompress import Plain
         from pyctr.core.images.unpack import Unpacker
-        from pyctr.core.linux.libc import check, libc
 
-        if os.path.exists(temporary):
-            rmtree(temporary)  # of a pyctr that died: we hold the lock
         os.mkdir(temporary, 0o700)
         try:
             os.mkdir(f"{temporary}/diff", 0o700)
@@ -164,18 +164,29 @@ class LayerStore:
                             f"layer '{expected}' really is '{found}'", hint="the image is damaged: get it again"
                         )
                 document = {"diff_id": layer.diff_id, "size": unpacker.size, "entries": unpacker.count}
-                if unpacker.opaque_root:
-                    document["opaque"] = True
+                document |= {"opaque": unpacker.opaque_root, "boot": self._boot()}
                 write_json(f"{temporary}/layer.json", document, durable=False)
-                # everything at once: an fsync per file would be a thousand times slower
-                check(libc.syncfs(root), "syncfs", temporary)
             finally:
                 os.close(root)
             os.rename(temporary, target)
-            sync_directory(self.root)
         except BaseException:
             rmtree(temporary, ignore_errors=True)
             raise
+
+    def _to_disk(self) -> None:
+        """All new layers at once: an fsync per file would be a thousand times slower."""
+        from pyctr.core.linux.libc import check, libc
+
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            check(libc.syncfs(fd), "syncfs", self.root)
+        finally:
+            os.close(fd)
+
+    def _boot(self) -> str:
+        from pyctr.core.linux.procfs import boot_id
+
+        return boot_id(self.paths.proc)
 
     def _make_link(self, name: str) -> None:
         opaque = read_json(f"{self.root}/{name}/layer.json").get("opaque")
@@ -194,9 +205,12 @@ class LayerStore:
         doomed = f"{self.root}/{name}.tmp"
         link = self._link(name)
         if os.path.exists(doomed):
-            rmtree(doomed)
+            rmtree(doomed)  # of a pyctr that died: the caller holds the lock
         # renamed first: a crash in the middle must not leave half a layer under its good name
-        os.rename(f"{self.root}/{name}", doomed)
+        try:
+            os.rename(f"{self.root}/{name}", doomed)
+        except FileNotFoundError:
+            return
         if link is not None:
             os.unlink(f"{self.links}/{link[0]}")
             if any(other.startswith(link[0]) for other in os.listdir(self.links)):

@@ -244,6 +244,18 @@ def test_a_cut_off_unpacking_is_done_again(store: ImageStore) -> None:
     assert [name for name in os.listdir(layers.root) if name.endswith((".tmp", ".lock"))] == []
 
 
+def test_a_layer_that_was_not_on_disk_for_sure_is_unpacked_again_after_a_crash(store: ImageStore) -> None:
+    made = image(store, "app", [[member("a", "1")]])
+    layers = LayerStore(store.paths)
+    [lower] = layers.ensure(made)
+    directory = Path(layers.path(made.layers[0].diff_id)).parent
+    Path(lower, "a").write_text("")
+    os.unlink(lower)
+    document = json.loads((directory / "layer.json").read_text())
+    (directory / "layer.json").write_text(json.dumps({**document, "boot": "another"}))
+    assert Path(layers.ensure(made)[0], "a").read_text() == "1"
+
+
 def test_short_names_that_collide_get_longer(store: ImageStore) -> None:
     made = image(store, "app", [[member("a", "1")]])
     layers = LayerStore(store.paths)
