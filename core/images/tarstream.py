@@ -68,6 +68,14 @@ class Stream:
     def skip(self, count: int) -> None:
         self._take(count, lambda part: None)
 
+    def pad(self, size: int) -> None:
+        """Skip the padding after contents of `size` bytes. At the very end some writers (umoci) leave it out."""
+        count = -size % 512
+        while count and not self.at_end():
+            part = min(count, len(self._view) - self._at)
+            self._at += part
+            count -= part
+
     def drain(self) -> None:
         """Read to the end, so that digests cover everything."""
         while self._more():
@@ -89,7 +97,7 @@ class Stream:
 
 
 def entries(stream: Stream) -> Iterator[Entry]:
-    """The members. The caller consumes the padded contents of a member that has some (`padded`) before the next.
+    """The members. The caller consumes the contents of a member that has some and their padding before the next.
 
     Raises StorageError for what is no tar archive.
     """
@@ -108,7 +116,7 @@ def entries(stream: Stream) -> Iterator[Entry]:
             if not 0 <= size <= _META_LIMIT:
                 raise StorageError(f"a tar header of {size} bytes")
             content = stream.exactly(size)
-            stream.skip(-size % 512)
+            stream.pad(size)
             if kind == "L":
                 long_name = content.rstrip(b"\0")
             elif kind == "K":
@@ -122,11 +130,6 @@ def entries(stream: Stream) -> Iterator[Entry]:
         entry = _entry(header, kind, size, records, long_name, long_link)
         own, long_name, long_link = {}, b"", b""
         yield entry
-
-
-def padded(entry: Entry) -> int:
-    """Bytes of padding after the contents."""
-    return -entry.size % 512
 
 
 def _entry(header: bytes, kind: str, size: int, records: dict[str, bytes], long_name: bytes, long_link: bytes) -> Entry:

@@ -128,7 +128,7 @@ def _from_archive(store: ImageStore, path: str) -> dict[str, Any]:
                         writer.commit(f"sha256:{os.path.basename(name)}")
                 else:
                     stream.skip(entry.size)
-                stream.skip(tarstream.padded(entry))
+                stream.pad(entry.size)
         finally:
             plain.close()  # type: ignore[attr-defined]
     if index is None:

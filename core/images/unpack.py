@@ -75,7 +75,8 @@ class Unpacker:
         directory, name = "/".join(parts[:-1]), parts[-1]
         if name.startswith(WHITEOUT):
             self._whiteout(directory, name)
-            stream.skip(entry.size + tarstream.padded(entry))
+            stream.skip(entry.size)
+            stream.pad(entry.size)
             return
         parent = self._parent(directory)
         if entry.kind == tarstream.DIRECTORY:
@@ -104,7 +105,7 @@ class Unpacker:
         try:
             if entry.size:
                 stream.copy(entry.size, fd)
-                stream.skip(-entry.size % 512)
+                stream.pad(entry.size)
                 self.size += entry.size
             self._attributes(fd, entry)
         finally:
