@@ -41,6 +41,45 @@ def owner(host_if: str) -> str:
     return digits
 
 
+class _Prepared:
+    """Messages of one attachment, complete but for what only the clone tells."""
+
+    __slots__ = ("bridge", "inside", "outside")
+
+    def __init__(self, attachment: dict[str, Any]) -> None:
+        self.bridge = netlink.index(attachment["bridge"])
+        self.outside = _pair(attachment, attachment["host_if"], self.bridge, pid=_PLACE)
+        name = attachment["container_if"]
+        self.inside = [netlink.up(1, "lo"), netlink.up(0, name), netlink.address(0, attachment["address"], name=name)]
+        if attachment.get("gateway"):
+            self.inside.append(netlink.default_route(attachment["gateway"], name=name))
+
+
+_PLACE = 0x7FFFFFFF
+_prepared: dict[str, _Prepared] = {}
+
+
+def prepare(attachment: dict[str, Any]) -> None:
+    """Build the messages of `host_side` and `inside` before the clone, where it is cheap: afterwards every page that
+    Python touches is copied first, in both processes (0.3 ms together). Not needed for either to work."""
+    if attachment.get("mode") == "bridge":
+        _prepared[attachment["host_if"]] = _Prepared(attachment)
+
+
+def _pair(
+    attachment: dict[str, Any], name: str, bridge: int, *, pid: int | None = None, netns: int | None = None
+) -> netlink.Message:
+    return netlink.veth(
+        name,
+        attachment["container_if"],
+        pid=pid,
+        netns=netns,
+        bridge=bridge,
+        mtu=attachment.get("mtu", 0),
+        peer_mac=netlink.mac(attachment["mac"]),
+    )
+
+
 def host_side(attachment: dict[str, Any], pid: int | None = None, *, netns: int | None = None) -> str:
     """Make the veth pair: one end a port of the bridge, the other in the namespace of `pid` (or of the descriptor
     `netns`). Returns the name the host's end really got. Does nothing for modes without a link.
@@ -49,24 +88,20 @@ def host_side(attachment: dict[str, Any], pid: int | None = None, *, netns: int 
     """
     if attachment.get("mode") != "bridge":
         return ""
-    bridge = netlink.index(attachment["bridge"])
+    wished: str = attachment["host_if"]
+    prepared = _prepared.pop(wished, None)
+    bridge = prepared.bridge if prepared else netlink.index(attachment["bridge"])
     if not bridge:
         raise OSError(errno.ENODEV, "netlink: find bridge: no such device", attachment["bridge"])
-    wished: str = attachment["host_if"]
     with netlink.Netlink() as socket:
         for suffix in ("", *_SUFFIXES):
             name: str = wished + suffix
-            batch = [
-                netlink.veth(
-                    name,
-                    attachment["container_if"],
-                    pid=pid,
-                    netns=netns,
-                    bridge=bridge,
-                    mtu=attachment.get("mtu", 0),
-                    peer_mac=netlink.mac(attachment["mac"]),
-                )
-            ]
+            if prepared and pid is not None and not suffix:
+                pair = prepared.outside
+                pair.fill(netlink.IFLA_NET_NS_PID, _PLACE, pid)
+            else:
+                pair = _pair(attachment, name, bridge, pid=pid, netns=netns)
+            batch = [pair]
             if attachment.get("hairpin"):
                 batch.append(netlink.hairpin(name))
             try:
@@ -95,9 +130,9 @@ def inside(attachment: dict[str, Any]) -> None:
         link = netlink.index(name)
         if not link:
             raise OSError(errno.ENODEV, "netlink: find link: no such device", name)
-        batch += [netlink.up(link, name), netlink.address(link, attachment["address"], name=name)]
-        if attachment.get("gateway"):
-            batch.append(netlink.default_route(attachment["gateway"], link, name=name))
+        prepared = _prepared.get(attachment["host_if"]) or _Prepared(attachment)
+        batch = prepared.inside
+        batch[2].aim(link)
     with netlink.Netlink() as socket:
         socket.send(batch)
 

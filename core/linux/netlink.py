@@ -85,6 +85,14 @@ class Message:
         self.body = body
         self.flags = flags
 
+    def fill(self, kind: int, place: int, value: int) -> None:
+        """Replace the value of the one attribute that was built with `place` in it."""
+        self.body = self.body.replace(u32(kind, place), u32(kind, value))
+
+    def aim(self, index: int) -> None:
+        """Set the interface of an address message: struct ifaddrmsg, bytes 4 to 8."""
+        self.body = self.body[:4] + struct.pack("=I", index) + self.body[8:]
+
 
 class Link:
     """One interface of a dump. `stats` is (rx_bytes, tx_bytes, rx_packets, tx_packets, rx_errors, tx_errors,
@@ -208,7 +216,7 @@ class Netlink:
         failure: OSError | None = None
         while True:
             try:
-                answer = self._socket.recv(65536, _socket.MSG_DONTWAIT)
+                answer = self._socket.recv(8192, _socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -222,6 +230,8 @@ class Netlink:
                 code = -struct.unpack_from("=i", payload)[0]
                 if code and failure is None:
                     failure = _error(code, payload, flags, messages, sequence - first)
+                if sequence == self._sequence - 1 and failure is None:
+                    return
         if failure:
             raise failure
 
@@ -463,7 +473,9 @@ def hairpin(name: str) -> Message:
 
 
 def up(index: int, name: str = "") -> Message:
-    return Message("set up", name, RTM_SETLINK, _LINK.pack(0, 0, index, IFF_UP, IFF_UP))
+    """Raise an interface; with index 0 the one called `name`."""
+    body = _LINK.pack(0, 0, index, IFF_UP, IFF_UP)
+    return Message("set up", name, RTM_SETLINK, body if index else body + text(IFLA_IFNAME, name))
 
 
 def delete(name: str) -> Message:
