@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,9 +91,27 @@ class Host:
         return [line for line in Path("/proc/self/mounts").read_text().splitlines() if self.base in line]
 
     def links(self) -> list[str]:
-        """Interfaces that hang on our bridge (not the bridge itself, which stays like a network does)."""
-        ports = Path("/sys/class/net") / self.paths.bridge / "brif"
-        return [port.name for port in ports.iterdir()] if ports.is_dir() else []
+        """Ports of our bridge. Those of removed containers get two seconds: a namespace is taken down by the kernel's
+        own worker after its last process, and each link's end is announced."""
+        from pyctr.core import netns
+
+        directory = Path("/sys/class/net") / self.paths.bridge / "brif"
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as events:
+            events.bind((0, 1))  # RTMGRP_LINK
+            events.settimeout(2)
+            while True:
+                ports = [port.name for port in directory.iterdir()] if directory.is_dir() else []
+                known = (
+                    {name[:8] for name in os.listdir(self.paths.containers)}
+                    if os.path.isdir(self.paths.containers)
+                    else set()
+                )
+                if all(netns.owner(name) in known for name in ports):
+                    return ports
+                try:
+                    events.recv(65536)
+                except TimeoutError:
+                    return ports
 
     def rules(self) -> list[str]:
         """Ports that the firewall still forwards to a container."""
