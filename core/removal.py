@@ -23,8 +23,8 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
     was = state.desired
     state.removing = True
     state.desired = "removing"
-    if not container.spec.auto_remove:
-        # a --rm container is known to be doomed anyway
+    if not container.spec.auto_remove or state.anonymous:
+        # a --rm container is known to be doomed anyway; its volumes go only when their user is known to go
         containers.save_state(paths, state)
     doing = "stopping its last processes"
     try:
