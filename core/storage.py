@@ -46,8 +46,8 @@ class Storage:
         if not self._driver:
             memory = f"{self.paths.run}/storage-driver"
             try:
-                with open(memory, encoding="ascii") as file:
-                    self._driver = file.read()
+                with open(memory, "rb") as file:
+                    self._driver = file.read().decode()
             except FileNotFoundError:
                 from pyctr.core.fsutil import make_private_directory, write_atomic
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from pyctr.core import jsontext
 from pyctr.core.errors import Ambiguous, Conflict, ImageNotFound, StorageError, UsageError
 from pyctr.core.fsutil import Lock, make_private_directory, read_json, write_atomic, write_json
 from pyctr.core.images.blobs import Blobs
@@ -111,10 +112,8 @@ class ImageStore:
         A name that belonged to another image moves; that image stays, dangling if it has no other name.
         Raises StorageError when a blob is missing.
         """
-        import json
-
-        content = manifest if isinstance(manifest, bytes) else json.dumps(manifest, separators=(",", ":")).encode()
-        document: dict[str, Any] = json.loads(content)
+        content = manifest if isinstance(manifest, bytes) else jsontext.dumps(manifest).encode()
+        document: dict[str, Any] = jsontext.loads(content)
         media_type = document.get("mediaType") or (INDEX if "manifests" in document else MANIFEST)
         reference = str(parse(name)) if name else ""
         with self.adding():
@@ -227,10 +226,8 @@ class ImageStore:
         write_json(f"{self.root}/index.json", index)
 
     def _document(self, digest: str) -> dict[str, Any]:
-        import json
-
         try:
-            document: dict[str, Any] = json.loads(self.blobs.read(digest))
+            document: dict[str, Any] = jsontext.loads(self.blobs.read(digest))
         except ValueError as error:
             raise StorageError(f"blob '{digest}' is not valid JSON: {error}") from error
         return document
