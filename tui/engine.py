@@ -66,6 +66,18 @@ class _Known:
         self.ports: tuple[str, ...] = ()
 
 
+class _View:
+    """A tab's document as last collected, perhaps being collected anew."""
+
+    def __init__(self) -> None:
+        self.document: object = None
+        self.error = ""
+        self.taken = 0.0
+        self.since = 0.0
+        self.busy = False
+        self.stamp = (0, 0)
+
+
 class Poller:
     """`collect` makes a snapshot now, in the caller's thread; `start` does it once a tick in an own one."""
 
@@ -85,7 +97,8 @@ class Poller:
         self._last = Snapshot(loaded=False, read_only=read_only)
         self._turn = 0
         self._cost_before: tuple[float, float] | None = None
-        self._detail: tuple[str, str, float, object, str] | None = None
+        self._views: dict[tuple[str, str], _View] = {}
+        self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
         self._stopping = False
@@ -262,7 +275,7 @@ class Poller:
             image=known.image,
             status=status,
             pid=process.pid if process is not None and live else 0,
-            command=" ".join(state.command),
+            command=" ".join(" ".join(state.command).split()),
             created_at=state.created_at,
             started_at=process.started_at if process is not None else 0.0,
             finished_at=ended.finished_at if ended is not None and not live else 0.0,
@@ -345,19 +358,26 @@ class Poller:
         known = self._known.get(focus.selected)
         if known is None or not focus.tab:
             return None
-        from pyctr.tui import details
-
-        old = self._detail if self._detail is not None and self._detail[:2] == (focus.selected, focus.tab) else None
-        taken, document, error = (old[2], old[3], "") if old else (0.0, None, "")
-        tab = details.find(focus.tab)
-        if old is None or now - taken >= tab.every or known.stamp != getattr(self, "_detail_stamp", None):
-            try:
-                document = tab.collect(self.engine, known.container, document)
-                taken = now
-            except (OSError, errors.PyctrError, ValueError, KeyError, ImportError) as problem:
-                error = str(problem) or type(problem).__name__
-        self._detail_stamp = known.stamp
-        self._detail = (focus.selected, focus.tab, taken, document, error)
+        key = (focus.selected, focus.tab)
+        with self._guard:
+            view = self._views.get(key)
+            if view is None:
+                # only what is on the screen is kept
+                self._views = {key: (view := _View())}
+            due = not view.busy and (now - view.taken >= _every(focus.tab) or view.stamp != known.stamp)
+            if due:
+                view.busy, view.since, view.stamp = True, now, known.stamp
+        if due and self._thread is None:
+            self._collect_view(view, focus.tab, known.container)
+        elif due:
+            # a sick disk or mount may hang a tab, never the list
+            threading.Thread(
+                target=self._collect_view, args=(view, focus.tab, known.container), name=f"tab {focus.tab}", daemon=True
+            ).start()
+        with self._guard:
+            document, error, taken = view.document, view.error, view.taken
+            if view.busy and now - view.since > 3.0:
+                error = f"still reading after {now - view.since:.0f} s"
         series = {}
         if focus.tab in ("overview", "network"):
             series = {
@@ -365,6 +385,22 @@ class Poller:
                 for metric in ("cpu", "memory", "net_rx", "net_tx", "io_read", "io_write")
             }
         return Detail(focus.selected, focus.tab, document, series, error, taken, focus.span)
+
+    def _collect_view(self, view: _View, tab: str, container: containers.Container) -> None:
+        from pyctr.tui import details
+
+        document, error = view.document, ""
+        try:
+            document = details.find(tab).collect(self.engine, container, view.document)
+        except (OSError, errors.PyctrError, ValueError, KeyError) as problem:
+            error = str(problem) or type(problem).__name__
+        with self._guard:
+            first = view.document is None
+            view.document, view.error, view.busy = document, error, False
+            if not error:
+                view.taken = self.clock.time()
+        if first:
+            self.wake()
 
     def _cost(self, moment: float) -> Cost:
         """This program's own share of a core, and its memory."""
@@ -387,6 +423,12 @@ def _module(name: str) -> Any:
     from importlib import import_module
 
     return import_module(name)
+
+
+def _every(tab: str) -> float:
+    from pyctr.tui import details
+
+    return details.find(tab).every
 
 
 def _first(*values: float | None) -> float | None:

@@ -1,0 +1,80 @@
+"""What is mounted where: as asked for, and as the kernel has it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyctr.tui import format as f
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+    from pyctr.tui.format import Line
+    from pyctr.tui.snapshot import ContainerRow, Snapshot
+    from pyctr.tui.table import Look
+
+
+class Mounted(NamedTuple):
+    asked: tuple[tuple[str, str, str, bool], ...]
+    """(kind, source, target, read-only)"""
+    there: tuple[tuple[str, str, str, str], ...]
+    """(target, type, source, options) in the order of mounting, from /proc/PID/mountinfo"""
+
+
+def collect(engine: Engine, container: Container, before: object) -> object:
+    asked = tuple((mount.kind, mount.source, mount.target, mount.readonly) for mount in container.spec.mounts)
+    there = []
+    if pid := container.pid:
+        with open(f"{engine.paths.proc}/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                # proc_pid_mountinfo(5): optional fields end at a lone hyphen
+                words = line.split()
+                end = words.index("-")
+                options = words[5]
+                if not options.startswith(words[end + 3].split(",")[0]):
+                    options = f"{options} ({words[end + 3].split(',')[0]})"
+                there.append((_unescape(words[4]), words[end + 1], _unescape(words[end + 2]), options))
+    return Mounted(asked, tuple(there))
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
+    from pyctr.tui.details import table
+
+    if not isinstance(document, Mounted):
+        return []
+    lines: list[Line] = []
+    if document.asked:
+        rows = [
+            [
+                (kind, "accent"),
+                ("ro" if readonly else "rw", "warn" if readonly else "muted"),
+                (f.neutral(target), "strong"),
+                (f.neutral(source) or ("anonymous" if kind == "volume" else ""), "text"),
+            ]
+            for kind, source, target, readonly in document.asked
+        ]
+        lines += table([("KIND", 6, "left"), ("", 2, "left"), ("IN IT", 24, "left"), ("FROM", 0, "left")], rows, width)
+        lines.append(())
+    if document.there:
+        rows = [
+            [
+                (f.neutral(target), "text"),
+                (f.neutral(kind), "accent" if kind in ("overlay", "ext4", "xfs", "btrfs") else "muted"),
+                ("ro" if options.startswith("ro") else "rw", "faint"),
+                (f.neutral(source), "faint"),
+            ]
+            for target, kind, source, options in document.there
+        ]
+        size = max(20, min(44, width // 2))
+        headings = [("MOUNTED AT", size, "left"), ("TYPE", 8, "left"), ("", 2, "left"), ("SOURCE", 0, "left")]
+        lines += table(headings, rows, width)
+    elif not document.asked:
+        lines.append((("nothing is mounted while it does not run", "faint"),))
+    return lines
