@@ -73,6 +73,21 @@ def test_the_cursor_goes_to_the_next_row_when_its_container_is_gone() -> None:
     run(script)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_every_visible_row_shows_what_the_last_look_saw(size: tuple[int, int]) -> None:
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        for cpu in (11.1, 22.2, 33.3):
+            app.take(rows.snapshot(tuple(row._replace(cpu=cpu) if row.live else row for row in rows.some())))
+            await pilot.pause()
+            assert picture.text_of(app).count(f" {cpu} ") >= 3
+        await pilot.resize_terminal(size[0] - 3, size[1] - 2)
+        app.take(rows.snapshot(tuple(row._replace(cpu=44.4) if row.live else row for row in rows.some())))
+        await pilot.pause()
+        assert picture.text_of(app).count(" 44.4 ") >= 3
+
+    run(script, size=size)
+
+
 def test_the_filter_works_while_it_is_typed_and_escape_drops_it() -> None:
     async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
         await pilot.press("slash")

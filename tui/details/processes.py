@@ -70,7 +70,7 @@ def _read(proc: str, pid: int, old: Process | None, interval: float) -> Process:
             status[key] = value.strip()
     try:
         with open(f"{proc}/{pid}/cmdline", "rb") as file:
-            command = " ".join(file.read().decode("utf-8", "replace").split("\0")).strip()
+            command = " ".join(file.read().decode("utf-8", "replace").replace("\0", " ").split())
     except OSError:
         command = ""
     cpu = None

@@ -166,9 +166,12 @@ class Grid(ScrollView, can_focus=True):
         for y in range(self.size.height):
             number = top + y
             drawn = self._drawn.get(number)
-            if number >= len(self.rows) or drawn is None:
-                continue  # not on the screen yet: it will be drawn when it is
+            if number >= len(self.rows):
+                break
             now = self._render_row(number)
+            if drawn is None:
+                dirty.append(Region(0, y, self.size.width, 1))
+                continue
             if now == drawn:
                 continue
             self._drawn[number] = now
@@ -199,7 +202,6 @@ class Grid(ScrollView, can_focus=True):
         self.refresh()
 
     def on_resize(self) -> None:
-        self._drawn.clear()
         self._keep_in_view()
 
     def on_focus(self) -> None:
