@@ -58,6 +58,9 @@ def ls_run(call: Call, args: Arguments) -> int:
         }
         for network in call.engine.networks.list()
     ]
+    built_in = [("host", "host"), ("none", "null")]
+    if not any(row["Name"] == "bridge" for row in rows):
+        built_in.insert(0, ("bridge", "bridge"))  # made when the first container starts
     rows += [
         {
             "ID": network_id(name),
@@ -67,7 +70,7 @@ def ls_run(call: Call, args: Arguments) -> int:
             **dict.fromkeys(("Subnet", "Gateway", "Bridge"), ""),
             "Internal": name == "none",
         }
-        for name, driver in (("host", "host"), ("none", "null"))
+        for name, driver in built_in
     ]
     for row in rows:
         row["ID"] = row["ID"] if args.no_trunc else str(row["ID"])[:12]

@@ -117,7 +117,6 @@ def compiled(
     A profile given by path is looked up by its inode, size and times without being read. A cache that cannot be
     written is done without; one that others could have written is not believed.
     """
-    import json
     import zlib
 
     kernel = kernel or kernel_version()
@@ -126,6 +125,8 @@ def compiled(
         identity = f"{os.path.abspath(profile)}:{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
         identity += f":{status.st_ctime_ns}"
     else:
+        import json
+
         identity = json.dumps(profile, sort_keys=True)
     names = sorted(caps)
     key = f"{_compiler()}\n{arch} {kernel[0]}.{kernel[1]}\n{' '.join(names)}\n{identity}\n".encode()
@@ -134,6 +135,8 @@ def compiled(
     if program is not None:
         return program
     if isinstance(profile, str):
+        import json
+
         with open(profile, "rb") as file:
             try:
                 profile = json.loads(file.read())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.host import Host
+from tests.unit.cli.test_main import HEAVY
 
 pytestmark = pytest.mark.kernel
 
@@ -191,6 +193,19 @@ def test_dry_run_makes_nothing(host: Host) -> None:
     assert "overlay" in plan
     assert host.run("ps", "-aq").stdout == ""
     assert host.census() == {}
+
+
+def test_a_run_imports_nothing_heavy(host: Host) -> None:
+    code = "import sys; from pyctr.cli.main import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    for network in ("none", "bridge"):
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", code, "run", "--rm", "--network", network, "base", "true"],
+            env={**host.env, "PYTHONSAFEPATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert HEAVY & set(done.stderr.split()) == set()
 
 
 def test_trace_prints_every_step_on_stderr(host: Host) -> None:
