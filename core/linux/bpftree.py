@@ -5,7 +5,7 @@
      │ yes                         │ yes
     ld nr                         ld nr
     jge 128 ── jge 64 ── ...      ...            inner nodes halve the list of spans with one verdict
-     │          └ ret ALLOW                      leaves return, or look at arguments first
+     │          └─> ret ALLOW                    leaves are shared returns, or look at arguments first
     jge 240 ...
 
 A call costs log2(spans) jumps instead of one comparison per rule, and so does the walk over all numbers by which the
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     Chain = tuple[tuple[int, tuple[Condition, ...]], ...]
     # what to return; or, after the first chain link that holds, else
     Verdict = int | tuple[Chain, int]
+    # (code, jump if true, jump if false, constant)
     Instruction = tuple[int, int, int, int]
+    # ("return", value), or ("at", place counted from the end of the code)
+    Target = tuple[str, int]
 
 LD, RET, JA, JEQ, JGT, JGE, AND = 0x20, 0x06, 0x05, 0x15, 0x25, 0x35, 0x54
 MAX_INSTRUCTIONS = 4096
@@ -44,17 +47,18 @@ def pack(code: list[Instruction]) -> bytes:
 
 def dispatch(sections: list[tuple[int, list[tuple[int, Verdict]]]], foreign: int) -> list[Instruction]:
     """The whole filter: per audit architecture its spans; `foreign` is returned for any other."""
-    code: list[Instruction] = [(LD, 0, 0, ARCH)]
-    for arch, spans in sections:
-        body = [(LD, 0, 0, NR), *tree(spans)]
-        if len(body) <= 255:
-            code.append((JEQ, 0, len(body), arch))
-        else:
-            # conditional jumps reach 255 instructions
-            code += [(JEQ, 1, 0, arch), (JA, 0, 0, len(body))]
-        code += body
-    code.append((RET, 0, 0, foreign))
-    return code
+    code = _Backwards()
+    rest: Target = ("return", foreign)
+    for arch, spans in reversed(sections):
+        section = code.tree(spans)
+        if section[0] == "at":
+            section = code.put(LD, NR)
+        rest = code.branch(JEQ, arch, section, rest)
+    if rest[0] == "return":
+        code.put(RET, foreign)
+    else:
+        code.put(LD, ARCH)
+    return code.instructions[::-1]
 
 
 def spans(base: list[tuple[int, int]], single: dict[int, Verdict]) -> list[tuple[int, Verdict]]:
@@ -78,15 +82,56 @@ def spans(base: list[tuple[int, int]], single: dict[int, Verdict]) -> list[tuple
     return merged
 
 
-def tree(spans: list[tuple[int, Verdict]]) -> list[Instruction]:
-    """Code that finds the span of the number in the accumulator."""
-    if len(spans) == 1:
-        return leaf(spans[0][1])
-    middle = len(spans) // 2
-    below, above = tree(spans[:middle]), tree(spans[middle:])
-    if len(below) <= 255:
-        return [(JGE, len(below), 0, spans[middle][0]), *below, *above]
-    return [(JGE, 0, 1, spans[middle][0]), (JA, 0, 0, len(below)), *below, *above]
+class _Backwards:
+    """Code written from its end, so that every jump, which can only go forward, knows where it goes.
+
+    All jumps to the same verdict share one return as long as it is in reach: what loading a filter costs is
+    proportional to its length.
+    """
+
+    # conditional jumps reach 255 instructions; `branch` may put one or two in between
+    _REACH = 250
+
+    def __init__(self) -> None:
+        self.instructions: list[Instruction] = []
+        self._returns: dict[int, int] = {}
+
+    def put(self, operation: int, k: int, jt: int = 0, jf: int = 0) -> Target:
+        """The new first instruction. Places are counted from the end."""
+        self.instructions.append((operation, jt, jf, k))
+        return ("at", len(self.instructions))
+
+    def branch(self, operation: int, k: int, yes: Target, no: Target) -> Target:
+        yes_place, no_place = self._near(yes), self._near(no)
+        length = len(self.instructions)
+        return self.put(operation, k, length - yes_place, length - no_place)
+
+    def tree(self, spans: list[tuple[int, Verdict]]) -> Target:
+        """Code that finds the span of the number in the accumulator."""
+        if len(spans) == 1:
+            verdict = spans[0][1]
+            if isinstance(verdict, int):
+                return ("return", verdict)
+            self.instructions += reversed(leaf(verdict))
+            return ("at", len(self.instructions))
+        middle = len(spans) // 2
+        above = self.tree(spans[middle:])
+        below = self.tree(spans[:middle])
+        return self.branch(JGE, spans[middle][0], above, below)
+
+    def _near(self, target: Target) -> int:
+        """The place of a target, or of a stepping stone to it when it is too far away."""
+        kind, value = target
+        place = self._returns.get(value) if kind == "return" else value
+        distance = len(self.instructions) - (place or 0)
+        if place is not None and distance <= self._REACH:
+            return place
+        if kind == "return":
+            self.put(RET, value)
+            self._returns[value] = len(self.instructions)
+        else:
+            self.put(JA, distance)
+        return len(self.instructions)
 
 
 def leaf(verdict: Verdict) -> list[Instruction]:

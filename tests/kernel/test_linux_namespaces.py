@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyctr.core.linux import caps, const, devices, inroot, keyring, mount, namespaces, process, procfs, pty
+from pyctr.core.linux import caps, const, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -55,9 +55,26 @@ def test_the_child_is_pid_1_of_its_namespace_and_python_still_works() -> None:
         thread = threading.Thread(target=lambda: answers.append(7))
         thread.start()
         thread.join()
-        return [os.getpid(), answers]
+        return [os.getpid(), answers, HOOKED]
 
-    assert in_child(body, const.CLONE_NEWPID) == [1, [7]]
+    assert in_child(body, const.CLONE_NEWPID) == [1, [7], [1]]
+    assert HOOKED == []
+
+
+HOOKED: list[int] = []
+os.register_at_fork(after_in_child=lambda: HOOKED.append(os.getpid()))
+
+
+def test_where_clone3_is_filtered_away_clone_does_it() -> None:
+    rule = {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    program = seccomp.compile(profile, arch=os.uname().machine, caps=[], kernel=(6, 1))
+
+    def outer() -> Any:
+        seccomp.load(program)
+        return in_child(os.getpid, const.CLONE_NEWPID)
+
+    assert in_child(outer) == 1
 
 
 def test_each_namespace_is_a_new_one() -> None:
@@ -171,10 +188,12 @@ def test_a_verified_proc_file_is_not_one_that_was_mounted_over(tmp_path: Path) -
         os.close(procfs.open_verified("self/attr/exec", os.O_RDONLY))
         os.close(procfs.open_verified("sys/kernel/random/boot_id"))
         mount.mount(str(fake), "/proc/sys/kernel/hostname", None, const.MS_BIND)
+        # another file of the same procfs is no better, and passes a check of the filesystem's type
+        mount.mount("/proc/sys/kernel/ostype", "/proc/sys/kernel/domainname", None, const.MS_BIND)
         answers: list[Any] = []
-        for root in ("/proc", str(tmp_path)):
+        for name, root in (("hostname", "/proc"), ("domainname", "/proc"), ("hostname", str(tmp_path))):
             try:
-                procfs.open_verified("sys/kernel/hostname", os.O_WRONLY, proc=root)
+                procfs.open_verified(f"sys/kernel/{name}", proc=root)
             except OSError as error:
                 answers.append(error.errno)
         try:
@@ -187,7 +206,13 @@ def test_a_verified_proc_file_is_not_one_that_was_mounted_over(tmp_path: Path) -
 
     from errno import ELOOP, ENODEV, EXDEV
 
-    assert in_child(body, const.CLONE_NEWNS | const.CLONE_NEWPID) == [EXDEV, ENODEV, ELOOP, os.uname().nodename + "\n"]
+    assert in_child(body, const.CLONE_NEWNS | const.CLONE_NEWPID) == [
+        EXDEV,
+        EXDEV,
+        ENODEV,
+        ELOOP,
+        os.uname().nodename + "\n",
+    ]
 
 
 def test_device_nodes_and_ptys_of_a_new_dev(tmp_path: Path) -> None:
@@ -275,6 +300,7 @@ def test_no_descriptor_survives_exec(tmp_path: Path) -> None:
             for number in (17, 99):
                 os.dup2(reader, number)
             process.close_on_exec_from(3)
+            os.fstat(99)  # still open here: what init needs up to exec stays usable
             os.execv(sys.executable, [sys.executable, "-ISc", "import os; print(os.listdir('/proc/self/fd'))"])
         finally:
             os._exit(1)
