@@ -270,7 +270,10 @@ def _tail_start(chain: list[int], count: int) -> tuple[int, int]:
                 continue
             at = begin + len(block)
             carry = block[:cut]
-            for entry in reversed(block[cut:].splitlines(keepends=True)):
+            # not splitlines, which also splits at a carriage return, and progress bars are full of those
+            pieces = block[cut:].split(b"\n")
+            entries = [piece + b"\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
+            for entry in reversed(entries):
                 whole = entry.split(b" ", 3)[2:3] == [b"F"]
                 # an unfinished line at the very end counts as a line
                 wanted -= whole or newest

@@ -39,6 +39,14 @@ def test_every_byte_comes_back_in_order(tmp_path_factory: pytest.TempPathFactory
         assert joined(list(logs.read(path, parts=True)), stream) == joined(lines, stream)
 
 
+def test_a_carriage_return_does_not_end_a_line_of_the_tail(tmp_path: Path) -> None:
+    path = str(tmp_path / "ctr.log")
+    writer = logs.LogWriter(path, 0, 1)
+    writer.write("stdout", b"first\n10%\r20%\r100%\n")
+    writer.close()
+    assert [line for _, _, line in logs.read(path, tail=1)] == [b"10%\r20%\r100%\n"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     words=st.lists(st.binary(max_size=40).map(lambda word: word.replace(b"\n", b"")), max_size=40),
