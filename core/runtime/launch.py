@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.plan import Plan
 
 _SOCKET_FD = 3
-_CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.shim import main;main()"
+_CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.shim import main;main(*sys.argv[1:])"
 
 
 def root() -> str:
@@ -34,7 +34,7 @@ def root() -> str:
 
 
 class Spawn:
-    """A shim's interpreter, started and waiting for a plan."""
+    """A shim, started and waiting for a plan; `pid` is 0 when it is a launcher's child, not ours."""
 
     def __init__(self, pid: int, socket: _socket.socket) -> None:
         self.pid = pid
@@ -45,10 +45,7 @@ class Spawn:
         if self.channel is not None:
             self.channel.close()
             self.channel = None
-            try:
-                os.waitpid(self.pid, 0)
-            except ChildProcessError:
-                pass  # somebody else reaps for this process
+            _reap(self.pid)
 
 
 class Launched:
@@ -79,12 +76,25 @@ class Launched:
         self.channel.close()
 
 
+_children: list[int] = []
+"""Shims spawned by this process: a client that lives on reaps the ended ones at its next start."""
+
+
 def prespawn(paths: Paths | None = None) -> Spawn:
-    """Start a shim's interpreter now, before the plan is known."""
+    """A shim now, before the plan is known: from a launcher if one is there, else a new interpreter."""
+    for child in _children[:]:
+        _reap(child, os.WNOHANG)
+    where = root()
+    run, key = "", ""
+    if paths is not None and os.environ.get("PYCTR_LAUNCHER") != "0":
+        from pyctr.core.runtime import launcher
+
+        run, key = paths.run, launcher.key(where)
+        if key and (socket := launcher.connect(run, key)) is not None:
+            return Spawn(0, socket)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
     executable = getattr(sys, "_base_executable", "") or sys.executable
-    # the last word is for people who look at ps
-    words = [executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(root=root()), f"{paths.run if paths else ''}/"]
+    words = [executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(root=where), run, key]
     fd = theirs.fileno()
     try:
         pid = os.posix_spawn(
@@ -107,6 +117,7 @@ def prespawn(paths: Paths | None = None) -> Spawn:
         raise
     finally:
         theirs.close()
+    _children.append(pid)
     return Spawn(pid, ours)
 
 
@@ -117,7 +128,29 @@ def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None) -> Launched:
     CannotInvoke, RuntimeFailure and others of errors.py after everything was undone.
     """
     begin = time.monotonic_ns() // 1000
-    spawn = spawn or prespawn()
+    from pyctr.core.paths import Paths
+
+    known = plan.wishes.get("paths")
+    spawn = spawn or prespawn(Paths(**known) if known else None)
+    try:
+        return _start(plan, lock_fd, spawn, begin)
+    except _Vanished:
+        _bury(plan)
+        if spawn.pid:
+            raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
+    # a launcher may end, or be killed, between our connect and its fork
+    try:
+        return _start(plan, lock_fd, prespawn(), begin)
+    except _Vanished:
+        _bury(plan)
+        raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
+
+
+class _Vanished(Exception):
+    """The shim is gone without a word."""
+
+
+def _start(plan: Plan, lock_fd: int, spawn: Spawn, begin: int) -> Launched:
     channel, spawn.channel = spawn.channel, None
     assert channel is not None
     trace: list[tuple[str, str, int, int]] = []
@@ -140,17 +173,24 @@ def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None) -> Launched:
         channel.close()
         raise
     channel.close()
-    try:
-        os.waitpid(spawn.pid, 0)
-    except ChildProcessError:
-        pass  # reaped by somebody else in this process
+    _reap(spawn.pid)
     if report is None:
-        _bury(plan)
-        raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'")
+        raise _Vanished
     from pyctr.core.runtime.start import raise_failure
 
     raise_failure(report)
     raise AssertionError("unreachable")
+
+
+def _reap(pid: int, flags: int = 0) -> None:
+    if pid not in _children:
+        return
+    try:
+        done, _ = os.waitpid(pid, flags)
+    except ChildProcessError:
+        done = pid  # reaped by somebody else in this process
+    if done:
+        _children.remove(pid)
 
 
 def _bury(plan: Plan) -> None:

@@ -182,7 +182,7 @@ def _stay(context: Context) -> None:
     PID 1 is a copy of the shim's memory, so it is undumpable (nobody inside opens its memory or its executable
     without CAP_SYS_PTRACE) and holds no descriptor.
     """
-    every = range(1, _signal.NSIG)
+    every = _signal.valid_signals()
     _signal.pthread_sigmask(_signal.SIG_BLOCK, every)
     child = os.fork()
     if child == 0:
@@ -196,7 +196,7 @@ def _stay(context: Context) -> None:
 
 def _reap(child: int) -> NoReturn:
     os.closerange(0, 65536)
-    every: Any = range(1, _signal.NSIG)
+    every: Any = _signal.valid_signals()
     while True:
         number = _signal.sigwait(every)
         if number != _signal.SIGCHLD:

@@ -41,17 +41,22 @@ _PATIENCE = 5.0
 """Seconds a foreground client gets to say, after the end, that it cleans up."""
 
 
-def main() -> NoReturn:
-    """The whole life of a shim; its socket to the client is descriptor 3."""
+def main(run: str = "", key: str = "") -> NoReturn:
+    """The whole life of a shim; its socket to the client is descriptor 3. With `key` it leaves a launcher behind."""
     code = 1
     try:
         channel = sync.Channel(_socket.socket(fileno=3))
         os.set_inheritable(3, False)
         prepare()
-        plan = _receive(channel)
-        if plan is not None:
+        if key and os.fork() == 0:
+            channel.close()
+            from pyctr.core.runtime import launcher
+
+            channel = launcher.serve(run, key)
+        document = _receive(channel)
+        if document is not None:
             lock = channel.descriptors.pop() if channel.descriptors else -1
-            code = Shim(plan, channel, lock).run()
+            code = Shim(document, channel, lock).run()
         else:
             code = 0
     finally:
@@ -73,6 +78,11 @@ def prepare() -> None:
     # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
     process.set_dumpable(False)
     process.set_name("pyctr-shim")
+    import gc
+
+    gc.collect()
+    # copies of this process keep sharing what exists now: a collection would write to every object
+    gc.freeze()
 
 
 def _receive(channel: sync.Channel) -> bytes | None:
@@ -80,6 +90,9 @@ def _receive(channel: sync.Channel) -> bytes | None:
         kind, payload = channel.receive()
     except EOFError:
         return None
+    if kind == sync.STOP:
+        # the launcher that forked us is not wanted any more
+        os.kill(os.getppid(), _signal.SIGTERM)
     return payload if kind == sync.PLAN else None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import marshal
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -16,10 +15,9 @@ import pytest
 
 from pyctr.core import errors
 from pyctr.core.linux import procfs
-from pyctr.core.linux.namespaces import pidfd_open
 from pyctr.core.runtime import sync
 from pyctr.core.runtime.launch import Launched
-from tests.support.bundle import Bundle
+from tests.support.bundle import Bundle, gone
 from tests.support.host import REPOSITORY, Host
 
 
@@ -28,18 +26,6 @@ def bundle(bare_host: Host) -> Iterator[Bundle]:
     yield Bundle(bare_host)
     left = bare_host.census()
     assert not left, f"left behind: {left}"
-
-
-def gone(pid: int) -> None:
-    """Wait for a process's end by its pidfd."""
-    try:
-        fd = pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        assert select.select([fd], [], [], 10)[0], f"{pid} is still there"
-    finally:
-        os.close(fd)
 
 
 def test_a_terminal_has_a_size_a_job_control_and_a_console(bundle: Bundle) -> None:
@@ -278,7 +264,7 @@ def test_the_container_outlives_its_killed_client(bundle: Bundle) -> None:
     code = f"""
 import os, sys
 sys.path.insert(0, {str(REPOSITORY)!r})
-from tests.support.bundle import Bundle
+from tests.support.bundle import Bundle, gone
 bundle = Bundle.__new__(Bundle)
 bundle.__dict__.update(__import__('pickle').loads({__import__("pickle").dumps(bundle.__dict__)!r}))
 launched = bundle.start(bundle.config("sh", "-c", "sleep 1000"), attach=True)

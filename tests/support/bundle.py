@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import marshal
 import os
+import select
 import shutil
 from pathlib import Path
 from typing import Any
 
+from pyctr.core.linux.namespaces import pidfd_open
 from pyctr.core.runtime import attach, defaults, launch, plan, sync
 from pyctr.core.runtime.launch import Launched
 
@@ -18,6 +20,18 @@ BUSYBOX = "/bin/busybox"
 APPLETS = (
     "sh ls cat echo true false sleep id mount ps env grep head tail kill stty tty readlink stat touch mkdir hostname dd"
 )
+
+
+def gone(pid: int) -> None:
+    """Wait for a process's end by its pidfd."""
+    try:
+        fd = pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([fd], [], [], 20)[0], f"{pid} is still there"
+    finally:
+        os.close(fd)
 
 
 class Result:
@@ -158,10 +172,8 @@ class Bundle:
         return self.finish(launched)
 
     def wait_for_shim(self, launched: Launched) -> None:
-        try:
-            os.waitpid(launched.shim_pid, 0)
-        except ChildProcessError:
-            pass
+        """A launcher's child, or our own."""
+        gone(launched.shim_pid)
 
     def shell(self, script: str, **changes: Any) -> Result:
         return self.run("sh", "-c", script, **changes)

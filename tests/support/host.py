@@ -80,10 +80,12 @@ class Host:
             try:
                 mine = f"/{self.paths.cgroup_parent}/" in (entry / "cgroup").read_text()
                 mine = mine or f"{self.base}/".encode() in (entry / "cmdline").read_bytes()
+                comm = (entry / "comm").read_text()
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if mine and state != "Z":
+            # a launcher knows no container and goes by itself
+            if mine and state != "Z" and comm != "pyctr-launcher\n":
                 found.append(f"{entry.name} {(entry / 'cmdline').read_bytes()[:200]!r}")
         return found
 
@@ -148,9 +150,11 @@ class Host:
         """Remove everything; raises AssertionError if something cannot be removed."""
         from pyctr.core import containers, lifecycle, networks
         from pyctr.core.engine import Engine
+        from pyctr.core.runtime import launcher
 
         engine = Engine(self.paths)
         try:
+            launcher.dismiss(self.paths.run)
             for container in containers.all(engine):
                 lifecycle.remove(engine, container.id, force=True, volumes=True)
             networks.remove_all(self.paths)

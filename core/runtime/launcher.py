@@ -1,0 +1,163 @@
+"""A warm copy of a shim: forks the next ones, and goes away by itself.
+
+    pyctr ── posix_spawn ──> shim ── fork, before it knows its plan ──> launcher     <run>/launcher-<key>.sock
+    pyctr ── connect ──────────────────────────────────────────────────────┘ ── fork ──> shim
+
+An interpreter that starts and imports is most of a start's processor time, and its memory most of an idle shim; a
+fork has neither: the copies share their pages. The launcher knows no container, holds no lock and no state. It ends
+LINGER seconds after the last start, and losing it costs nothing: the next client spawns a shim again.
+
+`key` names everything a shim inherits from whoever spawned it (limits, cgroup, namespaces, credentials, priority...):
+a client only uses a launcher that is in its own situation, so a container gets the same with and without one.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
+import os
+import select
+
+from pyctr.core.runtime import sync
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.runtime.sync import Channel
+
+LINGER = 10.0
+_STATUS = (b"Uid", b"Gid", b"Groups", b"CapInh", b"CapPrm", b"CapBnd", b"CapAmb", b"NoNewPrivs", b"Seccomp", b"Cpus_al")
+
+
+def key(root: str) -> str:
+    """Digits that differ when anything a child inherits differs, or the code does. "" if that cannot be known."""
+    from pyctr import __version__
+
+    try:
+        import _sha1  # type: ignore[import-not-found]
+
+        status = [line for line in _read("/proc/self/status").split(b"\n") if line.startswith(_STATUS)]
+        facts: list[object] = [__version__, root, os.stat(f"{root}/pyctr/core/runtime/shim.py").st_mtime_ns, status]
+        facts += [_read(f"/proc/self/{name}") for name in ("cgroup", "limits", "oom_score_adj")]
+        facts += [os.stat(f"/proc/self/ns/{name}").st_ino for name in os.listdir("/proc/self/ns")]
+        facts += [os.stat("/").st_ino, os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)]
+        try:
+            facts.append(_read("/proc/self/attr/current"))
+        except OSError:
+            pass  # no security module
+        return str(_sha1.sha1(repr(facts).encode()).hexdigest())[:16]
+    except (OSError, ImportError):
+        return ""
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 1 << 14)
+    finally:
+        os.close(fd)
+
+
+def connect(run: str, key: str) -> _socket.socket | None:
+    """A socket to a shim that was just forked, or None when no launcher listens."""
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            socket.connect(f"/proc/self/fd/{directory}/{_name(key)}")
+        finally:
+            os.close(directory)
+    except OSError:
+        socket.close()
+        return None
+    return socket
+
+
+def dismiss(run: str) -> None:
+    """Send every launcher below `run` away now."""
+    try:
+        names = os.listdir(run)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name.startswith("launcher-") and (socket := connect(run, name[9:-5])) is not None:
+            channel = sync.Channel(socket)
+            try:
+                channel.send(sync.frame(sync.STOP))
+                channel.receive()
+            except (OSError, EOFError):
+                pass  # it went by itself
+            channel.close()
+            try:
+                os.unlink(f"{run}/{name}")
+            except FileNotFoundError:
+                pass  # by itself, too
+
+
+def _name(key: str) -> str:
+    return f"launcher-{key}.sock"
+
+
+def serve(run: str, key: str) -> Channel:
+    """The launcher's life. Returns in each forked shim, with the channel to its client."""
+    from pyctr.core import fsutil
+    from pyctr.core.linux import process
+
+    os.setsid()
+    process.set_name("pyctr-launcher")
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for them
+    fsutil.make_private_directory(run)
+    listener = _listen(run, key)
+    if listener is None:
+        os._exit(0)
+    inode = os.stat(f"{run}/{_name(key)}").st_ino
+    poller = select.poll()
+    poller.register(listener.fileno(), select.POLLIN)
+    listening = True
+    while True:
+        if listening and not poller.poll(LINGER * 1000):
+            try:
+                if os.stat(f"{run}/{_name(key)}").st_ino == inode:
+                    os.unlink(f"{run}/{_name(key)}")
+            except OSError:
+                pass  # removed with its directory
+            listening = False  # whoever connected before that is still served
+        try:
+            fd, _ = listener._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            if not listening:
+                os._exit(0)
+            continue
+        socket = _socket.socket(fileno=fd)
+        if sync.peer_uid(socket) in (0, os.geteuid()) and os.fork() == 0:
+            listener.close()
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            os.setsid()
+            process.set_name("pyctr-shim")
+            process.subreaper()
+            return sync.Channel(socket)
+        socket.close()
+
+
+def _listen(run: str, key: str) -> _socket.socket | None:
+    """None when another launcher of this kind listens already."""
+    directory = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    path = f"/proc/self/fd/{directory}/{_name(key)}"
+    try:
+        for _ in range(2):
+            try:
+                listener.bind(path)
+                listener.listen(128)
+                return listener
+            except OSError:
+                other = connect(run, key)
+                if other is not None:
+                    other.close()
+                    return None
+                try:
+                    os.unlink(_name(key), dir_fd=directory)  # left by one that was killed
+                except FileNotFoundError:
+                    pass  # somebody else cleans up, too
+        return None
+    finally:
+        os.close(directory)
