@@ -37,6 +37,32 @@ PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 _STAMP = "pyctr rules 1"
 
 
+_parked: list[tuple[int, nf.Nft]] = []
+
+
+class _Session:
+    """An nfnetlink socket that is not closed but kept for the next use by this process.
+
+    Closing any such socket waits for an RCU grace period (2 to 30 ms) when something was deleted just before
+    (nft_rcv_nl_event() flushes the kernel's destroy list), and we would wait with the lock of the leases held.
+    """
+
+    def __enter__(self) -> nf.Nft:
+        try:
+            pid, self._socket = _parked.pop()
+        except IndexError:
+            pid = 0
+        if pid != os.getpid():  # none, or inherited by a fork: possibly from another network namespace
+            self._socket = nf.Nft()
+        return self._socket
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is None and not _parked:
+            _parked.append((os.getpid(), self._socket))
+        else:
+            self._socket.close()
+
+
 def stamp(subnet: str, internal: bool) -> str:
     """The comment of a table that needs no change."""
     return f"{_STAMP} {subnet}{' internal' if internal else ''}"
@@ -50,7 +76,7 @@ def ensure(
     `ports` are (address, port document) of everything published by now, for a table that somebody flushed.
     Returns whether anything had to be done. Raises OSError.
     """
-    with nf.Nft() as socket:
+    with _Session() as socket:
         before = socket.table(bridge)
         changed = before != stamp(subnet, internal)
         if changed:
@@ -204,7 +230,7 @@ def publish(attachment: dict[str, Any]) -> None:
     bridge = attachment["bridge"]
     address = attachment["address"].partition("/")[0]
     entries = _split(((address, port) for port in ports), attachment.get("id", ""))
-    with nf.Nft() as socket:
+    with _Session() as socket:
         batch = nf.Batch()
         for name, wanted in entries.items():
             batch.add_ports(bridge, name, wanted)
@@ -230,7 +256,7 @@ def unpublish(attachment: dict[str, Any]) -> None:
     bridge = attachment["bridge"]
     address = attachment["address"].partition("/")[0]
     entries = _split((address, port) for port in ports)
-    with nf.Nft() as socket:
+    with _Session() as socket:
         batch = nf.Batch()
         for name, wanted in entries.items():
             batch.delete_ports(bridge, name, (key for key, _, _ in wanted))
@@ -254,7 +280,7 @@ def published(bridge: str) -> list[dict[str, Any]]:
 
     names = {number: name for name, number in PROTOCOLS.items()}
     found = []
-    with nf.Nft() as socket:
+    with _Session() as socket:
         for map in ("ports_ip", "ports"):
             for key, value, owner in socket.ports(bridge, map):
                 host_ip = _socket.inet_ntoa(key[:4]) if map == "ports_ip" else ""
@@ -275,7 +301,7 @@ def published(bridge: str) -> list[dict[str, Any]]:
 def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
     ours = comment(bridge)
-    with nf.Nft() as socket:
+    with _Session() as socket:
         batch = nf.Batch()
         before = socket.table(bridge)
         if before is not None and before.startswith("pyctr"):
@@ -294,7 +320,7 @@ def blockers() -> list[str]:
     """Forward chains of others that drop by policy and in which we have no accept: "inet firewalld filter_FORWARD"."""
     families = {nf.INET: "inet", nf.IPV4: "ip"}
     found = []
-    with nf.Nft() as socket:
+    with _Session() as socket:
         for chain in socket.chains():
             if chain.hook != nf.FORWARD or chain.policy != nf.DROP or chain.family not in families:
                 continue
