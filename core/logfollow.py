@@ -76,6 +76,12 @@ class _Tail:
             try:
                 fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
+                if number and self._continues(number):
+                    # a rotation is under way and has just moved this one on: what lies behind counts
+                    if younger >= 0:
+                        os.close(younger)
+                    younger, number = -1, 0
+                    continue
                 if number:
                     return younger  # ours was rotated away entirely: the oldest there is
                 fd = -1
@@ -85,6 +91,12 @@ class _Tail:
             if younger >= 0:
                 os.close(younger)
             younger, number = fd, number + 1
+
+    def _continues(self, number: int) -> bool:
+        """Whether there is a file with a higher number."""
+        directory, name = os.path.split(self.path)
+        numbers = (entry[len(name) + 1 :] for entry in os.listdir(directory or ".") if entry.startswith(f"{name}."))
+        return any(text.isdigit() and int(text) > number for text in numbers)
 
     def close(self) -> None:
         if self.fd >= 0:
