@@ -19,7 +19,8 @@ from pyctr.core.engine import Engine
 from pyctr.core.paths import Paths
 from pyctr.tui.history import History
 from pyctr.tui.snapshot import ContainerRow, Cost, Detail, HostRow, Snapshot
-from pyctr.tui.widgets.sparkline import SPAN, buckets
+from pyctr.tui.watch import Watch
+from pyctr.tui.widgets.sparkline import buckets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,13 @@ class _Known:
         self.rates: Any = None
         self.image = ""
         self.ports: tuple[str, ...] = ()
+        self.watch: Watch | None = None
+        self.networked = True
+
+    def end_watch(self) -> None:
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
 
 
 class _View:
@@ -112,11 +120,18 @@ class Poller:
     def _run(self, post: Callable[[Snapshot], None]) -> None:
         import select
 
+        # not select(2): with some hundred containers descriptors go beyond 1024
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
         while not self._stopping:
             began = time.monotonic()
-            post(self.collect())
+            try:
+                post(self.collect())
+            except Exception as problem:
+                # a mistake of ours: said on the screen, with the last good list, instead of a frozen picture
+                post(self._last._replace(time=self.clock.time(), error=f"{type(problem).__name__}: {problem}"))
             rest = max(0.05, self.interval - (time.monotonic() - began))
-            if select.select([self._wake_read], [], [], rest)[0]:
+            if poll.poll(rest * 1000):
                 try:
                     os.read(self._wake_read, 4096)
                 except BlockingIOError:
@@ -142,6 +157,8 @@ class Poller:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
+        for known in self._known.values():
+            known.end_watch()
 
     def look_at(self, focus: Focus) -> None:
         """Screens say what is visible; a new selection or tab is answered at once, scrolling at the next tick."""
@@ -184,19 +201,30 @@ class Poller:
                 seen.add(id)
         for id in self._known.keys() - seen:
             gone = self._known.pop(id)
+            gone.end_watch()
             if self._sampler is not None:
                 self._sampler.forget(gone.container.state.group)
         live: list[tuple[_Known, str]] = []
         rows: dict[str, str] = {}
         for id in seen:
             known = self._known[id]
-            rows[id] = status = known.container.status
+            rows[id] = status = self._status(known)
             if status in ("running", "paused"):
                 live.append((known, id))
             else:
                 known.before = known.rates = None
         self._sample(live, moment)
         return tuple(self._row(self._known[id], status, moment) for id, status in rows.items())
+
+    def _status(self, known: _Known) -> str:
+        if known.watch is not None:
+            if status := known.watch.status():
+                return status
+            known.end_watch()
+        status = known.container.status
+        if status in ("running", "paused"):
+            known.watch = Watch.begin(known.container)
+        return status
 
     def _read(self, id: str) -> _Known | None:
         """The container, its record read again only if the file was replaced."""
@@ -219,6 +247,8 @@ class Poller:
         else:
             known.container, known.stamp = container, stamp
             known.before = None
+            known.end_watch()
+        known.networked = str(known.container.spec.network) not in ("none", "host")
         known.image = state.image_name or str(state.spec.get("image", ""))
         known.ports = tuple(_port(port) for port in _list(state.network.get("ports")))
         return known
@@ -238,7 +268,8 @@ class Poller:
             ]
         for known, _ in wanted:
             state = known.container.state
-            pid = state.process.pid if state.process is not None else None
+            # without an own network there are no counters that are its own
+            pid = state.process.pid if state.process is not None and known.networked else None
             sample = self._sampler.sample(state.group, pid)
             if known.before is not None:
                 if sample.monotonic - known.before.monotonic < 0.2:
@@ -315,7 +346,7 @@ class Poller:
             psi_cpu=got.psi_cpu if got else None,
             psi_memory=got.psi_memory if got else None,
             psi_io=got.psi_io if got else None,
-            spark=buckets(known.history.points("cpu", moment - SPAN), moment, SPARK_CELLS) if live else (),
+            spark=known.history.spark.values(moment) if live else (),
             busy=self.busy.get(state.id, ""),
         )
 

@@ -29,10 +29,36 @@ class _Ring:
                 del ring[:extra]
 
 
+class Spark:
+    """The cells of a sparkline, kept as means while values come, see widgets/sparkline.buckets."""
+
+    def __init__(self, cells: int, span: float) -> None:
+        self._cells = cells
+        self._step = span / cells
+        self._means: dict[int, tuple[float, int]] = {}
+
+    def add(self, moment: float, value: float) -> None:
+        index = int(moment // self._step)
+        total, seen = self._means.get(index, (0.0, 0))
+        self._means[index] = (total + value, seen + 1)
+        if len(self._means) > 2 * self._cells:
+            for old in [one for one in self._means if one <= index - self._cells]:
+                del self._means[old]
+
+    def values(self, now: float) -> tuple[float | None, ...]:
+        last = int(now // self._step)
+        out = []
+        for index in range(last - self._cells + 1, last + 1):
+            mean = self._means.get(index)
+            out.append(None if mean is None else mean[0] / mean[1])
+        return tuple(out)
+
+
 class History:
     """One container's past."""
 
     def __init__(self) -> None:
+        self.spark = Spark(8, 60.0)
         self._fine = _Ring(FINE)
         self._coarse = _Ring(COARSE)
         self._bucket = -1
@@ -41,6 +67,9 @@ class History:
 
     def add(self, moment: float, values: dict[str, float | None]) -> None:
         self._fine.add(moment, values)
+        cpu = values.get("cpu")
+        if cpu is not None:
+            self.spark.add(moment, cpu)
         bucket = int(moment // STEP)
         if bucket != self._bucket:
             if self._seen:

@@ -8,6 +8,7 @@ from textual.widget import Widget
 
 from pyctr.tui import keys
 from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.thrift import make_thrifty
 from pyctr.tui.widgets.bars import Footer, HostHeader, ScreenLine
 
 TYPE_CHECKING = False
@@ -25,6 +26,10 @@ class BaseScreen(Screen[None], inherit_bindings=False):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-normal"), (160, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (30, "-tall")]
     AUTO_FOCUS = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        make_thrifty(self)
 
     @property
     def pyctr(self) -> PyctrApp:

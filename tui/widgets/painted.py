@@ -41,22 +41,27 @@ def strip(
     return Strip(segments, width)
 
 
-def changed_run(old: Line | None, new: Line) -> tuple[int, int] | None:
-    """First and one-past-last cell in which two lines of equal width differ; None when they do not."""
+GAP = 8
+"""Unchanged cells between two changed ones that are cheaper to send again than to jump over."""
+
+
+def changed_runs(old: Line | None, new: Line) -> list[tuple[int, int]]:
+    """(first, one past last) cell of every run in which two lines differ."""
     if old is None:
-        return 0, f.line_width(new)
+        return [(0, f.line_width(new))]
     if old == new:
-        return None
+        return []
     before, after = _cells(old), _cells(new)
     if len(before) != len(after):
-        return 0, max(len(before), len(after))
-    first = 0
-    while first < len(after) and before[first] == after[first]:
-        first += 1
-    last = len(after)
-    while last > first and before[last - 1] == after[last - 1]:
-        last -= 1
-    return first, last
+        return [(0, max(len(before), len(after)))]
+    runs: list[tuple[int, int]] = []
+    for place, (one, two) in enumerate(zip(before, after, strict=True)):
+        if one != two:
+            if runs and place - runs[-1][1] < GAP:
+                runs[-1] = (runs[-1][0], place + 1)
+            else:
+                runs.append((place, place + 1))
+    return runs
 
 
 def _cells(line: Line) -> list[tuple[str, str]]:
@@ -89,10 +94,10 @@ class PaintedLine(Widget):
         if not width:
             return
         new = f.fit_line(self.compose_line(width), width)
-        run = changed_run(self._line or None, new)
-        if run is not None:
+        runs = changed_runs(self._line or None, new)
+        if runs:
             self._line = new
-            self.refresh(Region(run[0], 0, run[1] - run[0], 1))
+            self.refresh(*(Region(start, 0, end - start, 1) for start, end in runs))
 
     def on_resize(self) -> None:
         self._line = f.fit_line(self.compose_line(self.size.width), self.size.width)
@@ -130,9 +135,10 @@ class PaintedLines(ScrollView, can_focus=True):
         width = max(self.size.width, widest)
         dirty = []
         for y in range(top, min(top + height, len(self.lines))):
-            run = changed_run(f.fit_line(old[y], width), f.fit_line(self.lines[y], width))
-            if run is not None:
-                dirty.append(Region(run[0] - self.scroll_offset.x, y - top, run[1] - run[0], 1))
+            if old[y] == self.lines[y]:
+                continue
+            for start, end in changed_runs(f.fit_line(old[y], width), f.fit_line(self.lines[y], width)):
+                dirty.append(Region(start - self.scroll_offset.x, y - top, end - start, 1))
         if dirty:
             self.refresh(*dirty)
 
