@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import creation, names, starting
+from pyctr.core import creation, errors, names, starting
 from pyctr.core.containers import Container
 from pyctr.core.runtime import oci
 from pyctr.core.state import State
@@ -45,7 +45,7 @@ def imagined(engine: Engine, spec: ContainerSpec) -> Container:
         group=f"/{engine.paths.cgroup_parent}/{id}",
         rootfs=_rootfs(engine, id, image, spec),
         volumes=_volumes(engine, spec, image),
-        network=_network(spec),
+        network=_network(engine, spec),
     )
     return Container(engine, state)
 
@@ -68,20 +68,27 @@ def _volumes(engine: Engine, spec: ContainerSpec, image: Image) -> dict[str, str
     return {os.path.normpath(target): f"{engine.paths.volumes}/{source or '<new>'}/_data" for target, source in wanted}
 
 
-def _network(spec: ContainerSpec) -> dict[str, Any]:
+def _network(engine: Engine, spec: ContainerSpec) -> dict[str, Any]:
     mode, _, rest = spec.network.partition(":")
     if mode in ("none", "host"):
         return {"mode": mode}
     if mode == "container":
         return {"mode": mode, "container": rest}
+    bridge, gateway = engine.paths.bridge, "<the bridge>"
+    try:
+        network = engine.networks.get(spec.network)
+        bridge, gateway = network.bridge, network.gateway
+    except errors.NotFound:
+        if spec.network != "bridge":
+            raise  # the default one is made by the first start
     return {
         "mode": "bridge",
         "network": spec.network,
-        "bridge": "",
-        "host_if": "",
+        "bridge": bridge,
+        "host_if": "<veth>",
         "container_if": "eth0",
         "address": spec.ip or "<next free>",
-        "gateway": "",
+        "gateway": gateway,
         "mac": spec.mac,
         "mtu": 0,
         "ports": [port.to_dict() for port in spec.ports],

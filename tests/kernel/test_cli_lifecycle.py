@@ -198,6 +198,7 @@ def test_dry_run_makes_nothing(host: Host) -> None:
 def test_a_run_imports_nothing_heavy(host: Host) -> None:
     code = "import sys; from pyctr.cli.main import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     for network in ("none", "bridge"):
+        host.run("run", "--rm", "--network", network, "base", "true")  # the first one also fills caches
         done = subprocess.run(
             [sys.executable, "-S", "-c", code, "run", "--rm", "--network", network, "base", "true"],
             env={**host.env, "PYTHONSAFEPATH": ""},
