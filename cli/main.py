@@ -129,6 +129,13 @@ class Call:
         spawn, self.spawn = self.spawn, None
         return spawn
 
+    def need_root(self, doing: str) -> None:
+        """Refuse early, and in words, what the kernel would refuse late."""
+        if os.geteuid() != 0:
+            from pyctr.core.errors import PermissionDenied
+
+            raise PermissionDenied(f"{doing} needs root", hint=f"sudo pyctr {self.verb} …")
+
     def close(self) -> None:
         """A warm shim nobody took goes away."""
         spawn = self.take_spawn()
@@ -181,7 +188,7 @@ def _dispatch(words: list[str]) -> int:
         name = f"{name} {words[0]}"
         module, words = members[words[0]], words[1:]
     call = Call(globals_, module)
-    if module in _STARTS and "--help" not in words and "--dry-run" not in words:
+    if module in _STARTS and os.geteuid() == 0 and "--help" not in words and "--dry-run" not in words:
         call.prespawn()
     try:
         return _run(call, module, name, words)

@@ -21,6 +21,7 @@ configure = container_flags.configure
 def run(call: Call, args: Arguments) -> int:
     if args.dry_run:
         return dry_run(call, args)
+    call.need_root("creating a container")
     output.write(make(call, args).id)
     return 0
 

@@ -30,6 +30,7 @@ def configure(parser: Declares) -> None:
 def run(call: Call, args: Arguments) -> int:
     if args.dry_run:
         return create.dry_run(call, args)
+    call.need_root("starting a container")
     if args.detach and args.attach:
         raise UsageError("--detach: excludes --attach", hint="give one or the other")
     attach_stdin = not args.detach and (args.interactive if not args.attach else "stdin" in args.attach)

@@ -23,6 +23,7 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
+    call.need_root("starting a container")
     if args.attach or args.interactive:
         return _attached(call, args)
 

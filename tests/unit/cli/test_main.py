@@ -135,3 +135,14 @@ def test_a_broken_pipe_is_quiet() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() in (0, 141)
+
+
+@pytest.mark.parametrize("words", [["run", "base"], ["create", "base"], ["start", "web"], ["demo", "up"]])
+def test_without_root_starting_is_refused_in_words(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert front.main(words) == 126
+    message, hint = capsys.readouterr().err.splitlines()
+    assert "root" in message
+    assert "sudo pyctr" in hint
