@@ -224,7 +224,10 @@ def _wake(engine: Engine, container: Container) -> None:
 
 def _sweep(engine: Engine) -> None:
     """Take our own directories away once no image and no volume is left, and those that are empty in any case."""
+    from pyctr.core.runtime import launcher
+
     paths = engine.paths
+    launcher.dismiss(paths.run)
     if not engine.images.list() and not engine.volumes.list():
         import shutil
 

@@ -68,7 +68,7 @@ class _Tail:
             self.fd, self.position, self.carry = newer, 0, b""
 
     def _newer(self) -> int | None:
-        """A descriptor of the next younger file after rotations, -1 when that is not there yet, None without one."""
+        """A descriptor of the next younger file after rotations; None when there is none, or it is not there yet."""
         own = os.fstat(self.fd).st_ino
         younger, number = -1, 0
         while True:
@@ -87,7 +87,8 @@ class _Tail:
                 fd = -1
             if fd >= 0 and os.fstat(fd).st_ino == own:
                 os.close(fd)
-                return younger if number else None
+                # a younger one that is only about to be made wakes us when it is; by then it may be several
+                return younger if number and younger >= 0 else None
             if younger >= 0:
                 os.close(younger)
             younger, number = fd, number + 1

@@ -151,7 +151,8 @@ def _open_chain(path: str) -> list[int]:
         try:
             fd = os.open(f"{path}.{number}" if number else path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            if number:
+            # a gap is a rotation that is just moving that file up
+            if number and not os.path.exists(f"{path}.{number + 1}"):
                 break
         else:
             inode = os.fstat(fd).st_ino
