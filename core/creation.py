@@ -33,7 +33,7 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
     # everything that can be refused is refused before anything is made
     argv = oci.arguments(spec, image.config)
     spec = with_image_defaults(spec, image)
-    oci.config(spec, image.config, id=id, volumes=_dummies(spec, image), user={"uid": 0, "gid": 0})
+    oci.config(spec, image.config, id=id, volumes=_dummies(spec, image))
     if spec.name:
         names.check(spec.name)
 

@@ -28,7 +28,7 @@ def finish(engine: Engine, id: str) -> None:
             lifecycle.remove(engine, id, volumes=True)
             return
         with Lock(container.path("lock")):
-            if not container.reload().alive:
+            if container.reload().state.network.get("ports") and not container.alive:
                 engine.networks.unpublish(container.state.network)
     except (errors.NotFound, errors.IllegalTransition, FileNotFoundError):
         return  # removed or started again by somebody who was faster

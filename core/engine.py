@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyctr.core.paths import Paths
 
 TYPE_CHECKING = False
@@ -80,6 +82,11 @@ class Engine:
         from pyctr.core.events import Events
 
         return Events(self.paths)
+
+    def has_group(self, group: str) -> bool:
+        """Whether a cgroup is there in any hierarchy; cheaper than making its manager."""
+        mounts = {self.layout.unified, *self.layout.controllers.values()}
+        return any(os.path.isdir(mount + group) for mount in mounts if mount)
 
     def group(self, group: str) -> Manager:
         """The manager of one container's cgroup."""

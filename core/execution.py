@@ -16,7 +16,6 @@ import select
 
 from pyctr.core import errors, lifecycle
 from pyctr.core.runtime import sync
-from pyctr.core.runtime.attach import connect
 from pyctr.core.starting import winsize
 
 TYPE_CHECKING = False
@@ -71,6 +70,8 @@ def attach(
 
     Raises IllegalTransition when it does not run.
     """
+    from pyctr.core.runtime.attach import connect
+
     container = lifecycle.permitted(engine, "attach", ref)
     spec = container.spec
     connection = connect(engine.paths, container.id)
@@ -105,6 +106,8 @@ def execute(
 
     Raises CommandNotFound, CannotInvoke, IllegalTransition, RuntimeFailure.
     """
+    from pyctr.core.runtime.attach import connect
+
     if not argv:
         raise errors.UsageError("no command to execute")
     container = lifecycle.permitted(engine, "exec", ref)

@@ -28,12 +28,12 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
         containers.save_state(paths, state)
     doing = "stopping its last processes"
     try:
-        group = engine.group(state.group)
-        if group.exists():
+        if engine.has_group(state.group):
+            group = engine.group(state.group)
             group.kill()
             group.remove()
         doing = "releasing its network"
-        if state.network:
+        if state.network.get("mode") == "bridge":
             engine.networks.release(container.id)
         doing = "removing its runtime directory"
         fsutil.remove_tree(paths.runtime(container.id))

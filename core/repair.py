@@ -89,11 +89,11 @@ def record_lost_exit(engine: Engine, state: State) -> bool:
 
 def remains(engine: Engine, state: State) -> None:
     """Remove what an incarnation without a shim left: processes, cgroup, published ports, its socket."""
-    group = engine.group(state.group)
-    if group.exists():
+    if engine.has_group(state.group):
+        group = engine.group(state.group)
         group.kill()
         group.remove()
-    if state.network:
+    if state.network.get("ports"):
         engine.networks.unpublish(state.network)
     fsutil.remove_tree(engine.paths.runtime(state.id))
 

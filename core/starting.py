@@ -10,7 +10,7 @@ import os
 import sys
 
 from pyctr.core import birth, containers, errors, fsutil, pending, repair, signals
-from pyctr.core.runtime import defaults, oci, users
+from pyctr.core.runtime import defaults, oci
 from pyctr.core.state import PAUSED, RUNNING
 from pyctr.core.undo import Undo
 
@@ -47,10 +47,10 @@ def start(
             repair.remains(engine, state)
         before = (state.desired, state.network)
         recorder.skip()
-        state.network = engine.networks.attach(container.id, container.name, container.spec)
+        state.network = _attach(container)
         undo(_detach, container)
-        engine.networks.publish(state.network)
         if state.network.get("ports"):
+            engine.networks.publish(state.network)
             recorder.step("ports", describe_ports(state.network["ports"]))
         state.desired = "running"
         undo(_restore, container, before)
@@ -77,16 +77,12 @@ def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any]
     image_config = _image_config(container)
     join = {} if dry else joins(engine, container)
     rootfs = state.rootfs
-    directories = [
-        str(path) for path in (rootfs.get("upper") or rootfs.get("path"), *(rootfs.get("lower") or [])) if path
-    ]
     config = oci.config(
         spec,
         image_config,
         id=container.id,
         group=state.group,
         rootfs=container.path("rootfs"),
-        user=users.resolve(spec.user, spec.groups, directories),
         volumes=state.volumes,
         files=_files(container, dry=dry),
         join=join,
@@ -161,7 +157,8 @@ def _plan(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
 def _detach(container: Container) -> None:
     """After a failed start: ports go back; the address stays with the container until it is removed."""
-    container.engine.networks.unpublish(container.state.network)
+    if container.state.network.get("ports"):
+        container.engine.networks.unpublish(container.state.network)
 
 
 def _restore(container: Container, before: tuple[str, dict[str, Any]]) -> None:
@@ -182,20 +179,57 @@ def _image_config(container: Container) -> dict[str, Any]:
         return {"Cmd": container.state.command, "Env": process.get("env"), "WorkingDir": process.get("cwd")}
 
 
+def _attach(container: Container) -> dict[str, Any]:
+    """What the networks lease; nothing of them is imported where nothing is leased."""
+    if container.spec.network in ("none", "host"):
+        return {"mode": container.spec.network}
+    return container.engine.networks.attach(container.id, container.name, container.spec)
+
+
 def _files(container: Container, *, dry: bool) -> list[tuple[str, str]]:
     """hosts, hostname and resolv.conf, written now and mounted over the image's."""
-    spec = container.spec
+    spec, attachment = container.spec, container.state.network
     mounted = {os.path.normpath(mount.target) for mount in spec.mounts}
     wanted = [name for name in ("hosts", "hostname", "resolv.conf") if f"/etc/{name}" not in mounted]
     mode, _, ref = spec.network.partition(":")
     owner = container
-    if mode == "container" and not dry:
+    if dry:
+        pass
+    elif mode == "container":
         # whoever shares a network shares its names
         owner = containers.find(container.engine, ref)
-    elif not dry:
-        name = oci.hostname(spec, container.id) or os.uname().nodename
-        container.engine.networks.write_etc(container.id, container.state.network, spec, name, wanted)
+    else:
+        hostname = oci.hostname(spec, container.id) or os.uname().nodename
+        if mode in ("none", "host"):
+            _write_etc(container, attachment, hostname, wanted)
+        else:
+            container.engine.networks.write_etc(container.id, attachment, spec, hostname, wanted)
     return [(owner.path(name), f"/etc/{name}") for name in wanted]
+
+
+def _write_etc(container: Container, attachment: dict[str, Any], hostname: str, wanted: list[str]) -> None:
+    """The files of a container without neighbours: no lock, no book of leases."""
+    from pyctr.core import etcfiles
+
+    spec = container.spec
+    for name in wanted:
+        if name == "hosts":
+            text = etcfiles.hosts(attachment, hostname, spec.add_hosts)
+        elif name == "hostname":
+            text = f"{hostname}\n"
+        else:
+            text = etcfiles.resolv_conf(attachment, spec.dns, spec.dns_search, spec.dns_options)
+        path = container.path(name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # the first start
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.fchmod(fd, 0o644)  # whatever the umask: the container's users read it
+            os.write(fd, text.encode("utf-8", "surrogateescape"))
+        finally:
+            os.close(fd)
 
 
 def _seccomp(container: Container, kept: frozenset[str]) -> bytes | None:

@@ -149,7 +149,6 @@ _NUMBERS = {
     "ioprio_set": (251, 30),
     "setns": (308, 268),
     "sched_setattr": (314, 274),
-    "renameat2": (316, 276),
     "seccomp": (317, 277),
     "bpf": (321, 280),
     "pidfd_send_signal": (424, 424),

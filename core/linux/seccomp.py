@@ -13,7 +13,6 @@ import struct
 
 from pyctr import __version__
 from pyctr.core.linux.const import MACHINE, SYSCALLS
-from pyctr.core.linux.libc import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def load(program: bytes, flags: int = 0) -> int:
     Needs no_new_privs or CAP_SYS_ADMIN (EACCES). FLAG_SPEC_ALLOW is left out where the kernel is too old for it.
     """
     import ctypes
+
+    from pyctr.core.linux.libc import syscall
 
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog

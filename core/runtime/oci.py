@@ -1,7 +1,7 @@
 """From a ContainerSpec and an image's configuration to an OCI runtime-spec document (config.json).
 
 Pure: nothing here touches the kernel, apart from stat(2) of the host devices somebody asked for. What only the
-engine knows (volume directories, resolved user, hosts files, pids of joined containers) comes in as arguments.
+engine knows (volume directories, hosts files, pids of joined containers) comes in as arguments.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def config(
     id: str,
     group: str = "",
     rootfs: str = "rootfs",
-    user: Mapping[str, Any] | None = None,
     volumes: Mapping[str, str] | None = None,
     files: Iterable[tuple[str, str]] = (),
     join: Mapping[str, int] | None = None,
@@ -41,10 +40,10 @@ def config(
 ) -> dict[str, Any]:
     """The whole config.json.
 
-    `user` is what users.resolve found ({"uid", "gid", "additionalGids", "home"}); without it only numbers in
-    `spec.user` count. `volumes` maps a mount target to the volume's directory, image volumes included. `files`
-    are (host path, path inside) bind mounts pyctr provides: hosts, hostname, resolv.conf. `join` maps a namespace
-    type to the pid whose namespace is shared.
+    Names of users and groups stay names (`process.user.username`, `.additionalGroups`): init looks them up in the
+    container's own files, and HOME with them. `volumes` maps a mount target to the volume's directory, image volumes
+    included. `files` are (host path, path inside) bind mounts pyctr provides: hosts, hostname, resolv.conf. `join`
+    maps a namespace type to the pid whose namespace is shared.
     Raises UsageError for anything that makes no sense; the message quotes the value.
     """
     security = security_options(spec.security_opt)
@@ -54,7 +53,7 @@ def config(
     open_paths = spec.privileged or security["systempaths"] == "unconfined"
     document: dict[str, Any] = {
         "ociVersion": VERSION,
-        "process": _process(spec, image_config, user or numeric_user(spec.user), id, security),
+        "process": _process(spec, image_config, id, security),
         "root": {"path": rootfs, "readonly": spec.readonly_rootfs},
         "hostname": hostname(spec, id),
         "mounts": _mounts(spec, volumes or {}, files),
@@ -92,25 +91,21 @@ def arguments(spec: ContainerSpec, image_config: Mapping[str, Any]) -> list[str]
     return argv
 
 
-def environment(spec: ContainerSpec, image_config: Mapping[str, Any], *, id: str = "", home: str = "/") -> list[str]:
-    """PATH, HOSTNAME, TERM and HOME, below the image's variables, below the spec's. `NAME` alone unsets."""
+def environment(spec: ContainerSpec, image_config: Mapping[str, Any], *, id: str = "") -> list[str]:
+    """PATH, HOSTNAME and TERM, below the image's variables, below the spec's. `NAME` alone unsets."""
     values = {"PATH": defaults.PATH}
     if (name := hostname(spec, id)) is not None:
         values["HOSTNAME"] = name
     if spec.tty:
         values["TERM"] = "xterm"
-    given: dict[str, str] = {}
     for item in [*(image_config.get("Env") or []), *spec.env]:
         key, equals, value = item.partition("=")
         if not key or "\0" in item:
             raise errors.UsageError(f"bad environment variable '{item}'", hint="NAME=VALUE")
         if equals:
-            given[key] = value
+            values[key] = value
         else:
-            given.pop(key, None)
             values.pop(key, None)
-    values.update(given)
-    values.setdefault("HOME", home or "/")
     return [f"{key}={value}" for key, value in values.items()]
 
 
@@ -127,22 +122,23 @@ def hostname(spec: ContainerSpec, id: str) -> str | None:
 
 def capabilities(spec: ContainerSpec) -> list[str]:
     """What --privileged, --cap-add and --cap-drop leave of the default set, sorted by number."""
-    from pyctr.core.linux import caps
+    from pyctr.core.linux.capnames import NAMES
 
-    known = [name for name in caps.NAMES if caps.number(name) <= caps.last()]
-    if spec.privileged:
-        return known
-    add = [_capability(name, caps.NAMES) for name in spec.cap_add]
-    drop = [_capability(name, caps.NAMES) for name in spec.cap_drop]
-    if "ALL" in add:
-        kept = set(known)
+    add = [_capability(name, NAMES) for name in spec.cap_add]
+    drop = [_capability(name, NAMES) for name in spec.cap_drop]
+    if spec.privileged or "ALL" in add:
+        from pyctr.core.linux.caps import last
+
+        kept = set(NAMES[: last() + 1])
+        if spec.privileged:
+            drop = []
     elif "ALL" in drop:
         kept = set()
     else:
         kept = set(defaults.CAPABILITIES)
     kept -= set(drop)
     kept |= set(add)
-    return [name for name in known if name in kept]
+    return [name for name in NAMES if name in kept]
 
 
 def security_options(options: Iterable[str]) -> dict[str, Any]:
@@ -237,16 +233,24 @@ def resources_of(limits: Limits) -> dict[str, Any]:
     return resources
 
 
-def numeric_user(text: str) -> dict[str, Any]:
-    """{"uid", "gid", "additionalGids", "home"} of "", "0", "1000:1000". Raises UsageError for names."""
-    uid, _, gid = text.partition(":")
-    if not (uid or "0").isdigit() or not (gid or "0").isdigit():
-        raise errors.UsageError(f"cannot resolve user '{text}' without the image's /etc/passwd")
-    return {"uid": int(uid or 0), "gid": int(gid or 0), "additionalGids": [], "home": "/"}
+def _user(spec: ContainerSpec) -> dict[str, Any]:
+    """process.user. Numbers are there for other runtimes; ours resolves the name, "0" for nobody in particular."""
+    uid, _, gid = spec.user.partition(":")
+    for number in (uid, gid, *spec.groups):
+        if number.isdigit() and int(number) >= (1 << 32) - 1:
+            raise errors.UsageError(f"user or group id {number} is too large")
+    return {
+        "uid": int(uid) if uid.isdigit() else 0,
+        "gid": int(gid) if gid.isdigit() else 0,
+        "umask": 0o022,
+        "additionalGids": [int(group) for group in spec.groups if group.isdigit()],
+        "username": spec.user or "0",
+        "additionalGroups": [group for group in spec.groups if not group.isdigit()],
+    }
 
 
 def _process(
-    spec: ContainerSpec, image_config: Mapping[str, Any], user: Mapping[str, Any], id: str, security: Mapping[str, Any]
+    spec: ContainerSpec, image_config: Mapping[str, Any], id: str, security: Mapping[str, Any]
 ) -> dict[str, Any]:
     kept = capabilities(spec)
     cwd = spec.workdir or image_config.get("WorkingDir") or "/"
@@ -254,14 +258,9 @@ def _process(
         raise errors.UsageError(f"working directory '{cwd}' is not absolute")
     process: dict[str, Any] = {
         "terminal": spec.tty,
-        "user": {
-            "uid": user["uid"],
-            "gid": user["gid"],
-            "umask": 0o022,
-            "additionalGids": list(user.get("additionalGids") or []),
-        },
+        "user": _user(spec),
         "args": arguments(spec, image_config),
-        "env": environment(spec, image_config, id=id, home=str(user.get("home") or "/")),
+        "env": environment(spec, image_config, id=id),
         "cwd": cwd,
         # inheritable and ambient stay empty: CVE-2022-29162
         "capabilities": {"bounding": kept, "effective": kept, "permitted": kept},

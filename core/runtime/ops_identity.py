@@ -25,6 +25,7 @@ class Identify(Operation):
     uid: int = 0
     gid: int = 0
     groups: list[int] = []
+    group_names: list[str] = []
     name: str = ""
     """"name", "name:group", "1000:staff"; numbers above do not count then."""
     home: bool = False
@@ -36,7 +37,7 @@ class Identify(Operation):
         return f"uid {self.uid} gid {self.gid}" + (f" groups {' '.join(map(str, self.groups))}" if self.groups else "")
 
     def brief(self) -> str:
-        return f"user {self.name or self.uid}" if self.name or self.uid else ""
+        return f"user {self.name or self.uid}" if self.name not in ("", "0") or self.uid else ""
 
     def execute(self, context: Context) -> None:
         from pyctr.core.runtime import passwd
@@ -47,6 +48,8 @@ class Identify(Operation):
             context.groups += [gid for gid in more if gid not in context.groups]
         elif self.home:
             context.home = passwd.home(context.root, self.uid)
+        if self.group_names:
+            context.groups += passwd.groups(context.root, self.group_names)
 
 
 class Scores(Operation):

@@ -81,6 +81,21 @@ def resolve(root: int, text: str) -> tuple[int, int, list[int], str]:
     return uid, gid, groups, home
 
 
+def groups(root: int, names: list[str]) -> list[int]:
+    """Their numbers. Raises RuntimeFailure for a name that is not there."""
+    known = {
+        fields[0]: number
+        for fields in _lines(root, "etc/group")
+        if (number := _number((*fields, "", "")[2])) is not None
+    }
+    found = []
+    for name in names:
+        if name not in known:
+            raise errors.RuntimeFailure(f"no group '{name}' in the container's /etc/group", hint="use a numeric gid")
+        found.append(known[name] or 0)
+    return found
+
+
 def home(root: int, uid: int) -> str:
     """The home directory of a uid, "/" for one without entry."""
     for fields in _lines(root, "etc/passwd"):

@@ -222,6 +222,7 @@ def _identify(process: dict[str, Any]) -> ops_identity.Identify:
         uid=user.get("uid") or 0,
         gid=user.get("gid") or 0,
         groups=user.get("additionalGids") or [],
+        group_names=user.get("additionalGroups") or [],
         name=user.get("username") or "",
         home=not any(item.startswith("HOME=") for item in process.get("env") or []),
     )

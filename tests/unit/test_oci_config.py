@@ -75,7 +75,7 @@ def test_environment_layers() -> None:
             "env"
         ]
     )
-    assert env == {"PATH": "/x", "A": "9", "HOSTNAME": ID[:12], "TERM": "xterm", "HOME": "/"}
+    assert env == {"PATH": "/x", "A": "9", "HOSTNAME": ID[:12], "TERM": "xterm"}
 
 
 @pytest.mark.parametrize(
