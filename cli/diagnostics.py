@@ -54,7 +54,7 @@ def _domain(error: BaseException) -> PyctrError:
     if isinstance(error, OSError):
         from pyctr.core.errors import from_oserror
 
-        return from_oserror(error, "asking the kernel")
+        return from_oserror(error, "the system refused")
     if isinstance(error, ValueError):
         return PyctrError(str(error))
     return PyctrError(

@@ -144,13 +144,13 @@ class Call:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is its result."""
+    """Run one command; the exit code is its result. Without `argv` the process ends here."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if sys.stdout is None or sys.stderr is None:
+        # started with closed descriptors (`>&-`): what is printed goes nowhere, and no file we open becomes a 1 or 2
+        _stand_in()
     if words in (["version"], ["--version"], ["-v"]):
-        from pyctr import __version__
-
-        sys.stdout.write(f"pyctr version {__version__}\n")
-        return 0
+        words = ["--version"]
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -166,10 +166,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         from pyctr.cli.diagnostics import report
 
         code = report(error)
+    if argv is None and not os.environ.get("PYCTR_DEBUG"):
+        # a command has nothing left to tear down, and the interpreter takes 3 to 5 ms to find that out
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except OSError:
+            pass  # said already, or nobody is left to tell
+        os._exit(code)
     return code
 
 
+def _stand_in() -> None:
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  lives as long as we do
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def _dispatch(words: list[str]) -> int:
+    if words == ["--version"]:
+        from pyctr import __version__
+
+        print(f"pyctr version {__version__}")
+        return 0
     globals_, words = _globals(words)
     if not words or words[0] in ("--help", "-h", "help"):
         return _help(words[1:])

@@ -146,3 +146,19 @@ def test_without_root_starting_is_refused_in_words(
     message, hint = capsys.readouterr().err.splitlines()
     assert "root" in message
     assert "sudo pyctr" in hint
+
+
+def test_closed_descriptors_do_no_harm() -> None:
+    root = Path(__file__).parents[3]
+    script = f"{sys.executable} -m pyctr ps >&- 2>&- <&-"
+    assert subprocess.run(["sh", "-c", script], cwd=root, check=False).returncode == 0
+
+
+def test_output_written_before_a_failure_is_kept() -> None:
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-m", "pyctr", "inspect", "no-such-thing"],
+        cwd=root, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert "no-such-thing" in done.stderr
