@@ -64,7 +64,7 @@ class Container:
         return derive(
             self.state,
             alive=alive,
-            shim_alive=self.state.restarting and self.shim_alive,
+            shim_alive=not alive and (self.state.restarting or self.state.exit is None) and self.shim_alive,
             frozen=alive and self.frozen,
         )
 

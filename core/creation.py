@@ -8,7 +8,7 @@ import time
 from pyctr.core import birth, containers, errors, fsutil, names, pending, signals
 from pyctr.core.containers import Container
 from pyctr.core.runtime import oci
-from pyctr.core.state import CREATING, State
+from pyctr.core.state import CREATED, CREATING, State
 from pyctr.core.undo import Undo
 
 TYPE_CHECKING = False
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from pyctr.core.spec import ContainerSpec
 
 
-def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tuple[Container, Lock]:
+def create(
+    engine: Engine, spec: ContainerSpec, recorder: birth.Recorder, *, hidden: bool = False
+) -> tuple[Container, Lock]:
     """A new container in state created, and its lock, still held.
 
+    `hidden`: a start follows at once and makes it known; if we are killed before that it is cleaned up.
     Raises UsageError, ImageNotFound, Conflict (the name), StorageError; then nothing is left of it.
     """
     check(spec)
@@ -38,9 +41,7 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
         names.check(spec.name)
 
     paths = engine.paths
-    with Undo() as undo:
-        pending.mark(paths, id)
-        undo(pending.unmark, paths, id)
+    with pending.Mark(paths, id), Undo() as undo:
         state = State(
             id=id,
             name=spec.name or names.random(),
@@ -64,9 +65,9 @@ def create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder) -> tup
         undo(engine.storage.remove, id)
         recorder.step("writable layer", _describe_rootfs(state.rootfs))
         os.mkdir(paths.container(id, "log"), 0o700)
-        state.desired = "created"
-        containers.save_state(paths, state, durable=True)
-        pending.unmark(paths, id)
+        if not hidden:
+            state.desired = CREATED
+            containers.save_state(paths, state, durable=True)
         engine.events.record("create", id, state.name, image=spec.image)
         recorder.skip()
         return Container(engine, state), lock

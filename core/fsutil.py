@@ -122,7 +122,7 @@ class Lock:
             os.close(fd)
 
     def try_acquire(self) -> bool:
-        """Take the lock if it is free; False if somebody holds it."""
+        """Take the lock if it is free; False if somebody holds it, or removed the file just now."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, self._kind | fcntl.LOCK_NB)
@@ -131,6 +131,13 @@ class Lock:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return False
             raise
+        try:
+            same = os.stat(self.path).st_ino == os.fstat(fd).st_ino
+        except FileNotFoundError:
+            same = False
+        if not same:
+            os.close(fd)
+            return False
         self.fd = fd
         return True
 

@@ -12,7 +12,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import time
 
-from pyctr.core import birth, containers, creation, errors, fsutil, names, removal, repair, signals, starting
+from pyctr.core import birth, containers, creation, errors, fsutil, names, pending, removal, repair, signals, starting
 from pyctr.core.containers import Container
 from pyctr.core.runtime import defaults, oci
 from pyctr.core.state import ALLOWED, DEAD, PAUSED, RESTARTING, RUNNING
@@ -50,7 +50,10 @@ def start(
 ) -> Launched:
     """Run its command. Raises IllegalTransition, CommandNotFound, CannotInvoke, RuntimeFailure, Conflict (a port)."""
     repair.sweep(engine)
-    container, lock = _locked(engine, ref)
+    container = _find(engine, ref)
+    _permit("start", container)
+    _let_shim_go(container)
+    container, lock = _locked(engine, container)
     try:
         _permit("start", container)
         return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn, size=winsize)
@@ -69,7 +72,7 @@ def run(
     """create and start in one go. A container whose first start fails stays as created, one with auto_remove goes."""
     repair.sweep(engine)
     recorder = birth.Recorder()
-    container, lock = creation.create(engine, spec, recorder)
+    container, lock = creation.create(engine, spec, recorder, hidden=True)
     try:
         try:
             return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn, size=winsize)
@@ -251,6 +254,8 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
         _want(container, "removing")
         engine.group(container.state.group).kill()
         _ended(container)
+    else:
+        _let_shim_go(container)
     try:
         container, lock = _locked(engine, container)
     except errors.NotFound:
@@ -266,23 +271,26 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
 
 
 def conclude(engine: Engine, container: Container, launched: Launched) -> None:
-    """What follows the end a foreground client has seen: --rm removes it, ports go back.
+    """What follows the end a foreground client has seen: a --rm container goes.
 
     The client does it, because its interpreter is warm; the shim has it done when no client says that it will.
     """
-    from pyctr.core import ending, pending
+    from pyctr.core.waiting import pid_gone
 
-    if container.spec.auto_remove or container.state.network.get("ports"):
-        pending.mark(engine.paths, container.id)
-        launched.take_cleanup()
-        ending.finish(engine, container.id)
-        pending.unmark(engine.paths, container.id)
+    if container.spec.auto_remove:
+        try:
+            _, lock = _locked(engine, container)
+        except errors.NotFound:
+            return  # a `rm -f` was faster
+        try:
+            with pending.Mark(engine.paths, container.id):
+                launched.take_cleanup()
+                removal.remove_marked(container, volumes=True)
+        finally:
+            lock.release()
     launched.close()
-    try:
-        # our own child: nothing of the container is left when we return
-        os.waitpid(launched.shim_pid, 0)
-    except ChildProcessError:
-        pass  # reaped by somebody else in this process
+    # nothing of the container is left when we return
+    pid_gone(launched.shim_pid, launched.shim_start_time, engine.paths, _SHIM_PATIENCE)
 
 
 def permitted(engine: Engine, verb: str, ref: Container | str) -> Container:
@@ -344,14 +352,13 @@ def _want(container: Container, desired: str) -> None:
 
 def _signal_init(container: Container, number: int) -> bool:
     """Send a signal through a pidfd; False when PID 1 is gone."""
-    from pyctr.core.linux.namespaces import pidfd_send_signal
     from pyctr.core.waiting import handle
 
     fd = handle(container.state.process, container.engine.paths)
     if fd < 0:
         return False
     try:
-        pidfd_send_signal(fd, number)
+        _signal.pidfd_send_signal(fd, number)
     except ProcessLookupError:
         return False
     finally:
@@ -384,6 +391,15 @@ def _ended(container: Container) -> Exit | None:
         return None  # --rm: its shim has removed it
 
 
+def _let_shim_go(container: Container) -> None:
+    """Let the shim of an ended incarnation tidy up (its cgroup, its socket) before somebody starts or removes anew."""
+    from pyctr.core.waiting import gone
+
+    process = container.state.process
+    if process is not None and process.shim_pid != os.getpid():
+        gone(process, container.engine.paths, _SHIM_PATIENCE, shim=True)
+
+
 def _tell_shim(container: Container) -> None:
     """Wake a shim that waits out its back-off; what it reads then is `desired`."""
     if not container.state.restarting:
@@ -401,13 +417,12 @@ def _tell_shim(container: Container) -> None:
 
 
 def _kill_shim(container: Container) -> None:
-    from pyctr.core.linux.namespaces import pidfd_send_signal
     from pyctr.core.waiting import handle, readable
 
     fd = handle(container.state.process, container.engine.paths, shim=True)
     if fd >= 0:
         try:
-            pidfd_send_signal(fd, _signal.SIGKILL)
+            _signal.pidfd_send_signal(fd, _signal.SIGKILL)
             readable([fd], _SHIM_PATIENCE)
         finally:
             os.close(fd)

@@ -18,8 +18,13 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
     The record goes last: until then a failure leaves a container in state dead whose removal can be asked for again.
     Raises PyctrError naming what could not be removed.
     """
+    with pending.Mark(container.engine.paths, container.id):
+        remove_marked(container, volumes=volumes)
+
+
+def remove_marked(container: Container, *, volumes: bool) -> None:
+    """`remove_idle` for who has made the mark in `pending` already."""
     engine, state, paths = container.engine, container.state, container.engine.paths
-    pending.mark(paths, container.id)
     was = state.desired
     state.removing = True
     state.desired = "removing"
@@ -58,6 +63,5 @@ def remove_idle(container: Container, *, volumes: bool) -> None:
         raise errors.from_oserror(
             error, f"container '{container.name}' is only half removed: {doing}", hint="try 'pyctr rm' again"
         ) from error
-    pending.unmark(paths, container.id)
     if was != CREATING:
         engine.events.record("destroy", container.id, container.name, image=state.image_name)

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 def sweep(engine: Engine) -> list[str]:
     """Finish what marks tell of; ids that were worked on. Verbs that are still running are left alone."""
-    return [id for id in pending.ids(engine.paths) if finish(engine, id)]
+    done = []
+    for id in pending.ids(engine.paths):
+        mark = pending.Mark(engine.paths, id)
+        if mark.take_over():
+            mark.let_go()
+            if finish(engine, id):
+                done.append(id)
+    return done
 
 
 def reconcile(engine: Engine) -> list[str]:
@@ -32,10 +39,9 @@ def reconcile(engine: Engine) -> list[str]:
     except FileNotFoundError:
         names = []
     for name in names:
-        if name.startswith(".gone-") or (name.startswith(".new-") and _unlocked(f"{paths.containers}/{name}")):
-            fsutil.remove_tree(f"{paths.containers}/{name}")
-        elif name[0] != "." and finish(engine, name):
-            done.append(name)
+        id = name.removeprefix(".new-").removeprefix(".gone-")
+        if (name == id and name[0] != "." and finish(engine, id)) or (name != id and _without_record(engine, id)):
+            done.append(id)
     if os.path.isdir(f"{paths.run}/networks"):
         done += engine.networks.collect()
     return done
@@ -62,7 +68,7 @@ def finish(engine: Engine, id: str) -> bool:
             removal.remove_idle(container, volumes=state.desired == CREATING or container.spec.auto_remove)
             return True
         worked = record_lost_exit(engine, state)
-        pending.unmark(paths, id)
+        pending.forget(paths, id)
         return worked
     finally:
         lock.release()
@@ -99,33 +105,23 @@ def remains(engine: Engine, state: State) -> None:
 
 
 def _forgotten(container: containers.Container) -> bool:
-    """A --rm container that ended while neither its client nor its shim could remove it."""
+    """A --rm container whose start was cut off, or that ended while neither client nor shim could remove it."""
     state = container.state
-    if not container.spec.auto_remove or state.process is None:
+    if not container.spec.auto_remove:
         return False
-    return not container.alive and not containers.is_alive(state.process, container.engine.paths, shim=True)
+    if state.process is None:
+        return state.desired == "running"
+    return not container.alive and not container.shim_alive
 
 
 def _without_record(engine: Engine, id: str) -> bool:
-    """A mark without a container: it was never made, or is already gone."""
-    fresh = f"{engine.paths.containers}/.new-{id}"
-    if os.path.isdir(fresh):
-        if not _unlocked(fresh):
-            return False
-        fsutil.remove_tree(fresh)
+    """A mark or a directory of a container that was never made, or is already gone."""
+    mark = pending.Mark(engine.paths, id)
+    if not mark.take_over():
+        return False  # its maker is at work: it marks before it makes anything
+    fsutil.remove_tree(f"{engine.paths.containers}/.new-{id}")
     fsutil.remove_tree(f"{engine.paths.containers}/.gone-{id}")
-    pending.unmark(engine.paths, id)
-    return True
-
-
-def _unlocked(directory: str) -> bool:
-    lock = fsutil.Lock(f"{directory}/lock")
-    try:
-        if not lock.try_acquire():
-            return False
-    except FileNotFoundError:
-        return not os.path.isdir(directory)
-    lock.release()
+    mark.done()
     return True
 
 

@@ -11,7 +11,7 @@ import sys
 
 from pyctr.core import birth, containers, errors, fsutil, pending, repair, signals
 from pyctr.core.runtime import defaults, oci
-from pyctr.core.state import PAUSED, RUNNING
+from pyctr.core.state import CREATED, CREATING, PAUSED, RUNNING
 from pyctr.core.undo import Undo
 
 TYPE_CHECKING = False
@@ -39,13 +39,12 @@ def start(
 
     engine, state = container.engine, container.state
     paths = engine.paths
-    with Undo() as undo:
-        pending.mark(paths, container.id)
-        undo(pending.unmark, paths, container.id)
+    with pending.Mark(paths, container.id), Undo() as undo:
         if state.process is not None:
             # a shim that was killed cleans nothing up
             repair.remains(engine, state)
-        before = (state.desired, state.network)
+        fresh = state.desired == CREATING
+        undo(_restore, container, CREATED if fresh else state.desired, state.network)
         recorder.skip()
         state.network = _attach(container)
         undo(_detach, container)
@@ -53,21 +52,21 @@ def start(
             engine.networks.publish(state.network)
             recorder.step("ports", describe_ports(state.network["ports"]))
         state.desired = "running"
-        undo(_restore, container, before)
         config, wishes = document(container)
         wishes["attach"] = attach
         if attach and container.spec.tty and (rows_and_columns := size or winsize()):
             wishes["winsize"] = rows_and_columns
         fsutil.write_json(container.path("config.json"), config, durable=False, throwaway=container.spec.auto_remove)
-        containers.save_state(paths, state)
+        containers.save_state(paths, state, durable=fresh)
         offset = recorder.now_us()
         launched = launch.start(_plan(config, wishes), lock_fd=lock.fd, spawn=spawn)
         recorder.add(launched.trace, offset)
-        birth.save(paths, recorder.certificate(container.id, container.name))
-        pending.unmark(paths, container.id)
         lock.release()
-        return launched
-    raise AssertionError("unreachable")
+    try:
+        birth.save(paths, recorder.certificate(container.id, container.name))
+    except OSError:
+        pass  # the disk is full, or it has ended and was removed already
+    return launched
 
 
 def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -161,11 +160,9 @@ def _detach(container: Container) -> None:
         container.engine.networks.unpublish(container.state.network)
 
 
-def _restore(container: Container, before: tuple[str, dict[str, Any]]) -> None:
-    state = containers.load_state(container.engine.paths, container.id)
-    state.desired, state.network = before
-    containers.save_state(container.engine.paths, state)
-    container.state = state
+def _restore(container: Container, desired: str, network: dict[str, Any]) -> None:
+    container.state.desired, container.state.network = desired, network
+    containers.save_state(container.engine.paths, container.state)
 
 
 def _image_config(container: Container) -> dict[str, Any]:

@@ -107,13 +107,19 @@ class State(Record):
 
 
 def derive(state: State, *, alive: bool, shim_alive: bool, frozen: bool) -> str:
-    """The status of a record, given three facts read from the kernel just now."""
+    """The status of a record, given three facts read from the kernel just now.
+
+    Between the death of the process and the word of its shim about it, it still counts as running: an end that has no
+    exit code yet is not over.
+    """
     if state.removing:
         return DEAD
     if state.process is None:
         return CREATED if state.exit is None else STOPPED
     if alive:
         return PAUSED if frozen else RUNNING
-    if state.restarting and shim_alive:
+    if shim_alive and state.restarting:
         return RESTARTING
+    if shim_alive and state.exit is None:
+        return RUNNING
     return STOPPED

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import time
 
 from pyctr.core import containers, errors
-from pyctr.core.linux import inotify, namespaces, procfs
+from pyctr.core.linux import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +18,21 @@ if TYPE_CHECKING:
 
 def handle(process: Process | None, paths: Paths, *, shim: bool = False) -> int:
     """A pidfd of a recorded process, certainly of that one; -1 when it is gone."""
-    if process is None or not containers.is_alive(process, paths, shim=shim):
+    if process is None or process.boot_id != procfs.boot_id(paths.proc):
         return -1
-    pid, start_time = (process.shim_pid, process.shim_start_time) if shim else (process.pid, process.start_time)
+    if shim:
+        return pid_handle(process.shim_pid, process.shim_start_time, paths)
+    return pid_handle(process.pid, process.start_time, paths)
+
+
+def pid_handle(pid: int, start_time: int, paths: Paths) -> int:
+    """A pidfd of the process that began at `start_time`; -1 when it is gone or a zombie."""
     try:
-        fd = namespaces.pidfd_open(pid)
-    except OSError as error:
-        if error.errno == errno.ESRCH:
-            return -1
-        raise
-    # the pid may have been reused between the check and pidfd_open(2)
-    if procfs.start_time(pid, paths.proc) != start_time:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    # asked after pidfd_open(2): the pid may have been reused before it
+    if not procfs.alive(pid, start_time, paths.proc):
         os.close(fd)
         return -1
     return fd
@@ -46,7 +49,15 @@ def readable(fds: list[int], timeout: float | None = None) -> list[int]:
 
 def gone(process: Process | None, paths: Paths, timeout: float | None = None, *, shim: bool = False) -> bool:
     """Wait until a process (or its shim) is dead; False if it is not after `timeout` seconds."""
-    fd = handle(process, paths, shim=shim)
+    return _wait(handle(process, paths, shim=shim), timeout)
+
+
+def pid_gone(pid: int, start_time: int, paths: Paths, timeout: float | None = None) -> bool:
+    """Likewise for a process that is not on record."""
+    return _wait(pid_handle(pid, start_time, paths), timeout)
+
+
+def _wait(fd: int, timeout: float | None) -> bool:
     if fd < 0:
         return True
     try:
@@ -67,6 +78,8 @@ def recorded(container: Container, process: Process, timeout: float | None = Non
 
     None if the container was removed, or nothing is recorded after `timeout`, or the shim is gone without a word.
     """
+    from pyctr.core.linux import inotify
+
     deadline = None if timeout is None else time.monotonic() + timeout
     shim = handle(process, container.engine.paths, shim=True)
     watch = inotify.init()

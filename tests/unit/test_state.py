@@ -37,6 +37,8 @@ def state(**fields: object) -> State:
         (state(process=PROCESS), (True, True, True), PAUSED),
         (state(process=PROCESS), (True, False, False), RUNNING),
         (state(process=PROCESS), (False, False, False), STOPPED),
+        (state(process=PROCESS), (False, True, False), RUNNING),
+        (state(process=PROCESS, exit=Exit(code=0)), (False, True, False), STOPPED),
         (state(process=PROCESS, exit=Exit(code=0), restarting=True), (False, True, False), RESTARTING),
         (state(process=PROCESS, exit=Exit(code=0), restarting=True), (False, False, False), STOPPED),
         (state(process=PROCESS, removing=True), (True, True, False), DEAD),
