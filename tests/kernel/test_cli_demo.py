@@ -26,9 +26,12 @@ def test_up_lives_and_down_leaves_nothing(bare_host: Host) -> None:
         host.command("logs", "-f", "demo-client"), env=host.env, stdout=subprocess.PIPE, text=True
     ) as follower:
         assert follower.stdout is not None
-        asked = follower.stdout.readline()
+        # the first questions may come before the server listens; if no answer ever came, this would not end
+        for line in follower.stdout:
+            asked, failed = (int(word) for word in line.replace(",", "").split() if word.isdecimal())
+            if failed < asked:
+                break
         follower.terminate()
-    assert "asked demo-web 1 times, 0 without" in asked
     with urllib.request.urlopen(f"http://{address}/", timeout=10) as page:
         assert b"It lives" in page.read()
     assert host.run("demo", "up").stdout.split() == ["demo-cpu", "demo-memory", "demo-web", "demo-client"]
