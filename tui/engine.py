@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 SPARK_CELLS = 8
+SPANS = (60.0, 300.0, 900.0, 3600.0)
+"""Seconds a chart may cover."""
 EVERYBODY = 256
 """Up to so many live containers all are sampled at every tick; beyond, what is visible and a share of the rest."""
 
@@ -361,16 +363,17 @@ class Poller:
             return self._last.host
         before = self._host_before or sample
         rates = cgroupstats.host_rates(before, sample)
+        cpu = self._last.host.cpu
         if before is sample or sample.monotonic - before.monotonic >= 0.2:
-            self._host_before = sample
-        if rates.cpu_percent is not None:
-            self._host_history.append((moment, rates.cpu_percent))
-            del self._host_history[:-90]
+            self._host_before, cpu = sample, rates.cpu_percent
+            if cpu is not None:
+                self._host_history.append((moment, cpu))
+                del self._host_history[:-90]
         pressure = sample.psi or {}
         return HostRow(
             name=_hostname(self.paths.proc),
             cpus=sample.cpus,
-            cpu=rates.cpu_percent,
+            cpu=cpu,
             cpu_spark=buckets(self._host_history, moment, SPARK_CELLS),
             memory=sample.memory_used,
             memory_total=sample.memory_total,
@@ -387,7 +390,7 @@ class Poller:
         """The document of the visible tab. One that fails keeps the last good one and says why and since when."""
         focus = self.focus
         known = self._known.get(focus.selected)
-        if known is None or not focus.tab:
+        if known is None or focus.tab in ("", "logs"):  # a log has a follower of its own
             return None
         key = (focus.selected, focus.tab)
         with self._guard:
@@ -409,13 +412,16 @@ class Poller:
             document, error, taken = view.document, view.error, view.taken
             if view.busy and now - view.since > 3.0:
                 error = f"still reading after {now - view.since:.0f} s"
-        series = {}
+        series, span = {}, focus.span
         if focus.tab in ("overview", "network"):
+            # no wide empty chart after the first look: the span grows with what is known, up to the one chosen
+            age = moment - known.history.begin(moment)
+            span = next((one for one in SPANS if age <= one <= focus.span), focus.span)
             series = {
-                metric: known.history.points(metric, moment - focus.span)
+                metric: known.history.points(metric, moment - span)
                 for metric in ("cpu", "memory", "net_rx", "net_tx", "io_read", "io_write")
             }
-        return Detail(focus.selected, focus.tab, document, series, error, taken, focus.span)
+        return Detail(focus.selected, focus.tab, document, series, error, taken, span)
 
     def _collect_view(self, view: _View, tab: str, container: containers.Container) -> None:
         from pyctr.tui import details

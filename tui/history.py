@@ -81,6 +81,12 @@ class History:
                 self._sums[name] = self._sums.get(name, 0.0) + value
                 self._seen[name] = self._seen.get(name, 0) + 1
 
+    def begin(self, now: float) -> float:
+        """The first moment anything is known of."""
+        if self._coarse.moments:
+            return self._coarse.moments[0]
+        return self._fine.moments[0] if self._fine.moments else now
+
     def points(self, metric: str, since: float) -> tuple[tuple[float, float], ...]:
         """(monotonic seconds, value) from `since` on, oldest first: coarse as far as fine does not reach."""
         fine = self._fine

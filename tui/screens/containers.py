@@ -9,7 +9,7 @@ from textual.containers import Container, Vertical
 from pyctr.tui import format as f
 from pyctr.tui import keys
 from pyctr.tui.container_table import Filter, Ordering, ascii_titles, columns, note, sick
-from pyctr.tui.engine import Focus
+from pyctr.tui.engine import SPANS, Focus
 from pyctr.tui.screens.base import BaseScreen
 from pyctr.tui.screens.verbs import Verbs
 from pyctr.tui.snapshot import ContainerRow, Snapshot
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from pyctr.tui.format import Line
     from pyctr.tui.table import Column
-
-SPANS = (60.0, 300.0, 900.0, 3600.0)
 
 
 class ContainersScreen(Verbs, BaseScreen):

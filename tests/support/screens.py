@@ -1,0 +1,160 @@
+"""A recorded host for tests of screens, and pictures of screens that can be compared and read.
+
+`replay(directory)` unpacks tests/golden/host/host.json moment by moment below the current directory and lets the real
+poller look at each, with the clock of the recording. `compare(app, name)` holds a picture against
+tests/tui/pictures/NAME.screen: the text of every line, and below it one letter per cell for its style. With
+PYCTR_UPDATE_PICTURES=1 it writes the file instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyctr.core import cgroupstats
+from pyctr.core.paths import Paths
+from pyctr.tui.app import PyctrApp
+from pyctr.tui.engine import Clock, Focus, Poller
+from pyctr.tui.snapshot import Cost, Snapshot
+
+HERE = Path(__file__).resolve().parents[1]
+HOST = HERE / "golden" / "host" / "host.json"
+PICTURES = HERE / "tui" / "pictures"
+START = 1000.0
+
+
+class Recorded(Clock):
+    """The clock of a recording."""
+
+    def __init__(self) -> None:
+        self.epoch = 0.0
+        self.since = START
+
+    def monotonic(self) -> float:
+        return self.since
+
+    def time(self) -> float:
+        return self.epoch
+
+
+class Still(Poller):
+    """A poller on a recording: its own cost is not part of the picture."""
+
+    def _cost(self, moment: float) -> Cost:
+        return Cost(2.0, 41.0 * (1 << 20))
+
+
+class Replay:
+    """A poller that has seen all moments of the recording, and what it saw last."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(directory)
+        monkeypatch.setenv("TZ", "UTC")
+        import time
+
+        time.tzset()
+        self.clock = Recorded()
+        monkeypatch.setattr(cgroupstats, "monotonic", self.clock.monotonic)
+        self.moments: list[dict[str, Any]] = json.loads(HOST.read_text())
+        # relative paths: what a screen shows of them is the same wherever the test runs
+        self.paths = Paths(root="root", run="run", cgroup_root="cgroup", proc="proc", sys="sys")
+        self.poller = Still(self.paths, clock=self.clock)
+        self.snapshot = Snapshot()
+        for number in range(len(self.moments)):
+            self.show(number)
+
+    def show(self, number: int) -> Snapshot:
+        """Put the host into one of its moments, and look."""
+        one = self.moments[number]
+        for name in one["gone"]:
+            Path(name).unlink(missing_ok=True)
+        for name, text in one["changed"].items():
+            path = Path(name.removesuffix("@"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("@"):
+                path.unlink(missing_ok=True)
+                path.symlink_to(text)
+            else:
+                path.write_text(text)
+        self.clock.epoch = one["time"]
+        self.clock.since = START + one["time"] - self.moments[0]["time"]
+        self.snapshot = self.poller.collect()
+        return self.snapshot
+
+    def id(self, name: str) -> str:
+        return next(row.id for row in self.snapshot.containers if row.name == name)
+
+    def focus(self, **wishes: Any) -> Snapshot:
+        """Look again at the last moment with something selected."""
+        self.poller.look_at(Focus(**wishes))
+        self.snapshot = self.poller.collect()
+        return self.snapshot
+
+    def app(self, **options: Any) -> PyctrApp:
+        return PyctrApp(self.poller, first=self.snapshot, live=False, **options)
+
+
+def replay(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Replay:
+    target = directory / "host"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    return Replay(target, monkeypatch)
+
+
+def picture(app: PyctrApp) -> str:
+    """Text, then letters of styles with a legend; deterministic, and readable in a diff."""
+    letters: dict[str, str] = {}
+    texts, styles = [], []
+    for strip in app.screen._compositor.render_strips():
+        texts.append(strip.text.rstrip())
+        row = ""
+        for text, style, _ in strip:
+            name = str(style) if style is not None else "none"
+            letter = letters.setdefault(name, _letter(len(letters)))
+            row += letter * sum(_width(char) for char in text)
+        styles.append(_runs(row))
+    legend = [f"{letter} {name}" for name, letter in letters.items()]
+    return "\n".join([*texts, "---- styles", *styles, "---- legend", *legend]) + "\n"
+
+
+def _letter(number: int) -> str:
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    return letters[number] if number < len(letters) else chr(0x3B1 + number - len(letters))
+
+
+def _width(char: str) -> int:
+    from pyctr.tui import format as f
+
+    return f.width(char)
+
+
+def _runs(row: str) -> str:
+    """`a12 b3`: run lengths."""
+    out, start = [], 0
+    for place in range(1, len(row) + 1):
+        if place == len(row) or row[place] != row[start]:
+            out.append(f"{row[start]}{place - start}")
+            start = place
+    return " ".join(out)
+
+
+def compare(app: PyctrApp, name: str, drawn: Callable[[PyctrApp], str] = picture) -> None:
+    """Fail with a readable difference when the picture is another one."""
+    path = PICTURES / f"{name}.screen"
+    now = drawn(app)
+    if os.environ.get("PYCTR_UPDATE_PICTURES"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(now)
+        return
+    assert path.exists(), f"no picture {path}; PYCTR_UPDATE_PICTURES=1 makes it"
+    before = path.read_text()
+    if now != before:
+        lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "recorded", "now", lineterm="", n=1)
+        raise AssertionError(f"{name} looks different:\n" + "\n".join(list(lines)[:80]))
