@@ -49,7 +49,7 @@ class Action:
         self.changes = changes
         """Refused in read-only mode."""
         self.when = when
-        self.palette = palette
+        self.palette = palette and group != "Moving"
 
     def available(self, row: ContainerRow | None, read_only: bool) -> bool:
         if self.changes and read_only:
@@ -66,11 +66,11 @@ def _status(*wanted: str) -> Callable[[ContainerRow], bool]:
 MOVING, FINDING, ACTING, LOOKING, PROGRAM = "Moving", "Finding", "Acting", "Looking", "Program"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("up", "up,k", "up", "one row up", scope="list", group=MOVING, show="↑ k", palette=False),
-    Action("down", "down,j", "down", "one row down", scope="list", group=MOVING, show="↓ j", palette=False),
-    Action("top", "g,home", "first", "first row", scope="list", group=MOVING, show="g", palette=False),
-    Action("bottom", "G,end", "last", "last row", scope="list", group=MOVING, show="G", palette=False),
-    Action("page_up", "pageup,ctrl+u", "page up", "a page up", scope="list", group=MOVING, show="PgUp", palette=False),
+    Action("up", "up,k", "up", "one row up", scope="list", group=MOVING, show="↑ k"),
+    Action("down", "down,j", "down", "one row down", scope="list", group=MOVING, show="↓ j"),
+    Action("top", "g,home", "first", "first row", scope="list", group=MOVING, show="g"),
+    Action("bottom", "G,end", "last", "last row", scope="list", group=MOVING, show="G"),
+    Action("page_up", "pageup,ctrl+u", "page up", "a page up", scope="list", group=MOVING, show="PgUp"),
     Action(
         "page_down",
         "pagedown,ctrl+d",
@@ -81,9 +81,7 @@ ACTIONS: tuple[Action, ...] = (
         show="PgDn",
         palette=False,
     ),
-    Action(
-        "open", "enter", "open", "details of the row", scope="list", group=MOVING, show="↵", footer=70, palette=False
-    ),
+    Action("open", "enter", "open", "details of the row", scope="list", group=MOVING, show="↵", footer=70),
     Action(
         "back",
         "escape",
@@ -94,7 +92,16 @@ ACTIONS: tuple[Action, ...] = (
         show="Esc",
         palette=False,
     ),
-    Action("other_pane", "tab,shift+tab", "other pane", "list or details", scope="list", group=MOVING, show="Tab"),
+    Action(
+        "other_pane",
+        "tab,shift+tab",
+        "other pane",
+        "list or details",
+        scope="list",
+        group=MOVING,
+        show="Tab",
+        palette=False,
+    ),
     Action(
         "next_tab", "right_square_bracket", "next tab", "next tab of the details", scope="list", group=MOVING, show="]"
     ),
@@ -315,3 +322,25 @@ def bindings(*scopes: str) -> list[BindingType]:
         )
         for action in in_scopes(*scopes)
     ]
+
+
+def reference() -> str:
+    """All keys as a Markdown document: docs/keys.md, held to this registry by a test."""
+    groups: dict[str, list[Action]] = {}
+    for action in (*ACTIONS, *LOG_ACTIONS):
+        groups.setdefault(action.group, []).append(action)
+    lines = ["# Keys of pyctr-tui", "", "Made from `tui/keys.py` by `python -m pyctr.tui.keys > docs/keys.md`.", ""]
+    for group, actions in groups.items():
+        lines += [f"## {group}", "", "| Key | | |", "|---|---|---|"]
+        for action in actions:
+            shown = " ".join(f"`{key}`" for key in action.show.split())
+            lines.append(f"| {shown} | {action.label} | {action.help} |")
+        lines.append("")
+    lines.append(
+        "Shift and the letter of a column sort by it: `N` name, `C` CPU, `M` memory, `P` pids, `D` disk, `U` up."
+    )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
