@@ -1,0 +1,93 @@
+"""The real TUI in a real terminal: a container from nothing to gone by keys, and a terminal left as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.host import Host
+from tests.support.terminal import Terminal
+
+COMMAND = [sys.executable, "-m", "pyctr.tui.main"]
+
+
+@pytest.fixture
+def screens() -> Iterator[list[Terminal]]:
+    opened: list[Terminal] = []
+    yield opened
+    for terminal in opened:
+        terminal.close()
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(120, 40), (80, 24)])
+def test_start_pause_unpause_stop_and_remove_by_keys(
+    host: Host, screens: list[Terminal], columns: int, rows: int
+) -> None:
+    program = "trap 'exit 3' TERM; while :; do sleep 1; done"
+    host.run("create", "--name", "life", "--network", "none", "localhost/base", "sh", "-c", program)
+    terminal = Terminal(COMMAND, env=host.env, columns=columns, rows=rows)
+    screens.append(terminal)
+
+    terminal.wait_for(r"◌ life")
+    terminal.press("u")
+    terminal.wait_for(r"● life")
+    assert status(host) == "running"
+
+    terminal.press("p")
+    terminal.wait_for(r"‖ life")
+    assert status(host) == "paused"
+
+    terminal.press("p")
+    terminal.wait_for(r"● life")
+    assert status(host) == "running"
+
+    terminal.press("s")
+    terminal.wait_for(r"Stop life")
+    terminal.press("Right", "Enter")
+    terminal.wait_for(r"○ life.*exited 3")
+    assert status(host) == "exited"
+
+    terminal.press("d")
+    terminal.wait_for(r"Remove .*life")
+    terminal.press("Enter")  # the default is Cancel
+    terminal.wait_for(r"Remove .*life", gone=True)
+    assert status(host) == "exited"
+
+    terminal.press("d")
+    terminal.wait_for(r"Remove .*life")
+    terminal.press("Right", "Enter")
+    terminal.wait_for(r"○ life", gone=True)
+    assert host.run("ps", "-aq").stdout == ""
+    assert host.census() == {}
+
+    terminal.press("q")
+    assert terminal.exit_status() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_cleanly_and_leaves_containers_running(
+    host: Host, screens: list[Terminal], number: signal.Signals
+) -> None:
+    host.run("run", "-d", "--name", "stays", "--network", "none", "localhost/base", "sleep", "60")
+    shell = Terminal(["sh"], env={**host.env, "PS1": "ready> "})
+    screens.append(shell)
+    shell.wait_for("ready>")
+    shell.type(
+        f"echo $$ > {host.base}/pid; {' '.join(COMMAND)}; stty -a | tr ' ;' '\\n\\n' | grep -x -e echo -e icanon"
+    )
+    shell.press("Enter")
+    shell.wait_for(r"● stays")
+    parent = int(Path(f"{host.base}/pid").read_text())
+    child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+    os.kill(child, number)
+    shell.wait_for(r"^icanon\n+(.*\n)*^echo|^echo\n+(.*\n)*^icanon")
+    assert status(host, "stays") == "running"
+
+
+def status(host: Host, name: str = "life") -> str:
+    return host.run("inspect", "-f", "{{.State.Status}}", name).stdout.strip()
