@@ -66,8 +66,12 @@ class FirstFrame:
         self._fd = sys.__stdin__.fileno() if sys.__stdin__ is not None else 0
 
     def paint(self, snapshot: Snapshot) -> None:
+        import signal
         import termios
 
+        # until the app's event loop takes the signals over, nobody else would put the terminal right
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, self._leave)
         try:
             self.saved = termios.tcgetattr(self._fd)
             quiet = termios.tcgetattr(self._fd)
@@ -93,6 +97,10 @@ class FirstFrame:
                 out.append(theme.sgr(style, depth=colours, over=over) + text)
         out.append("\x1b[0m")
         return "".join(out)
+
+    def _leave(self, number: int, frame: object) -> None:
+        self.restore()
+        os._exit(128 + number)
 
     def restore(self) -> None:
         """The terminal as the user had it, whatever happened in between."""

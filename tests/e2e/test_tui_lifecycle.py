@@ -70,22 +70,21 @@ def test_start_pause_unpause_stop_and_remove_by_keys(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_cleanly_and_leaves_containers_running(
-    host: Host, screens: list[Terminal], number: signal.Signals
+@pytest.mark.parametrize("when", ["● stays", "Overview"])
+def test_a_signal_leaves_the_terminal_as_it_was_and_containers_running(
+    host: Host, screens: list[Terminal], number: signal.Signals, when: str
 ) -> None:
+    """`when`: on the first frame, before Textual has taken over, and in the running app."""
     host.run("run", "-d", "--name", "stays", "--network", "none", "localhost/base", "sleep", "60")
-    shell = Terminal(["sh"], env={**host.env, "PS1": "ready> "})
-    screens.append(shell)
-    shell.wait_for("ready>")
-    shell.type(
-        f"echo $$ > {host.base}/pid; {' '.join(COMMAND)}; stty -a | tr ' ;' '\\n\\n' | grep -x -e echo -e icanon"
-    )
-    shell.press("Enter")
-    shell.wait_for(r"● stays")
-    parent = int(Path(f"{host.base}/pid").read_text())
-    child = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
-    os.kill(child, number)
-    shell.wait_for(r"^icanon\n+(.*\n)*^echo|^echo\n+(.*\n)*^icanon")
+    script = f"{host.base}/script"
+    words = f"stty -a > {script}.before; {' '.join(COMMAND)}; stty -a > {script}.after; echo back; cat"
+    terminal = Terminal(["bash", "-c", words], env=host.env)
+    screens.append(terminal)
+    terminal.wait_for(when)
+    [child] = Path(f"/proc/{terminal.pid()}/task/{terminal.pid()}/children").read_text().split()
+    os.kill(int(child), number)
+    terminal.wait_for(r"^back$")
+    assert Path(f"{script}.after").read_text() == Path(f"{script}.before").read_text()
     assert status(host, "stays") == "running"
 
 

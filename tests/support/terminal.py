@@ -23,16 +23,19 @@ class Terminal:
         cwd: Path | None = None,
     ) -> None:
         self.socket = f"pyctr-test-{secrets.token_hex(4)}"
-        assignments = [f"{key}={value}" for key, value in env.items() if key not in ("TERM", "COLORTERM", "TMUX")]
+        self.env = {key: value for key, value in env.items() if key != "TMUX"} | {"COLORTERM": "truecolor"}
         self._tmux(
-            *("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows)),
+            *("-f", "/dev/null", "set-option", "-g", "default-terminal", "tmux-256color", ";"),
+            *("set-option", "-g", "remain-on-exit", "on", ";"),
+            *("new-session", "-d", "-x", str(columns), "-y", str(rows)),
             *(("-c", str(cwd)) if cwd else ()),
-            *("env", "-i", "TERM=tmux-256color", "COLORTERM=truecolor", *assignments, *words),
-            *(";", "set-option", "-g", "remain-on-exit", "on"),
+            *words,
         )
 
     def _tmux(self, *words: str) -> str:
-        done = subprocess.run(["tmux", "-L", self.socket, *words], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            ["tmux", "-L", self.socket, *words], capture_output=True, text=True, timeout=20, env=self.env
+        )
         if done.returncode:
             raise RuntimeError(f"tmux {words[0]}: {done.stderr.strip()}")
         return done.stdout
@@ -66,11 +69,11 @@ class Terminal:
         """The program's exit code once it has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            dead, status = (
-                self._tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").rstrip("\n").split(" ")
-            )
-            if dead == "1":
-                return int(status or -1)
+            # both stay empty until tmux has collected the child
+            said = self._tmux("display-message", "-p", "#{pane_dead_status} #{pane_dead_signal}")
+            status, _, number = said.rstrip("\n").partition(" ")
+            if status or number:
+                return int(status or 128 + int(number))
             time.sleep(0.05)  # tmux announces no exit to a plain client
         raise AssertionError(f"still running:\n{self.screen()}")
 
