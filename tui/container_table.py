@@ -191,7 +191,6 @@ def columns(total: int) -> list[Column]:
             align="right",
             sort=lambda row: _descending(row.net_rx) + _descending(row.net_tx),
             descending=True,
-            sort_key="T",
             gap=1 + middle,
         )
     )
@@ -218,7 +217,6 @@ def columns(total: int) -> list[Column]:
                 align="right",
                 sort=lambda row: row.restarts,
                 descending=True,
-                sort_key="R",
             )
         )
     chosen.append(

@@ -107,6 +107,7 @@ class Poller:
         self._last = Snapshot(loaded=False, read_only=read_only)
         self._turn = 0
         self._cost_before: tuple[float, float] | None = None
+        self._broken = ""
         self._views: dict[tuple[str, str], _View] = {}
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -172,9 +173,10 @@ class Poller:
         """Never raises: what cannot be read is said in `Snapshot.error`, with the last good list kept."""
         now, moment = self.clock.time(), self.clock.monotonic()
         error, rows, good_at = "", self._last.containers, self._last.good_at
+        self._broken = ""
         try:
             rows = self._containers(now, moment)
-            good_at = now
+            error, good_at = self._broken, now
         except (OSError, errors.PyctrError, ValueError) as problem:
             error = str(problem)
         snapshot = Snapshot(
@@ -243,6 +245,10 @@ class Poller:
             state = containers.load_state(self.paths, id)
         except errors.NotFound:
             return None
+        except errors.StorageError as error:
+            # one broken record is no reason to lose sight of the others
+            self._broken = str(error)
+            return known
         container = containers.Container(self.engine, state)
         if known is None:
             known = self._known[id] = _Known(container, stamp)

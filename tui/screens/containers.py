@@ -143,7 +143,8 @@ class ContainersScreen(Verbs, BaseScreen):
         right: Line = ()
         if snapshot.error:
             age = f.duration(max(0.0, snapshot.time - snapshot.good_at)) if snapshot.good_at else ""
-            right = ((f"not read since {age}: {f.cut(f.neutral(snapshot.error), 60)}", "bad"),)
+            since = f"not read since {age}: " if snapshot.good_at != snapshot.time else ""
+            right = ((f"{since}{f.cut(f.neutral(snapshot.error), 70)}", "bad"),)
         elif troubled:
             right = ((f"{troubled} need{'s' if troubled == 1 else ''} you", "bad"), ("  f", "key"))
         title.right = right

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pyctr.core.paths import Paths
+from pyctr.core.spec import ContainerSpec
+from pyctr.core.state import State
 from pyctr.tui.engine import Focus, Poller
 from pyctr.tui.snapshot import Snapshot
 
@@ -57,15 +60,17 @@ def test_it_goes_on_with_more_than_1024_open_files(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_broken_record_is_said_and_the_last_good_list_stays(tmp_path: Path) -> None:
+def test_a_broken_record_is_said_and_hides_no_other_container(tmp_path: Path) -> None:
     poller = _poller(tmp_path)
     poller.collect()
-    directory = tmp_path / "root" / "containers" / ("a" * 64)
-    directory.mkdir(parents=True)
-    (directory / "state.json").write_text("{")
+    good = State(id="b" * 64, name="good", created_at=1.0, spec=ContainerSpec(image="x", name="good").to_dict())
+    for id, text in (("a" * 64, "{"), (good.id, json.dumps(good.to_dict()))):
+        directory = tmp_path / "root" / "containers" / id
+        directory.mkdir(parents=True)
+        (directory / "state.json").write_text(text)
     snapshot = poller.collect()
     assert "record" in snapshot.error
-    assert snapshot.good_at > 0
+    assert [(row.name, row.status) for row in snapshot.containers] == [("good", "created")]
 
 
 def test_a_mistake_of_ours_is_shown_instead_of_a_picture_that_stands_still(

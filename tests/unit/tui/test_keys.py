@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from pyctr.tui import keys
 from tests.tui import rows
 
@@ -22,6 +24,11 @@ def test_read_only_offers_nothing_that_changes_anything() -> None:
     offered = keys.footer_actions(("app", "list", "containers"), rows.running("x"), True)
     assert offered
     assert not any(action.changes for action in offered)
+
+
+def test_the_reference_in_docs_is_the_registry() -> None:
+    path = Path(__file__).resolve().parents[3] / "docs" / "keys.md"
+    assert path.read_text() == keys.reference(), "python -m pyctr.tui.keys > docs/keys.md"
 
 
 def test_the_footer_offers_what_the_state_allows() -> None:
