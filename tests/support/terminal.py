@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import subprocess
@@ -69,11 +70,15 @@ class Terminal:
         """The program's exit code once it has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            # both stay empty until tmux has collected the child
-            said = self._tmux("display-message", "-p", "#{pane_dead_status} #{pane_dead_signal}")
-            status, _, number = said.rstrip("\n").partition(" ")
-            if status or number:
-                return int(status or 128 + int(number))
+            said = self._tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status} #{pane_pid}")
+            dead, status, pid = said.rstrip("\n").split(" ")
+            if status:
+                return int(status)
+            if dead == "1":
+                # tmux 3.3 may leave its child uncollected for good: the last field of proc_pid_stat(5) is its wait status
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                if fields[0] == "Z":
+                    return os.waitstatus_to_exitcode(int(fields[-1]))
             time.sleep(0.05)  # tmux announces no exit to a plain client
         raise AssertionError(f"still running:\n{self.screen()}")
 
