@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     import argparse
 
+    from pyctr import __version__
+
     made = argparse.ArgumentParser(prog="pyctr-tui", description="Containers, live, in a terminal.")
+    made.add_argument("--version", action="version", version=f"pyctr-tui version {__version__}")
     made.add_argument("--demo", action="store_true", help="start four small containers to look at (pyctr demo up)")
     made.add_argument("--read-only", action="store_true", help="change nothing; automatic without root")
     made.add_argument(

@@ -75,7 +75,7 @@ class Terminal:
             if status:
                 return int(status)
             if dead == "1":
-                # tmux 3.3 may leave its child uncollected for good: the last field of proc_pid_stat(5) is its wait status
+                # tmux 3.3 may never collect its child; proc_pid_stat(5) ends with the wait status
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 if fields[0] == "Z":
                     return os.waitstatus_to_exitcode(int(fields[-1]))
