@@ -57,6 +57,10 @@ class BaseScreen(Screen[None], inherit_bindings=False):
         """The container that keys act on."""
         return None
 
+    def is_deep(self) -> bool:
+        """Something is open or focused that Escape leaves."""
+        return False
+
     def idle_actions(self) -> frozenset[str]:
         """Actions that would do nothing just now: they stay out of the footer."""
         return frozenset()
@@ -68,6 +72,7 @@ class BaseScreen(Screen[None], inherit_bindings=False):
         scopes = getattr(focused, "SCOPES", None) if focused is not None else None
         footer.scopes = scopes or self.SCOPES
         footer.row = self.current_row()
+        footer.deep = self.is_deep()
         footer.without = self.idle_actions()
         footer.update_line()
         self.query_one(ScreenLine).update_line()

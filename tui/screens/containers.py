@@ -166,6 +166,9 @@ class ContainersScreen(Verbs, BaseScreen):
         row: ContainerRow | None = self.grid.current
         return row
 
+    def is_deep(self) -> bool:
+        return self._drilled or self.focused is self.detail.content
+
     def idle_actions(self) -> frozenset[str]:
         idle = set()
         if self.pyctr.acts.undo is None:

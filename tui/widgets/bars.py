@@ -126,6 +126,8 @@ class Footer(PaintedLine):
         super().__init__()
         self.scopes: Sequence[str] = ("app", "list")
         self.row: ContainerRow | None = None
+        self.deep = False
+        """Escape leads back from here."""
         self.without: frozenset[str] = frozenset()
         """Actions that would do nothing just now, whatever the row."""
         self._spots: list[tuple[int, int, str]] = []
@@ -144,6 +146,8 @@ class Footer(PaintedLine):
             for action in keys.footer_actions(self.scopes, self.row, bool(app.snapshot.read_only))
             if action.name not in self.without
         ]
+        if self.deep:
+            actions.insert(0, keys.find("back"))
         gap = 2 if width >= 100 else 1
         fixed = [action for action in actions if action.footer >= 80]
         room = width - 1 - (len(right) + 1 if right else 0)
