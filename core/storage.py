@@ -30,6 +30,7 @@ ENVIRONMENT = "PYCTR_STORAGE_DRIVER"
 
 MOUNT_POINTS = ("dev/", "etc/", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc/", "sys/")
 # each of these on would put into upper directories what `diff` and `commit` cannot read
+_PROBE = ".overlay-"
 _OPTIONS = "index=off,redirect_dir=off,metacopy=off"
 
 
@@ -205,7 +206,11 @@ class Storage:
         from pyctr.core.linux.mount import fsconfig, fsopen
 
         make_private_directory(self.paths.containers)
-        trial = tempfile.mkdtemp(prefix=".overlay-", dir=self.paths.containers)
+        for name in os.listdir(self.paths.containers):
+            # of a probe that was killed: nobody else would ever remove it
+            if name.startswith(_PROBE) and not os.path.exists(f"/proc/{name[len(_PROBE) :].partition('-')[0]}"):
+                rmtree(f"{self.paths.containers}/{name}", ignore_errors=True)
+        trial = tempfile.mkdtemp(prefix=f"{_PROBE}{os.getpid()}-", dir=self.paths.containers)
         try:
             for name in ("lower", "upper", "work"):
                 os.mkdir(f"{trial}/{name}")

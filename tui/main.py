@@ -102,6 +102,8 @@ def _size(text: str) -> tuple[int, int] | None:
 def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) -> int:
     from pyctr.tui.firstframe import FirstFrame
 
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # Textual would believe these over the terminal, also after a resize
     if arguments.demo and not poller.read_only:
         _demo(poller)
     first = poller.collect()

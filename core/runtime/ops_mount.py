@@ -248,6 +248,9 @@ class CgroupMount(Operation):
             hierarchies[layout.unified] = []
         top = target(context, self.destination, True)
         for mountpoint, controllers in hierarchies.items():
+            # without a group of its own there, the namespace's root is the host's whole tree
+            if context.manager is None or not os.path.isdir(mountpoint + context.manager.group):
+                continue
             name = os.path.basename(mountpoint)
             os.mkdir(name, 0o755, dir_fd=top)
             inner = "cgroup2" if mountpoint == layout.unified else "cgroup"

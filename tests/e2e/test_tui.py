@@ -26,7 +26,8 @@ def busy_host(host: Host) -> Host:
 
 def open_tui(host: Host, *words: str, columns: int = 120, rows: int = 40) -> Terminal:
     argv = [sys.executable, "-m", "pyctr.tui.main", *words]
-    return Terminal(argv, env=host.env, columns=columns, rows=rows, cwd=REPOSITORY)
+    # some shells export a size, which is wrong after the first resize
+    return Terminal(argv, env={**host.env, "COLUMNS": "80", "LINES": "24"}, columns=columns, rows=rows, cwd=REPOSITORY)
 
 
 @pytest.fixture

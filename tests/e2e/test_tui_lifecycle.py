@@ -77,7 +77,7 @@ def test_a_signal_leaves_the_terminal_as_it_was_and_containers_running(
     """`when`: on the first frame, before Textual has taken over, and in the running app."""
     host.run("run", "-d", "--name", "stays", "--network", "none", "localhost/base", "sleep", "60")
     script = f"{host.base}/script"
-    words = f"stty -a > {script}.before; {' '.join(COMMAND)}; stty -a > {script}.after; echo back; cat"
+    words = f"stty -g > {script}.before; {' '.join(COMMAND)}; stty -g > {script}.after; echo back; cat"
     terminal = Terminal(["bash", "-c", words], env=host.env)
     screens.append(terminal)
     terminal.wait_for(when)

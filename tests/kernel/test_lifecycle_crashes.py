@@ -69,7 +69,7 @@ def test_a_client_killed_at_any_moment_leaves_what_the_next_one_understands(host
     for container in containers.all(engine):
         assert container.status in (CREATED, RUNNING, STOPPED), container
         if container.status == RUNNING:
-            assert container.pid
+            assert container.state.process is not None
     # names lead to containers and nothing else does
     assert names(host) == sorted(container.name for container in containers.all(engine))
     for container in containers.all(engine):

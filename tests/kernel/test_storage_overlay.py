@@ -162,10 +162,10 @@ def test_a_throwaway_layer_mounts_again_after_its_first_run(paths: Paths) -> Non
 
 
 def test_nothing_is_mounted_on_the_host(paths: Paths, driver: str) -> None:
-    before = Path("/proc/self/mountinfo").read_text()
     _, rootfs = prepared(paths, image(ImageStore(paths), "app", LAYERS), driver)
     inside(paths, rootfs, "open('x', 'w')")
-    assert Path("/proc/self/mountinfo").read_text() == before
+    # other tests mount things of their own meanwhile
+    assert paths.root not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_overlay_on_overlay_falls_back_to_copying(tmp_path: Path) -> None:

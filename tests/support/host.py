@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from pyctr.core.paths import Paths
@@ -72,21 +74,39 @@ class Host:
         return found
 
     def processes(self) -> list[str]:
-        """Processes in our cgroups, or shims serving our containers."""
-        found = []
+        """Processes in our cgroups, or shims serving our containers. A shim that has given its last answer to a
+        client and is on its way out gets five seconds."""
+        deadline = time.monotonic() + 5
+        while (found := self._processes()) and time.monotonic() < deadline:
+            ended = select.poll()
+            watched = []
+            for pid in found:
+                try:
+                    watched.append(os.pidfd_open(pid))
+                except ProcessLookupError:
+                    continue  # just now
+                ended.register(watched[-1], select.POLLIN)
+            # not longer: a launcher gets its name a moment after its birth
+            ended.poll(200)
+            for fd in watched:
+                os.close(fd)
+        return [f"{pid} {what}" for pid, what in found.items()]
+
+    def _processes(self) -> dict[int, str]:
+        found = {}
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
                 continue
             try:
                 mine = f"/{self.paths.cgroup_parent}/" in (entry / "cgroup").read_text()
-                mine = mine or f"{self.base}/".encode() in (entry / "cmdline").read_bytes()
+                words = (entry / "cmdline").read_bytes()
                 comm = (entry / "comm").read_text()
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             except (FileNotFoundError, ProcessLookupError):
                 continue
             # a launcher knows no container and goes by itself
-            if mine and state != "Z" and comm != "pyctr-launcher\n":
-                found.append(f"{entry.name} {(entry / 'cmdline').read_bytes()[:200]!r}")
+            if (mine or f"{self.base}/".encode() in words) and state != "Z" and comm != "pyctr-launcher\n":
+                found[int(entry.name)] = repr(words[:200])
         return found
 
     def mounts(self) -> list[str]:
