@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pyctr.core import cgroups
 from tests.support.host import Host
 
 
-def test_no_hierarchy_shows_the_groups_of_others(host: Host) -> None:
-    host.run("run", "-d", "--name", "other", "--network", "none", "localhost/base", "sleep", "60")
-    seen = host.run(
-        *("run", "--rm", "--network", "none", "localhost/base"),
-        *("sh", "-c", "cd /sys/fs/cgroup && ls && find . -name '*.procs' -exec cat {} + && find . -type d"),
-    ).stdout.splitlines()
-    assert any(line.endswith("pids") or line == "cgroup.procs" for line in seen)
-    other = host.run("inspect", "-f", "{{.Id}}", "other").stdout.strip()
-    assert not [line for line in seen if other in line or host.paths.cgroup_parent in line]
-    # only processes of this pid namespace appear: a 0 would be one outside of it
-    assert "0" not in seen
+@pytest.fixture
+def neighbour(host: Host) -> Iterator[str]:
+    """The name of a group that somebody else has in every hierarchy of the host."""
+    name = "neighbour-of-the-test"
+    layout = cgroups.detect()
+    places = [
+        f"{top}/{host.paths.cgroup_parent}/{name}" for top in {*layout.controllers.values(), layout.unified} - {""}
+    ]
+    for place in places:
+        os.makedirs(place)
+    yield name
+    for place in places:
+        os.rmdir(place)
+
+
+def test_no_hierarchy_shows_the_groups_of_others(host: Host, neighbour: str) -> None:
+    script = "cd /sys/fs/cgroup && find . -type d && find . -name cgroup.procs"
+    seen = host.run("run", "--rm", "--network", "none", "localhost/base", "sh", "-c", script).stdout
+    assert "cgroup.procs" in seen
+    assert neighbour not in seen and host.paths.cgroup_parent not in seen
