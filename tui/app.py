@@ -64,6 +64,7 @@ class PyctrApp(App[None], inherit_bindings=False):
         self._live = live
         self._tty = tty
         self._before = before
+        self._warned = False
         super().__init__()
         self._modes = {entry.name: entry.make for entry in self.screen_entries}
         for entry in self.screen_entries:
@@ -99,7 +100,7 @@ class PyctrApp(App[None], inherit_bindings=False):
     def _leave(self, number: int) -> None:
         if number == signal.SIGHUP:
             # nobody is there to read; a write to the lost terminal must not keep us
-            signal.alarm(5)
+            signal.alarm(2)
         self.exit(return_code=128 + number)
 
     def on_unmount(self) -> None:
@@ -132,6 +133,11 @@ class PyctrApp(App[None], inherit_bindings=False):
             await self.switch_mode(name)
 
     async def action_quit(self) -> None:
+        """A verb that waits (a stop before its timeout) ends with us: that is said once, a second time it goes."""
+        if self.acts.running and not self._warned:
+            self._warned = True
+            self.say("something is still being done and would be left half-way; q again leaves")
+            return
         self.exit()
 
     def action_palette(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def terminal(busy_host: Host) -> Iterator[Terminal]:
         terminal.close()
 
 
-def select(terminal: Terminal, name: str) -> None:
+def put_cursor(terminal: Terminal, name: str) -> None:
     """The frame of the details names the container under the cursor."""
     terminal.press("g")
     for _ in range(5):
@@ -52,7 +53,7 @@ def select(terminal: Terminal, name: str) -> None:
 
 
 def test_a_life_from_start_to_removal_by_keys(busy_host: Host, terminal: Terminal) -> None:
-    select(terminal, "batch")
+    put_cursor(terminal, "batch")
     terminal.press("u")
     terminal.wait_for(r"● batch\b")
     assert busy_host.run("inspect", "-f", "{{.State.Status}}", "batch").stdout.strip() == "running"
@@ -79,7 +80,7 @@ def test_a_life_from_start_to_removal_by_keys(busy_host: Host, terminal: Termina
 
 
 def test_undo_starts_again_what_was_stopped(terminal: Terminal) -> None:
-    select(terminal, "web")
+    put_cursor(terminal, "web")
     terminal.press("s")
     terminal.wait_for(r"Stop web\?")
     terminal.press("Right", "Enter")
@@ -90,7 +91,7 @@ def test_undo_starts_again_what_was_stopped(terminal: Terminal) -> None:
 
 
 def test_a_shell_takes_the_terminal_and_gives_it_back(terminal: Terminal) -> None:
-    select(terminal, "web")
+    put_cursor(terminal, "web")
     terminal.press("e")
     terminal.wait_for(r"shell in web")
     terminal.type("echo in-$((40+2)); stty size\n")
@@ -138,7 +139,7 @@ def test_without_the_right_to_change_anything_it_looks_and_says_so(busy_host: Ho
     try:
         terminal.wait_for(r"read-only")
         terminal.wait_for(r"q quit")
-        select(terminal, "web")
+        put_cursor(terminal, "web")
         terminal.press("s")
         terminal.wait_for(r"nothing is changed from here")
         assert "web" in busy_host.run("ps").stdout
@@ -159,3 +160,32 @@ def test_one_frame_to_a_pipe_is_text_data_or_a_picture(busy_host: Host) -> None:
     web = next(row for row in document["containers"] if row["name"] == "web")
     assert web["status"] == "running" and web["memory_limit"] == 64 << 20
     assert once("--svg", "--size", "80x24").startswith("<svg")
+
+
+def test_a_terminal_that_went_away_takes_it_along(busy_host: Host) -> None:
+    terminal = open_tui(busy_host)
+    terminal.wait_for(r"q quit")
+    pidfd = os.pidfd_open(terminal.pid())
+    try:
+        terminal.close()
+
+        assert select.select([pidfd], [], [], 20)[0], "it outlived its terminal"
+    finally:
+        os.close(pidfd)
+    assert "web" in busy_host.run("ps").stdout
+
+
+def test_quitting_in_the_middle_of_a_stop_says_so_first(host: Host) -> None:
+    script = "trap '' TERM; while :; do sleep 1; done"
+    host.run("run", "-d", "--name", "deaf", "--network", "none", "base", "sh", "-c", script)
+    terminal = open_tui(host)
+    try:
+        terminal.wait_for(r"q quit")
+        terminal.press("s")
+        terminal.wait_for(r"Stop deaf\?")
+        terminal.press("Right", "Enter")
+        terminal.wait_for(r"deaf +.*stopping")
+        terminal.press("q")
+        terminal.wait_for(r"q again leaves")
+    finally:
+        terminal.close()
