@@ -19,6 +19,7 @@ from pyctr.core.engine import Engine
 from pyctr.core.paths import Paths
 from pyctr.tui.history import History
 from pyctr.tui.snapshot import ContainerRow, Cost, Detail, HostRow, Snapshot
+from pyctr.tui.sources import Seen, Sources
 from pyctr.tui.watch import Watch
 from pyctr.tui.widgets.sparkline import buckets
 
@@ -26,6 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from pyctr.tui.sources import Scene
 
 SPARK_CELLS = 8
 SPANS = (60.0, 300.0, 900.0, 3600.0)
@@ -54,6 +57,8 @@ class Focus(NamedTuple):
     """The visible tab of the selected container's details; empty when none is."""
     span: float = 300.0
     """Seconds of history the charts show."""
+    sources: tuple[str, ...] = ()
+    """What the visible screen needs beyond the list, see tui/sources."""
 
 
 class _Known:
@@ -109,6 +114,8 @@ class Poller:
         self._cost_before: tuple[float, float] | None = None
         self._broken = ""
         self._views: dict[tuple[str, str], _View] = {}
+        self.sources = Sources(self.engine, self.clock.time, self.wake)
+        self._statuses: dict[str, str] = {}
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
@@ -166,7 +173,7 @@ class Poller:
     def look_at(self, focus: Focus) -> None:
         """Screens say what is visible; a new selection or tab is answered at once, scrolling at the next tick."""
         old, self.focus = self.focus, focus
-        if (old.selected, old.tab, old.span) != (focus.selected, focus.tab, focus.span):
+        if (old.selected, old.tab, old.span, old.sources) != (focus.selected, focus.tab, focus.span, focus.sources):
             self.wake()
 
     def collect(self) -> Snapshot:
@@ -189,6 +196,7 @@ class Poller:
             error=error,
             good_at=good_at,
             cost=self._cost(moment),
+            scenes=self._look_around(now, moment),
         )
         self._last = snapshot
         return snapshot
@@ -218,6 +226,7 @@ class Poller:
             else:
                 known.before = known.rates = None
         self._sample(live, moment)
+        self._statuses = rows
         return tuple(self._row(self._known[id], status, moment) for id, status in rows.items())
 
     def _status(self, known: _Known) -> str:
@@ -391,6 +400,14 @@ class Poller:
             psi_io=pressure["io"][0] if "io" in pressure else None,
             load=sample.load[0] if sample.load else None,
         )
+
+    def _look_around(self, now: float, moment: float) -> dict[str, Scene]:
+        """What the visible screen shows besides containers."""
+        if not self.focus.sources:
+            return self.sources.look((), Seen(now, moment, (), {}), threads=False)
+        everybody = tuple(self._known[id].container for id in self._statuses if id in self._known)
+        seen = Seen(now, moment, everybody, self._statuses)
+        return self.sources.look(self.focus.sources, seen, threads=self._thread is not None)
 
     def _look_closer(self, now: float, moment: float) -> Detail | None:
         """The document of the visible tab. One that fails keeps the last good one and says why and since when."""

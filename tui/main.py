@@ -138,14 +138,17 @@ def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tup
     import time
 
     from pyctr.tui.engine import Focus
+    from pyctr.tui.sources import WANTED
 
+    around = WANTED.get(arguments.screen, ())
+    poller.look_at(Focus(sources=around))
     first = poller.collect()
     if any(row.live for row in first.containers):
         time.sleep(0.5)  # a rate needs two looks
     chosen = next((row.id for row in first.containers if arguments.select in (row.name, row.id)), "")
     if arguments.select and not chosen:
         return _fail(f"no container '{arguments.select}'", "pyctr ps -a")
-    poller.look_at(Focus(selected=chosen, tab=arguments.tab if chosen else ""))
+    poller.look_at(Focus(selected=chosen, tab=arguments.tab if chosen else "", sources=around))
     snapshot = poller.collect()
     if arguments.json:
         print(as_json(snapshot))

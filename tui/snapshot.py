@@ -7,6 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pyctr.tui.sources import Scene
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class ContainerRow(NamedTuple):
     """One container as the list shows it. Times are seconds since the epoch, sizes bytes, rates per second."""
@@ -136,6 +142,8 @@ class Snapshot(NamedTuple):
     good_at: float = 0.0
     """Epoch seconds of the last good list."""
     cost: Cost = Cost()
+    scenes: Mapping[str, Scene] = {}
+    """What the visible screen needs besides, by the name of its source."""
     loaded: bool = True
     """False until the first look at the host is done."""
 
