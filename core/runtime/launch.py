@@ -121,10 +121,11 @@ def prespawn(paths: Paths | None = None) -> Spawn:
     return Spawn(pid, ours)
 
 
-def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None) -> Launched:
+def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None, stdio: tuple[int, ...] = ()) -> Launched:
     """Run a plan. Returns when the command runs and is on record.
 
-    `lock_fd` is the container's lock, held; the shim keeps it until its record is written. Raises CommandNotFound,
+    `lock_fd` is the container's lock, held; the shim keeps it until its record is written. `stdio` are three
+    descriptors for the process itself, instead of a log and attached clients. Raises CommandNotFound,
     CannotInvoke, RuntimeFailure and others of errors.py after everything was undone.
     """
     begin = time.monotonic_ns() // 1000
@@ -133,14 +134,14 @@ def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None) -> Launched:
     known = plan.wishes.get("paths")
     spawn = spawn or prespawn(Paths(**known) if known else None)
     try:
-        return _start(plan, lock_fd, spawn, begin)
+        return _start(plan, lock_fd, stdio, spawn, begin)
     except _Vanished:
         _bury(plan)
         if spawn.pid:
             raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
     # a launcher may end, or be killed, between our connect and its fork
     try:
-        return _start(plan, lock_fd, prespawn(), begin)
+        return _start(plan, lock_fd, stdio, prespawn(), begin)
     except _Vanished:
         _bury(plan)
         raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
@@ -150,13 +151,14 @@ class _Vanished(Exception):
     """The shim is gone without a word."""
 
 
-def _start(plan: Plan, lock_fd: int, spawn: Spawn, begin: int) -> Launched:
+def _start(plan: Plan, lock_fd: int, stdio: tuple[int, ...], spawn: Spawn, begin: int) -> Launched:
     channel, spawn.channel = spawn.channel, None
     assert channel is not None
     trace: list[tuple[str, str, int, int]] = []
     report: tuple[str, str, str] | None = None
     try:
-        channel.send(sync.document(sync.PLAN, plan.to_document()), (lock_fd,) if lock_fd >= 0 else ())
+        descriptors = ((lock_fd,) if lock_fd >= 0 else ()) + stdio
+        channel.send(sync.document(sync.PLAN, plan.to_document()), descriptors)
         while True:
             kind, payload = channel.receive()
             if kind == sync.TRACE:

@@ -193,8 +193,8 @@ class Capabilities(Operation):
         from pyctr.core.linux import caps
 
         caps.set(caps.mask(self.effective), caps.mask(self.permitted), caps.mask(self.inheritable))
-        if self.ambient:
-            caps.set_ambient(caps.mask(self.ambient))
+        # the kernel raises only what is permitted and inheritable; as in runc the rest is let go (CVE-2022-29162)
+        caps.set_ambient(caps.mask(self.ambient) & caps.mask(self.permitted) & caps.mask(self.inheritable))
 
 
 class Directory(Operation):

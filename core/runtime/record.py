@@ -38,7 +38,7 @@ class Recorder:
             return None
         return document
 
-    def running(self, facts: dict[str, Any], restarts: int | None) -> None:
+    def running(self, facts: dict[str, Any], restarts: int | None, *, held: bool = False) -> None:
         """The process of this incarnation; `restarts` as it is now, or None to leave it."""
         state = self.read()
         if state is None:
@@ -46,6 +46,8 @@ class Recorder:
         state["process"] = facts
         state["exit"] = None
         state["restarting"] = False
+        if held or "held" in state:
+            state["held"] = held
         if restarts is not None:
             state["restarts"] = restarts
         # what it says means nothing after a power failure: the process is gone then

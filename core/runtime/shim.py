@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ALLOWED = (
     "abc builtins codecs ctypes encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
-    "sys termios time zipimport"
+    "sys termios time types zipimport"
 )
 """Standard library modules without a leading underscore."""
 
@@ -55,8 +55,8 @@ def main(run: str = "", key: str = "") -> NoReturn:
             channel = launcher.serve(run, key)
         document = _receive(channel)
         if document is not None:
-            lock = channel.descriptors.pop() if channel.descriptors else -1
-            code = Shim(document, channel, lock).run()
+            descriptors, channel.descriptors = channel.descriptors, []
+            code = Shim(document, channel, descriptors).run()
         else:
             code = 0
     finally:
@@ -99,10 +99,14 @@ def _receive(channel: sync.Channel) -> bytes | None:
 class Shim:
     """The container's keeper. `document` is the marshal'ed plan: kept as bytes, it is small."""
 
-    def __init__(self, document: bytes, channel: sync.Channel, lock: int) -> None:
+    def __init__(self, document: bytes, channel: sync.Channel, descriptors: list[int]) -> None:
         self.document = document
         self.channel: sync.Channel | None = channel
-        self.lock = lock
+        self.lock = descriptors[0] if len(descriptors) in (1, 4) else -1
+        self.inherited = descriptors[-3:] if len(descriptors) >= 3 else []
+        """0, 1 and 2 for the process, from a caller that keeps the streams itself."""
+        self.held: Context | None = None
+        """A container that waits for `start` (OCI "created")."""
         self.loop = Loop()
         self.policy = restart.Policy()
         self.children: dict[int, Callable[[int], None]] = {}
@@ -134,7 +138,7 @@ class Shim:
         self.recorder = record.Recorder(self.wishes.get("state") or "")
         facts = record.process(self.pid)
         if self.lock >= 0 or not self.recorder.path:
-            self.recorder.running(facts, None)
+            self.recorder.running(facts, None, held=self.held is not None)
         self._serve()
         self._adopt(context)
         if self.lock >= 0:
@@ -160,7 +164,9 @@ class Shim:
         self.terminal = plan.terminal
         self._make_directory()
         try:
-            context, trace = start.start(plan)
+            hold = bool(plan.wishes.get("created")) and not self.began
+            context, trace = start.start(plan, hold=hold, stdio=self.inherited)
+            self.held = context if hold else None
         except start.Failed:
             self._remove_directory()
             raise
@@ -179,7 +185,11 @@ class Shim:
             fsutil.make_private_directory(os.path.dirname(wish["path"]))
             log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1)
         fds, context.streams = context.streams, [-1, -1, -1]
-        start.close(context)
+        if self.held is None:
+            start.close(context)
+        if self.terminal and (path := self.wishes.get("console_socket")):
+            self._hand_over(path, fds[0])
+            fds[0] = -1
         self.streams = Streams(self.loop, fds, terminal=self.terminal, log=log)
         for client in self.clients:
             if client.pid == 0 and (client is self.foreground or client.streams is not None):
@@ -189,6 +199,18 @@ class Shim:
 
         self.watch = Watch(self.loop, self.manager, self._out_of_memory)
         self.children[self.pid] = self._died
+
+    def _hand_over(self, path: str, master: int) -> None:
+        """The terminal's master to a caller that serves it (runc's --console-socket)."""
+        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+        try:
+            socket.connect(path)
+            sync.Channel(socket).send(b"/dev/ptmx", (master,))
+        except OSError:
+            pass  # then nobody sees it; the container lives
+        finally:
+            socket.close()
+            os.close(master)
 
     def _listen(self, client: Client, streams: Streams) -> None:
         client.streams = streams
@@ -297,12 +319,35 @@ class Shim:
         elif kind == sync.STOP:
             self.no_restart = True
             client.send(sync.DONE)
+        elif kind == sync.GO:
+            self._release(client)
         elif kind == sync.ATTACH:
             self._attach(client, marshal.loads(payload))
         elif kind == sync.EXEC:
             self._exec(client, marshal.loads(payload))
         else:
             client.close()
+
+    def _release(self, client: Client) -> None:
+        """OCI start: the held init goes on to execve."""
+        held, self.held = self.held, None
+        if held is None or self.status is not None:
+            client.send(sync.FAILED, marshal.dumps(("IllegalTransition", "the container is not in state created", "")))
+            client.finish()
+            return
+        try:
+            start.release(held, [])
+        except start.Failed as failed:
+            client.send(sync.FAILED, marshal.dumps(failed.report))
+            client.finish()
+            return
+        start.close(held)
+        if (lock := self.recorder.lock()) is not None:
+            state = self.recorder.read()
+            if state is not None:
+                self.recorder.running(state["process"], None)
+            lock.release()
+        client.send(sync.DONE)
 
     def _kill(self, client: Client, number: int) -> None:
         try:

@@ -46,16 +46,19 @@ def make_streams(context: Context, *, terminal: bool, open_stdin: bool) -> None:
         os.set_blocking(context.streams[0], False)
 
 
-def start(plan: Plan, *, hold: bool = False) -> tuple[Context, Trace]:
+def start(plan: Plan, *, hold: bool = False, stdio: list[int] | None = None) -> tuple[Context, Trace]:
     """Carry a plan out until its command runs. With `hold` until it waits for `release` (OCI "created").
 
-    Raises Failed after everything was undone in reverse.
+    `stdio` are given descriptors instead of pipes of ours. Raises Failed after everything was undone in reverse.
     """
     context = Context(plan)
     context.keeps_init = bool(plan.wishes.get("init"))
     if size := plan.wishes.get("winsize"):
         context.winsize = (size[0], size[1])
-    make_streams(context, terminal=plan.terminal, open_stdin=bool(plan.wishes.get("open_stdin")))
+    if stdio:
+        context.stdio = [os.dup(fd) for fd in stdio]
+    else:
+        make_streams(context, terminal=plan.terminal, open_stdin=bool(plan.wishes.get("open_stdin")))
     trace: Trace = []
     done: list[operation.Operation] = []
     doing = ""

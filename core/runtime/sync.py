@@ -13,8 +13,9 @@ Client and shim talk over a stream socket, in frames:
     0  stdin; empty is its end                             1  stdout (all output of a terminal)
     W  rows, cols (2 x u16 BE)                             2  stderr
     K  signal (u8): to the process of this connection      X  marshal {code, signal, oom_killed}: the end
-    S  no further restarts                                 Q  done (answer to S, K)
+    S  no further restarts                                 Q  done (answer to S, K, G)
     C  "I clean up": no auto-remove by the shim
+    G  OCI start of a container in state "created"
 
 A start uses P over the socket pair the shim was spawned with; A, E, S and K open a connection to shim.sock. After X
 the shim closes; a client that closes early has detached. Times are CLOCK_MONOTONIC microseconds.

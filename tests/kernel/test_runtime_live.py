@@ -45,7 +45,7 @@ def test_a_terminal_has_a_size_a_job_control_and_a_console(bundle: Bundle) -> No
 
 def test_ctrl_c_on_a_terminal_is_a_signal_inside(bundle: Bundle) -> None:
     config = bundle.config(
-        "sh", "-c", "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 100; done", terminal=True
+        "sh", "-c", "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.1; done", terminal=True
     )
     launched = bundle.start(config, attach=True)
     bundle.hear(launched, "ready")
