@@ -127,7 +127,8 @@ def save_state(paths: Paths, state: State, *, durable: bool = False) -> None:
     """
     throwaway = bool(state.spec.get("auto_remove"))
     path = paths.container(state.id, "state.json")
-    fsutil.write_json(path, state.to_dict(), durable=durable and not throwaway, throwaway=throwaway)
+    durable = durable and not throwaway
+    fsutil.write_json(path, state.to_dict(), durable=durable, throwaway=throwaway, in_place=True)
 
 
 def all(engine: Engine) -> list[Container]:

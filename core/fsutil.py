@@ -28,14 +28,46 @@ def make_private_directory(path: str) -> None:
 
 
 def write_atomic(
-    path: str, content: bytes, *, mode: int = 0o600, durable: bool = True, throwaway: bool = False
+    path: str,
+    content: bytes,
+    *,
+    mode: int = 0o600,
+    durable: bool = True,
+    throwaway: bool = False,
+    in_place: bool = False,
 ) -> None:
     """Replace a file so that readers see the old or the new content, never a part.
 
     `durable` also survives power loss: fsync of the file before the rename, of the directory after. `throwaway` is for
     what a power loss may destroy: ext4 writes a file out when it is renamed over another (mount option auto_da_alloc),
     and whoever removes it soon waits 1.2 ms for that. Only blocks not yet allocated count, so they are allocated first.
+    `in_place` is for records that must change on a full disk, too (how a container ended, that it is to be removed):
+    when there is no room for a second file, the first one's own blocks take the content in a single write.
     """
+    try:
+        _replace(path, content, mode, durable, throwaway)
+    except OSError as error:
+        if not in_place or error.errno not in (errno.ENOSPC, errno.EDQUOT) or not _overwrite(path, content, durable):
+            raise
+
+
+def _overwrite(path: str, content: bytes, durable: bool) -> bool:
+    """False when the file's blocks have no room for it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        status = os.fstat(fd)
+        if len(content) > status.st_blocks * 512:
+            return False
+        # blanks instead of a truncation afterwards: a reader never sees the tail of the old document
+        os.pwrite(fd, content.ljust(status.st_size), 0)
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _replace(path: str, content: bytes, mode: int, durable: bool, throwaway: bool) -> None:
     temporary = f"{path}.{os.getpid()}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
@@ -88,9 +120,12 @@ def read_json(path: str) -> Any:
         raise ValueError(f"'{path}' is not valid JSON: {error}") from error
 
 
-def write_json(path: str, document: Any, *, durable: bool = True, throwaway: bool = False) -> None:
+def write_json(
+    path: str, document: Any, *, durable: bool = True, throwaway: bool = False, in_place: bool = False
+) -> None:
     """`write_atomic` of a document."""
-    write_atomic(path, jsontext.dumps(document).encode(), durable=durable, throwaway=throwaway)
+    content = jsontext.dumps(document).encode()
+    write_atomic(path, content, durable=durable, throwaway=throwaway, in_place=in_place)
 
 
 class Lock:

@@ -223,13 +223,13 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
 
 
 def wait(engine: Engine, ref: Container | str) -> int:
-    """Wait until it has ended; the exit code. At once for one that does not run."""
+    """Wait until it has ended; the exit code, 255 if nobody knows it. At once for one that does not run."""
     from pyctr.core.waiting import gone, recorded
 
     container = _find(engine, ref)
     process = container.state.process
     if process is None or container.status not in (RUNNING, PAUSED):
-        return container.state.exit.code if container.state.exit else 0
+        return container.state.exit.code if container.state.exit else 255 if process else 0
     state = recorded(container, process)
     if state is None:
         gone(process, engine.paths)
@@ -238,7 +238,7 @@ def wait(engine: Engine, ref: Container | str) -> int:
             state = container.reload().state
         except errors.NotFound:
             return _exit_code_from_journal(engine, container.id)
-    return state.exit.code if state.exit else 0
+    return state.exit.code if state.exit else 255
 
 
 def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: bool = False) -> None:

@@ -32,7 +32,12 @@ class LogWriter:
         self.max_files = max(1, max_files)
         self._second = -1
         self._second_text = ""
-        self._open()
+        self.fd = -1
+        self.size = 0
+        try:
+            self._open()
+        except OSError:
+            pass  # disk full: the container runs without, each write tries again
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -48,9 +53,11 @@ class LogWriter:
         return f"{self._second_text}.{now % 1_000_000_000:09d}Z"
 
     def write(self, stream: str, data: bytes) -> None:
-        """Log `data` of "stdout" or "stderr". Raises OSError (disk full) with the file as it was or longer."""
+        """Log `data` of "stdout" or "stderr". Raises OSError (disk full) with the file as it was."""
         if not data:
             return
+        if self.fd < 0:
+            self._open()
         head = f"{self._stamp()} {stream} "
         end = data.rfind(b"\n") + 1
         entry = b""
@@ -61,15 +68,24 @@ class LogWriter:
         if end < len(data):
             entry += f"{head}P ".encode() + data[end:] + b"\n"
         view = memoryview(entry)
-        while view:
-            view = view[os.write(self.fd, view) :]
+        try:
+            while view:
+                view = view[os.write(self.fd, view) :]
+        except OSError:
+            # a torn entry would spoil the next one, too
+            os.ftruncate(self.fd, self.size)
+            raise
         self.size += len(entry)
         if 0 < self.max_size <= self.size:
-            self.rotate()
+            try:
+                self.rotate()
+            except OSError:
+                pass  # this entry is written; the next one tries to open again
 
     def rotate(self) -> None:
         """Shift the files by one and go on in a new one; the oldest goes."""
-        os.close(self.fd)
+        # another file may get this number before the new log is open
+        self.close()
         if self.max_files == 1:
             os.unlink(self.path)
         for number in range(self.max_files - 1, 0, -1):

@@ -85,7 +85,9 @@ def recorded(container: Container, process: Process, timeout: float | None = Non
     watch = inotify.init()
     try:
         try:
-            inotify.add_watch(watch, container.path(), inotify.IN_MOVED_TO | inotify.IN_MOVE_SELF | inotify.IN_ONLYDIR)
+            # a record is renamed into place, or on a full disk written over
+            mask = inotify.IN_MOVED_TO | inotify.IN_CLOSE_WRITE | inotify.IN_MOVE_SELF | inotify.IN_ONLYDIR
+            inotify.add_watch(watch, container.path(), mask)
         except FileNotFoundError:
             return None
         while True:

@@ -137,10 +137,15 @@ class Shim:
         self._watch_children()
         self.recorder = record.Recorder(self.wishes.get("state") or "")
         facts = record.process(self.pid)
-        if self.lock >= 0 or not self.recorder.path:
-            self.recorder.running(facts, None, held=self.held is not None)
-        self._serve()
-        self._adopt(context)
+        try:
+            if self.lock >= 0 or not self.recorder.path:
+                self.recorder.running(facts, None, held=self.held is not None)
+            self._serve()
+            self._adopt(context)
+        except OSError as error:
+            self._abandon(context)
+            self._say(sync.FAILED, init.describe(error, "recording the start"))
+            return 125
         if self.lock >= 0:
             os.close(self.lock)
             self.lock = -1
@@ -176,13 +181,19 @@ class Shim:
         self.status = None
         return context, trace
 
+    def _abandon(self, context: Context) -> None:
+        """Undo a start: nothing runs that no record tells of."""
+        start.undo(context, context.plan.operations)
+        self.pidfd = -1
+        self._remove_directory()
+
     def _adopt(self, context: Context) -> None:
         """The streams of a new incarnation, and who listens."""
         log = None
         if wish := self.wishes.get("log"):
             from pyctr.core.logs import LogWriter
 
-            fsutil.make_private_directory(os.path.dirname(wish["path"]))
+            self._try(lambda: fsutil.make_private_directory(os.path.dirname(wish["path"])))
             log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1)
         fds, context.streams = context.streams, [-1, -1, -1]
         if self.held is None:
@@ -479,7 +490,7 @@ class Shim:
             if state is None or lock is None:
                 return False
             if self.no_restart or state.get("desired") in ("stopped", "removing") or state.get("removing"):
-                self.recorder.ended(state, exit, restarting=False)
+                self._try(lambda: self.recorder.ended(state, exit, restarting=False))
                 self._tell(listeners, exit)
                 return False
             try:
@@ -487,18 +498,26 @@ class Shim:
             except start.Failed as failed:
                 kind, message, _ = failed.report
                 code = getattr(errors, kind, errors.RuntimeFailure).exit_code
-                exit = {"code": code, "signal": 0, "oom_killed": False, "finished_at": time.time(), "error": message}
-                self.recorder.ended(state, exit, restarting=False)
-                self._tell(listeners, exit)
-                return False
-            self.recorder.running(record.process(self.pid), int(state.get("restarts") or 0) + 1)
-            self._serve()
-            self._adopt(context)
+                return self._give_up(state, code, message, listeners)
+            try:
+                self.recorder.running(record.process(self.pid), int(state.get("restarts") or 0) + 1)
+                self._serve()
+                self._adopt(context)
+            except OSError as error:
+                self._abandon(context)
+                _, message, _ = init.describe(error, "recording the start")
+                return self._give_up(state, errors.RuntimeFailure.exit_code, message, listeners)
         finally:
             if lock is not None:
                 lock.release()
         self._event("start", restarts=int(state.get("restarts") or 0) + 1)
         return True
+
+    def _give_up(self, state: dict[str, Any], code: int, message: str, listeners: list[Client]) -> bool:
+        exit = {"code": code, "signal": 0, "oom_killed": False, "finished_at": time.time(), "error": message}
+        self._try(lambda: self.recorder.ended(state, exit, restarting=False))
+        self._tell(listeners, exit)
+        return False
 
     def _finish(self) -> None:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""

@@ -75,11 +75,17 @@ def start(plan: Plan, *, hold: bool = False, stdio: list[int] | None = None) -> 
         listen(context, trace, hold)
     except BaseException as error:
         failed = error if isinstance(error, Failed) else Failed(*init.describe(error, doing))
-        for item in reversed(done):
-            item.undo(context)
-        close(context)
+        undo(context, done)
         raise failed from None
     return context, merge(trace)
+
+
+def undo(context: Context, operations: list[operation.Operation]) -> None:
+    """Take a start back: its process, its cgroup, what the host's side has made."""
+    for item in reversed(operations):
+        if not item.inside:
+            item.undo(context)
+    close(context)
 
 
 def listen(context: Context, trace: Trace, hold: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from pyctr.core.runtime import sync
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 16
 _INPUT_BOUND = 1 << 18
 """Unread stdin we keep; beyond it the one who types is not read any more."""
+_ROOM = 1 << 16
+"""More than a terminal keeps for its reader (N_TTY_BUF_SIZE and the port's buffer)."""
 _NAMES = {1: "stdout", 2: "stderr"}
 _KINDS = {1: sync.STDOUT, 2: sync.STDERR}
 
@@ -72,23 +75,23 @@ class Streams:
         if events & ~WRITE:
             self._readable(self._in)
 
-    def _readable(self, fd: int) -> bool:
-        """Pass on one read's worth; False when there is nothing now or ever."""
+    def _readable(self, fd: int) -> int:
+        """Pass on one read's worth; its bytes, 0 when there is nothing now or ever."""
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:
             data = b""  # EIO: the last one closed the terminal's slave
         if not data:
             self._close(fd)
-            return False
+            return 0
         number = self._out[fd]
         if self.log is not None:
             self._write_log(_NAMES[number], data)
         for client in self.audience[:]:
             client.send(_KINDS[number], data)
-        return True
+        return len(data)
 
     def _write_log(self, stream: str, data: bytes) -> None:
         assert self.log is not None
@@ -105,8 +108,10 @@ class Streams:
     def drain(self) -> None:
         """Everything the process left behind when it ended."""
         for fd in list(self._out):
-            while self._readable(fd):
-                pass
+            # what it wrote is in the pipe now; others who hold the other end may go on for ever
+            left = _ROOM if self.terminal else fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+            while left > 0 and (count := self._readable(fd)):
+                left -= count
 
     def stall(self, client: Client) -> None:
         """This listener cannot keep up, wait for it."""
