@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pyctr.cli import values
-from pyctr.cli.flags import REMAINDER, BadValue
+from pyctr.cli.flags import REMAINDER
+from pyctr.core import parse
 from pyctr.core.errors import UsageError
+from pyctr.core.parse import BadValue
 from pyctr.core.spec import ContainerSpec, Health, Limits, Mount, Port
 
 TYPE_CHECKING = False
@@ -271,25 +273,19 @@ def check_limits(limits: Limits) -> None:
 
 def _mounts(args: Arguments) -> list[Mount]:
     mounts: list[Mount] = [*args.volume, *args.mount, *args.tmpfs]
-    seen = set()
-    for mount in mounts:
-        if mount.target in seen:
-            raise UsageError(f"two mounts on '{mount.target}'", hint="a path inside can be mounted once")
-        seen.add(mount.target)
+    try:
+        parse.check_mounts(mounts)
+    except BadValue as error:
+        raise UsageError(str(error), hint=error.hint) from None
     return mounts
 
 
 def _ports(args: Arguments) -> list[Port]:
-    ports: list[Port] = []
-    taken = set()
-    for port in (port for several in args.publish for port in several):
-        key = (port.host_ip, port.host_port, port.protocol)
-        if port.host_port and key in taken:
-            raise UsageError(
-                f"--publish: host port {port.host_port}/{port.protocol} is named twice", hint="give each its own"
-            )
-        taken.add(key)
-        ports.append(port)
+    ports: list[Port] = [port for several in args.publish for port in several]
+    try:
+        parse.check_ports(ports)
+    except BadValue as error:
+        raise UsageError(f"--publish: {error}", hint=error.hint) from None
     return ports
 
 

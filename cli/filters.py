@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyctr.cli.flags import BadValue
 from pyctr.core.errors import UsageError
+from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ Docker users type them (`-it`, `-eA=b`, `--init=false`, flags that end at the im
 from __future__ import annotations
 
 from pyctr.core.errors import UsageError
+from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +27,6 @@ REMAINDER = "..."
 
 _TRUE = frozenset({"1", "t", "true", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "no", "off"})
-
-
-class BadValue(ValueError):
-    """Raised by the functions of `values`: why a string cannot be read, and what would be right."""
-
-    def __init__(self, reason: str, hint: str = "") -> None:
-        super().__init__(reason)
-        self.hint = hint
 
 
 class HelpAsked(Exception):

@@ -1,4 +1,4 @@
-"""The strings of flags, read: sizes, times, ports, mounts, devices, limits.
+"""The strings of flags, read: times, devices, limits; what other faces read as well comes from `core.parse`.
 
 Every function raises `BadValue` with the offending value in quotes and a hint that shows a right one.
 """
@@ -7,62 +7,62 @@ from __future__ import annotations
 
 import os
 
-from pyctr.cli.flags import BadValue
-from pyctr.core.spec import Mount, Port
+from pyctr.core.parse import (
+    PROPAGATION,
+    BadValue,
+    cpus,
+    environment,
+    host_name,
+    human_size,
+    integer,
+    is_address,
+    is_number,
+    mount_target,
+    name,
+    ports,
+    restart,
+    size,
+    size_or_unlimited,
+    unique_environment,
+    volume,
+    volume_name,
+)
+from pyctr.core.spec import Mount
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+__all__ = [
+    "BadValue",
+    "cpus",
+    "environment",
+    "host_name",
+    "human_size",
+    "integer",
+    "name",
+    "ports",
+    "restart",
+    "size",
+    "size_or_unlimited",
+    "unique_environment",
+    "volume",
+]
 
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PROPAGATION = ("shared", "rshared", "slave", "rslave", "private", "rprivate")
 _TMPFS = """
 ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime
 relatime norelatime strictatime nostrictatime mode uid gid nr_inodes nr_blocks size mpol huge
 """
-_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_NAME_REST = _NAME_FIRST | frozenset("_.-")
 _ULIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack as"
-
-
-def size(text: str) -> int:
-    """Bytes of "512m", "1.5g", "64KiB", "1024"; units are powers of 1024, as in Docker."""
-    word = text.strip().lower()
-    number = word.rstrip("abcdefghijklmnopqrstuvwxyz").strip()
-    unit = word[len(number) :].strip()
-    if unit.endswith("ib"):
-        unit = unit[:-2]
-    elif len(unit) == 2 and unit.endswith("b"):
-        unit = unit[:-1]
-    if unit not in _UNITS or not number or not number.replace(".", "", 1).isdecimal() or not number.isascii():
-        raise BadValue(f"'{text}' is not a size", "give a number and a unit, such as 512m or 1.5g")
-    return int(float(number) * _UNITS[unit]) if "." in number else int(number) * _UNITS[unit]
-
-
-def size_or_unlimited(text: str) -> int:
-    """Like `size`; -1 is unlimited."""
-    return -1 if text.strip() == "-1" else size(text)
-
-
-def human_size(text: str) -> int:
-    """Like `size` for amounts that must not be zero."""
-    value = size(text)
-    if value == 0:
-        raise BadValue("'0' is no limit at all", "leave the flag out for no limit")
-    return value
 
 
 def duration(text: str) -> float:
     """Seconds of "1h30m", "500ms", "2.5s", "10"."""
     word = text.strip()
-    if _is_number(word):
+    if is_number(word):
         return float(word)
     total, number, unit = 0.0, "", ""
     for c in f"{word}0":  # the sentinel digit closes the last unit
         if c.isdecimal() or c == ".":
             if unit:
-                if unit not in _SECONDS or not _is_number(number):
+                if unit not in _SECONDS or not is_number(number):
                     break
                 total += float(number) * _SECONDS[unit]
                 number, unit = "", ""
@@ -78,7 +78,7 @@ def duration(text: str) -> float:
 def moment(text: str) -> float:
     """Seconds since the epoch of "10m" (ago), "1700000000.5", "2026-01-02T03:04:05Z", "2026-01-02"."""
     word = text.strip()
-    if _is_number(word):
+    if is_number(word):
         return float(word)
     try:
         ago = duration(word)
@@ -102,13 +102,6 @@ def moment(text: str) -> float:
         ) from None
 
 
-def cpus(text: str) -> float:
-    """A number of CPUs above zero."""
-    if not _is_number(text) or float(text) <= 0:
-        raise BadValue(f"'{text}' is not a number of cpus", "give something like 0.5 or 2")
-    return float(text)
-
-
 def cpuset(text: str) -> str:
     """A list such as 0-3,6, checked and kept."""
     for part in text.split(","):
@@ -116,97 +109,6 @@ def cpuset(text: str) -> str:
         if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
             raise BadValue(f"'{text}' is not a list of cpus or nodes", "give something like 0-3,6")
     return text
-
-
-def integer(low: int, high: int, what: str) -> object:
-    """A reader for whole numbers between two bounds."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise BadValue(f"'{text}' is not {what}", f"give a number from {low} to {high}") from None
-        if not low <= value <= high:
-            raise BadValue(f"'{text}' is out of range", f"give {what} from {low} to {high}")
-        return value
-
-    return read
-
-
-def name(text: str) -> str:
-    """A container's or volume's name."""
-    if len(text) < 2 or text[0] not in _NAME_FIRST or not _NAME_REST.issuperset(text):
-        raise BadValue(
-            f"'{text}' is not a name", "use letters, digits, '_', '.', '-', at least two, the first a letter or digit"
-        )
-    return text
-
-
-def host_name(text: str) -> str:
-    if not text or len(text) > 64 or not _NAME_REST.issuperset(text) or text[0] in ".-":
-        raise BadValue(f"'{text}' is not a host name", "use up to 64 letters, digits, '.', '-'")
-    return text
-
-
-def ports(text: str) -> list[Port]:
-    """One `-p`: [[IP:]HOST:]CONTAINER[/tcp|udp], where HOST and CONTAINER may be ranges."""
-    address, _, protocol = text.partition("/")
-    protocol = protocol.lower() or "tcp"
-    hint = "give [[ip:]host-port:]container-port[/tcp|udp], such as 8080:80"
-    if protocol not in ("tcp", "udp"):
-        raise BadValue(f"'{text}': the protocol '{protocol}' is neither tcp nor udp", hint)
-    host_ip = ""
-    if address.startswith("["):
-        host_ip, bracket, address = address[1:].partition("]:")
-        if not bracket:
-            raise BadValue(f"'{text}' is not a port", hint)
-    elif address.count(":") > 1:
-        host_ip, _, address = address.partition(":")
-        if address.count(":") > 1:
-            raise BadValue(f"'{text}': an IPv6 address needs brackets", "such as [::1]:8080:80")
-    if host_ip and not _is_address(host_ip):
-        raise BadValue(f"'{text}': '{host_ip}' is not an IP address", hint)
-    host, _, container = address.rpartition(":")
-    first, last = _port_range(container, text, hint)
-    if first == 0:
-        raise BadValue(f"'{text}': 0 is not a container port", hint)
-    if not host:
-        return [Port(container_port=n, host_ip=host_ip, protocol=protocol) for n in range(first, last + 1)]
-    host_first, host_last = _port_range(host, text, hint)
-    count = last - first
-    if host_last - host_first != count and not (count == 0 and host_first == 0):
-        raise BadValue(f"'{text}': the two ranges differ in length", "such as 8000-8002:80-82")
-    return [
-        Port(
-            container_port=first + n, host_port=host_first + n if host_first else 0, host_ip=host_ip, protocol=protocol
-        )
-        for n in range(count + 1)
-    ]
-
-
-def volume(text: str) -> Mount:
-    """One `-v`: [SOURCE:]TARGET[:OPTIONS]. A source with a slash is a path of the host, else a volume's name."""
-    parts = text.split(":")
-    hint = "give [volume or /host/path:]/container/path[:ro]"
-    if len(parts) > 3 or not all(parts):
-        raise BadValue(f"'{text}' is not a mount", hint)
-    source, target = (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
-    mount = Mount(kind="volume", source=source, target=_target(target, text))
-    if source.startswith(("/", ".", "~")):
-        mount.kind = "bind"
-        mount.source = os.path.abspath(os.path.expanduser(source))
-    elif source:
-        _volume_name(source, text)
-    for option in parts[2].split(",") if len(parts) == 3 else ():
-        if option in ("ro", "readonly"):
-            mount.readonly = True
-        elif option == "nocopy":
-            mount.nocopy = True
-        elif option in _PROPAGATION:
-            mount.options.append(option)
-        elif option not in ("rw", "z", "Z", "cached", "delegated", "consistent"):
-            raise BadValue(f"'{text}': '{option}' is not a mount option", "known are ro, rw, nocopy, rslave, rshared …")
-    return mount
 
 
 def mount(text: str) -> Mount:
@@ -230,8 +132,8 @@ def mount(text: str) -> Mount:
         elif key == "volume-nocopy":
             nocopy = not equals or value.lower() in ("1", "true", "t")
         elif key == "bind-propagation":
-            if value not in _PROPAGATION:
-                raise BadValue(f"'{text}': '{value}' is not a propagation", f"one of {', '.join(_PROPAGATION)}")
+            if value not in PROPAGATION:
+                raise BadValue(f"'{text}': '{value}' is not a propagation", f"one of {', '.join(PROPAGATION)}")
             options.append(value)
         elif key == "tmpfs-size":
             options.append(f"size={size(value)}")
@@ -239,7 +141,7 @@ def mount(text: str) -> Mount:
             options.append(f"mode={value}")
         elif key not in ("consistency", "bind-recursive"):
             raise BadValue(f"'{text}': '{key}' is not a field of a mount", hint)
-    target = _target(target, text)
+    target = mount_target(target, text)
     if kind == "bind":
         if not source:
             raise BadValue(f"'{text}': a bind mount needs a source", hint)
@@ -247,14 +149,14 @@ def mount(text: str) -> Mount:
     elif kind == "tmpfs" and source:
         raise BadValue(f"'{text}': a tmpfs has no source", "leave source= out")
     elif source:
-        _volume_name(source, text)
+        volume_name(source, text)
     return Mount(kind=kind, source=source, target=target, readonly=readonly, nocopy=nocopy, options=options)
 
 
 def tmpfs(text: str) -> Mount:
     """One `--tmpfs`: TARGET[:OPTIONS]."""
     target, _, words = text.partition(":")
-    made = Mount(kind="tmpfs", target=_target(target, text))
+    made = Mount(kind="tmpfs", target=mount_target(target, text))
     for option in filter(None, words.split(",")):
         key, _, value = option.partition("=")
         if key not in _TMPFS.split():
@@ -320,26 +222,17 @@ def ulimit(text: str) -> tuple[str, list[int]]:
     return limit, values
 
 
-def restart(text: str) -> str:
-    """no, always, unless-stopped, on-failure[:N]."""
-    policy, colon, count = text.partition(":")
-    right = policy in ("no", "always", "unless-stopped") and not colon
-    if not right and not (policy == "on-failure" and (not colon or count.isdecimal())):
-        raise BadValue(f"'{text}' is not a restart policy", "one of no, on-failure[:times], always, unless-stopped")
-    return text
-
-
 def add_host(text: str) -> str:
     """NAME:IP (or NAME=IP), kept as NAME:IP."""
     at = text.find("=") if "=" in text else text.find(":")
     host, address = text[:at].strip(), text[at + 1 :].strip("[] ")
-    if at < 1 or not (address == "host-gateway" or _is_address(address)):
+    if at < 1 or not (address == "host-gateway" or is_address(address)):
         raise BadValue(f"'{text}' is not name:address", "give something like db:10.0.0.7")
     return f"{host}:{address}"
 
 
 def address(text: str) -> str:
-    if not _is_address(text):
+    if not is_address(text):
         raise BadValue(f"'{text}' is not an IP address")
     return text
 
@@ -369,17 +262,6 @@ def label(text: str) -> tuple[str, str]:
     return key, value
 
 
-def environment(text: str) -> str:
-    """NAME=VALUE kept; NAME alone takes the value this process has, "" when it has none."""
-    key, equals, _ = text.partition("=")
-    if not key:
-        raise BadValue(f"'{text}' is not a variable", "give NAME=value")
-    if equals:
-        return text
-    value = os.environ.get(key)
-    return "" if value is None else f"{key}={value}"
-
-
 def lines(path: str) -> list[str]:
     """The lines of an env or label file without comments and blank ones."""
     try:
@@ -406,57 +288,6 @@ def env_file(path: str) -> list[str]:
 def label_file(path: str) -> list[tuple[str, str]]:
     """The labels of a label file."""
     return [label(line) for line in lines(path)]
-
-
-def unique_environment(variables: Iterable[str]) -> list[str]:
-    """The last value of every variable, at the place of its first."""
-    last = {}
-    for variable in variables:
-        if variable:
-            last[variable.partition("=")[0]] = variable
-    return list(last.values())
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.replace(".", "", 1).isdecimal()
-
-
-def _is_address(text: str) -> bool:
-    import socket  # in C; the ipaddress module would cost more than all of this file
-
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, text)
-        except OSError:
-            continue
-        return True
-    return False
-
-
-def _port_range(text: str, whole: str, hint: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    if not first.isdecimal() or not first.isascii() or (dash and not last.isdecimal()):
-        raise BadValue(f"'{whole}': '{text}' is not a port", hint)
-    low, high = int(first), int(last if dash else first)
-    if high > 65535 or low > high:
-        raise BadValue(f"'{whole}': '{text}' is not a port", "ports go from 1 to 65535, ranges upwards")
-    return low, high
-
-
-def _target(text: str, whole: str) -> str:
-    if not text.startswith("/") or os.path.normpath(text) in ("/", "//"):
-        reason = "must not be '/'" if text.startswith("/") else "must be an absolute path"
-        raise BadValue(f"'{whole}': the path inside the container {reason}", "such as /data")
-    return os.path.normpath(text)
-
-
-def _volume_name(text: str, whole: str) -> None:
-    try:
-        name(text)
-    except BadValue:
-        raise BadValue(
-            f"'{whole}': '{text}' is not a volume name", "a path of the host starts with '/' or './'"
-        ) from None
 
 
 def _device_rate(text: str, example: str) -> tuple[str, str]:

@@ -1,8 +1,7 @@
 """What a user asks for when creating a container, in pyctr's own words and units.
 
 Bytes are ints, cpus are floats, times are seconds. `-1` means "unlimited" where the kernel knows that,
-None means "not asked". Parsing of flag strings is in the faces; the translation to an OCI
-`config.json` is in `runtime/oci.py`.
+None means "not asked". `parse` reads what users type; the translation to an OCI `config.json` is in `runtime/oci.py`.
 """
 
 from __future__ import annotations

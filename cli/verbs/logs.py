@@ -6,8 +6,8 @@ import sys
 
 from pyctr.cli import values
 from pyctr.cli.diagnostics import safe
-from pyctr.cli.flags import BadValue
 from pyctr.core import containers, logs
+from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyctr.cli import output, values
-from pyctr.cli.flags import BadValue
+from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

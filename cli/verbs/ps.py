@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from pyctr.cli import describe, filters, output
-from pyctr.cli.flags import BadValue
 from pyctr.core import containers
 from pyctr.core import state as states
 from pyctr.core.errors import NotFound, PyctrError, UsageError
+from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

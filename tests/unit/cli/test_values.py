@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pyctr.cli import values
-from pyctr.cli.flags import BadValue
+from pyctr.core.parse import BadValue
 from pyctr.core.spec import Mount, Port
 
 

@@ -1,0 +1,254 @@
+"""What users type for a container's parts, read: sizes, cpus, names, ports, mounts, variables, restart policies.
+
+Both faces read with these. Every function raises `BadValue` with the offending value in quotes and a hint that shows
+a right one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core.spec import Mount, Port
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+PROPAGATION = ("shared", "rshared", "slave", "rslave", "private", "rprivate")
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_NAME_REST = _NAME_FIRST | frozenset("_.-")
+
+
+class BadValue(ValueError):
+    """Why a string cannot be read, and what would be right."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
+
+
+def size(text: str) -> int:
+    """Bytes of "512m", "1.5g", "64KiB", "1024"; units are powers of 1024, as in Docker."""
+    word = text.strip().lower()
+    number = word.rstrip("abcdefghijklmnopqrstuvwxyz").strip()
+    unit = word[len(number) :].strip()
+    if unit.endswith("ib"):
+        unit = unit[:-2]
+    elif len(unit) == 2 and unit.endswith("b"):
+        unit = unit[:-1]
+    if unit not in _UNITS or not number or not number.replace(".", "", 1).isdecimal() or not number.isascii():
+        raise BadValue(f"'{text}' is not a size", "give a number and a unit, such as 512m or 1.5g")
+    return int(float(number) * _UNITS[unit]) if "." in number else int(number) * _UNITS[unit]
+
+
+def size_or_unlimited(text: str) -> int:
+    """Like `size`; -1 is unlimited."""
+    return -1 if text.strip() == "-1" else size(text)
+
+
+def human_size(text: str) -> int:
+    """Like `size` for amounts that must not be zero."""
+    value = size(text)
+    if value == 0:
+        raise BadValue("'0' is no limit at all", "leave the flag out for no limit")
+    return value
+
+
+def cpus(text: str) -> float:
+    """A number of CPUs above zero."""
+    if not is_number(text) or float(text) <= 0:
+        raise BadValue(f"'{text}' is not a number of cpus", "give something like 0.5 or 2")
+    return float(text)
+
+
+def integer(low: int, high: int, what: str) -> Callable[[str], int]:
+    """A reader for whole numbers between two bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise BadValue(f"'{text}' is not {what}", f"give a number from {low} to {high}") from None
+        if not low <= value <= high:
+            raise BadValue(f"'{text}' is out of range", f"give {what} from {low} to {high}")
+        return value
+
+    return read
+
+
+def name(text: str) -> str:
+    """A container's or volume's name."""
+    if len(text) < 2 or text[0] not in _NAME_FIRST or not _NAME_REST.issuperset(text):
+        raise BadValue(
+            f"'{text}' is not a name", "use letters, digits, '_', '.', '-', at least two, the first a letter or digit"
+        )
+    return text
+
+
+def host_name(text: str) -> str:
+    if not text or len(text) > 64 or not _NAME_REST.issuperset(text) or text[0] in ".-":
+        raise BadValue(f"'{text}' is not a host name", "use up to 64 letters, digits, '.', '-'")
+    return text
+
+
+def ports(text: str) -> list[Port]:
+    """One `-p`: [[IP:]HOST:]CONTAINER[/tcp|udp], where HOST and CONTAINER may be ranges."""
+    address, _, protocol = text.partition("/")
+    protocol = protocol.lower() or "tcp"
+    hint = "give [[ip:]host-port:]container-port[/tcp|udp], such as 8080:80"
+    if protocol not in ("tcp", "udp"):
+        raise BadValue(f"'{text}': the protocol '{protocol}' is neither tcp nor udp", hint)
+    host_ip = ""
+    if address.startswith("["):
+        host_ip, bracket, address = address[1:].partition("]:")
+        if not bracket:
+            raise BadValue(f"'{text}' is not a port", hint)
+    elif address.count(":") > 1:
+        host_ip, _, address = address.partition(":")
+        if address.count(":") > 1:
+            raise BadValue(f"'{text}': an IPv6 address needs brackets", "such as [::1]:8080:80")
+    if host_ip and not is_address(host_ip):
+        raise BadValue(f"'{text}': '{host_ip}' is not an IP address", hint)
+    host, _, container = address.rpartition(":")
+    first, last = _port_range(container, text, hint)
+    if first == 0:
+        raise BadValue(f"'{text}': 0 is not a container port", hint)
+    if not host:
+        return [Port(container_port=n, host_ip=host_ip, protocol=protocol) for n in range(first, last + 1)]
+    host_first, host_last = _port_range(host, text, hint)
+    count = last - first
+    if host_last - host_first != count and not (count == 0 and host_first == 0):
+        raise BadValue(f"'{text}': the two ranges differ in length", "such as 8000-8002:80-82")
+    return [
+        Port(
+            container_port=first + n, host_port=host_first + n if host_first else 0, host_ip=host_ip, protocol=protocol
+        )
+        for n in range(count + 1)
+    ]
+
+
+def volume(text: str) -> Mount:
+    """One `-v`: [SOURCE:]TARGET[:OPTIONS]. A source with a slash is a path of the host, else a volume's name."""
+    parts = text.split(":")
+    hint = "give [volume or /host/path:]/container/path[:ro]"
+    if len(parts) > 3 or not all(parts):
+        raise BadValue(f"'{text}' is not a mount", hint)
+    source, target = (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
+    mount = Mount(kind="volume", source=source, target=mount_target(target, text))
+    if source.startswith(("/", ".", "~")):
+        mount.kind = "bind"
+        mount.source = os.path.abspath(os.path.expanduser(source))
+    elif source:
+        volume_name(source, text)
+    for option in parts[2].split(",") if len(parts) == 3 else ():
+        if option in ("ro", "readonly"):
+            mount.readonly = True
+        elif option == "nocopy":
+            mount.nocopy = True
+        elif option in PROPAGATION:
+            mount.options.append(option)
+        elif option not in ("rw", "z", "Z", "cached", "delegated", "consistent"):
+            raise BadValue(f"'{text}': '{option}' is not a mount option", "known are ro, rw, nocopy, rslave, rshared …")
+    return mount
+
+
+def restart(text: str) -> str:
+    """no, always, unless-stopped, on-failure[:N]."""
+    policy, colon, count = text.partition(":")
+    right = policy in ("no", "always", "unless-stopped") and not colon
+    if not right and not (policy == "on-failure" and (not colon or count.isdecimal())):
+        raise BadValue(f"'{text}' is not a restart policy", "one of no, on-failure[:times], always, unless-stopped")
+    return text
+
+
+def environment(text: str) -> str:
+    """NAME=VALUE kept; NAME alone takes the value this process has, "" when it has none."""
+    key, equals, _ = text.partition("=")
+    if not key:
+        raise BadValue(f"'{text}' is not a variable", "give NAME=value")
+    if equals:
+        return text
+    value = os.environ.get(key)
+    return "" if value is None else f"{key}={value}"
+
+
+def unique_environment(variables: Iterable[str]) -> list[str]:
+    """The last value of every variable, at the place of its first."""
+    last = {}
+    for variable in variables:
+        if variable:
+            last[variable.partition("=")[0]] = variable
+    return list(last.values())
+
+
+def is_number(text: str) -> bool:
+    return text.isascii() and text.replace(".", "", 1).isdecimal()
+
+
+def is_address(text: str) -> bool:
+    import socket  # in C; the ipaddress module would cost more than all of this file
+
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _port_range(text: str, whole: str, hint: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not first.isdecimal() or not first.isascii() or (dash and not last.isdecimal()):
+        raise BadValue(f"'{whole}': '{text}' is not a port", hint)
+    low, high = int(first), int(last if dash else first)
+    if high > 65535 or low > high:
+        raise BadValue(f"'{whole}': '{text}' is not a port", "ports go from 1 to 65535, ranges upwards")
+    return low, high
+
+
+def mount_target(text: str, whole: str) -> str:
+    if not text.startswith("/") or os.path.normpath(text) in ("/", "//"):
+        reason = "must not be '/'" if text.startswith("/") else "must be an absolute path"
+        raise BadValue(f"'{whole}': the path inside the container {reason}", "such as /data")
+    return os.path.normpath(text)
+
+
+def volume_name(text: str, whole: str) -> None:
+    try:
+        name(text)
+    except BadValue:
+        raise BadValue(
+            f"'{whole}': '{text}' is not a volume name", "a path of the host starts with '/' or './'"
+        ) from None
+
+
+def command(text: str) -> list[str]:
+    """Words as a shell separates them: quotes and backslashes, nothing else."""
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise BadValue(f"'{text}': {str(error).lower()}", "close what was opened with ' or \"") from None
+
+
+def check_ports(ports: Iterable[Port]) -> None:
+    """Two of them cannot have one port of the host."""
+    taken = set()
+    for port in ports:
+        key = (port.host_ip, port.host_port, port.protocol)
+        if port.host_port and key in taken:
+            raise BadValue(f"host port {port.host_port}/{port.protocol} is named twice", "give each its own")
+        taken.add(key)
+
+
+def check_mounts(mounts: Iterable[Mount]) -> None:
+    """Two of them cannot have one place in the container."""
+    seen = set()
+    for mount in mounts:
+        if mount.target in seen:
+            raise BadValue(f"two mounts on '{mount.target}'", "a path inside can be mounted once")
+        seen.add(mount.target)
