@@ -33,7 +33,7 @@ def run(context: Context) -> NoReturn:
         close_all_but(kept)
         process.parent_death_signal(9)
         context.proc = procfs.open_root()
-        perform(context, [item for item in context.plan.operations if item.inside])
+        perform(context, context.plan.inside)
     except BaseException as error:
         report(packets, error, context.doing.step if context.doing else "")
     finally:

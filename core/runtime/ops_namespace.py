@@ -68,7 +68,7 @@ class Clone(Operation):
                 # takes effect for children only
                 back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
                 namespaces.setns(fd, namespaces.FLAGS["pid"])
-        for item in context.plan.operations:
+        for item in context.plan.host:
             if isinstance(item, LinkHost):
                 item.before_clone()
         ours, theirs = sync.packets()

@@ -43,25 +43,55 @@ _IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 
 
 class Plan:
-    """Operations, and the wishes the shim needs afterwards (log, restart policy, state file...)."""
+    """Operations, and the wishes the shim needs afterwards (log, restart policy, state file...).
 
-    def __init__(self, operations: list[Operation], wishes: dict[str, Any], execs: list[Operation]) -> None:
-        self.operations = operations
-        self.wishes = wishes
-        self.execs = execs
+    Kept as documents and made into operations by whoever runs them: the shim never makes those of init, whose
+    memory would stay with it for the container's whole life.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._document = document
+        self.wishes: dict[str, Any] = document["wishes"]
+        self._host: list[Operation] | None = None
+
+    @property
+    def operations(self) -> list[Operation]:
+        """All, in order."""
+        return _operations(self._document["operations"])
+
+    @property
+    def host(self) -> list[Operation]:
+        """Those the shim runs; always the same objects."""
+        if self._host is None:
+            self._host = _operations([item for item in self._document["operations"] if not CLASSES[item[0]].inside])
+        return self._host
+
+    @property
+    def inside(self) -> list[Operation]:
+        """Those init runs."""
+        return _operations([item for item in self._document["operations"] if CLASSES[item[0]].inside])
+
+    @property
+    def execs(self) -> list[Operation]:
         """What a further process in this container starts with, until its request replaces parts."""
+        return _operations(self._document["execs"])
 
     @property
     def terminal(self) -> bool:
-        return any(isinstance(item, ops_exec.Console) and item.terminal for item in self.operations)
+        return any(name == "Console" and fields["terminal"] for name, fields in self._document["operations"])
 
     @property
     def group(self) -> str:
-        return next((item.group for item in self.operations if isinstance(item, ops_cgroup.MakeGroup)), "")
+        return next((item.group for item in self.host if isinstance(item, ops_cgroup.MakeGroup)), "")
 
     @property
     def cgroup_root(self) -> str:
-        return next((item.root for item in self.operations if isinstance(item, ops_cgroup.MakeGroup)), "")
+        return next((item.root for item in self.host if isinstance(item, ops_cgroup.MakeGroup)), "")
+
+    @property
+    def own(self) -> list[str]:
+        """Namespace types in which the container differs from its shim."""
+        return next(([*item.new, *item.join] for item in self.host if isinstance(item, ops_namespace.Clone)), [])
 
     def describe(self) -> list[tuple[str, str]]:
         """(step, one line) of everything that will be done, in order."""
@@ -76,15 +106,11 @@ class Plan:
         return ", ".join(word for word in words if word)
 
     def to_document(self) -> dict[str, Any]:
-        return {
-            "operations": [operation.to_document(item) for item in self.operations],
-            "execs": [operation.to_document(item) for item in self.execs],
-            "wishes": self.wishes,
-        }
+        return self._document
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Plan:
-        return cls(_operations(document["operations"]), document["wishes"], _operations(document["execs"]))
+        return cls(document)
 
 
 def _operations(documents: list[Any]) -> list[Operation]:
@@ -158,7 +184,13 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     plan += _command(process, bool(wishes.get("init")))
     plan += _filter(process, wishes.get("seccomp"))
     plan.append(_execute(process, bool(wishes.get("init"))))
-    return Plan(plan, {key: value for key, value in wishes.items() if key != "seccomp"}, _execs(process, wishes, group))
+    return Plan(
+        {
+            "operations": [operation.to_document(item) for item in plan],
+            "execs": [operation.to_document(item) for item in _execs(process, wishes, group)],
+            "wishes": {key: value for key, value in wishes.items() if key != "seccomp"},
+        }
+    )
 
 
 def _namespaces(linux: dict[str, Any], pids: dict[str, int]) -> tuple[list[str], dict[str, str]]:

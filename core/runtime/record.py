@@ -18,6 +18,7 @@ class Recorder:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._ahead: dict[str, Any] | None = None
 
     def lock(self) -> Lock | None:
         """Hold the lock; None when the container was removed or has no record."""
@@ -38,9 +39,13 @@ class Recorder:
             return None
         return document
 
+    def read_ahead(self) -> None:
+        """For `running`; by the holder of the lock, so nobody changes it in between."""
+        self._ahead = self.read()
+
     def running(self, facts: dict[str, Any], restarts: int | None, *, held: bool = False) -> None:
         """The process of this incarnation; `restarts` as it is now, or None to leave it."""
-        state = self.read()
+        state, self._ahead = self._ahead or self.read(), None
         if state is None:
             return
         state["process"] = facts

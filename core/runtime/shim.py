@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from pyctr.core.cgroups.group import Manager
+    from pyctr.core.logs import LogWriter
     from pyctr.core.runtime.clients import Client
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.oom import Watch
@@ -115,6 +116,8 @@ class Shim:
         self.streams: Streams | None = None
         self.manager: Manager | None = None
         self.watch: Watch | None = None
+        self.log: LogWriter | None = None
+        self.facts: dict[str, Any] = {}
         self.pid = 0
         self.pidfd = -1
         self.began = 0.0
@@ -135,12 +138,10 @@ class Shim:
             self._say(sync.FAILED, failed.report)
             return 125
         self._watch_children()
-        self.recorder = record.Recorder(self.wishes.get("state") or "")
-        facts = record.process(self.pid)
+        facts = self._began()
         try:
             if self.lock >= 0 or not self.recorder.path:
                 self.recorder.running(facts, None, held=self.held is not None)
-            self._serve()
             self._adopt(context)
         except OSError as error:
             self._abandon(context)
@@ -167,48 +168,71 @@ class Shim:
         plan = Plan.from_document(marshal.loads(self.document))
         self.wishes = plan.wishes
         self.terminal = plan.terminal
+        self.recorder = record.Recorder(self.wishes.get("state") or "")
         self._make_directory()
         try:
             hold = bool(plan.wishes.get("created")) and not self.began
-            context, trace = start.start(plan, hold=hold, stdio=self.inherited)
+            context, trace = start.start(plan, hold=hold, stdio=self.inherited, meanwhile=self._meanwhile)
             self.held = context if hold else None
         except start.Failed:
-            self._remove_directory()
+            self._forget()
             raise
         self.pid, self.pidfd, self.manager = context.pid, context.pidfd, context.manager
-        self.own = _own(plan)
+        self.own = plan.own
         self.began = time.monotonic()
         self.status = None
         return context, trace
 
     def _abandon(self, context: Context) -> None:
         """Undo a start: nothing runs that no record tells of."""
-        start.undo(context, context.plan.operations)
+        start.undo(context, context.plan.host)
         self.pidfd = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        """What `_meanwhile` made."""
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
+        if self.log is not None:
+            self.log.close()
+            self.log = None
         self._remove_directory()
 
-    def _adopt(self, context: Context) -> None:
-        """The streams of a new incarnation, and who listens."""
-        log = None
+    def _began(self) -> dict[str, Any]:
+        """The `state.Process` of the incarnation that runs since now."""
+        self.facts["started_at"] = time.time()
+        self.facts["started_monotonic"] = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return self.facts
+
+    def _meanwhile(self, context: Context) -> None:
+        """What the running container will need of us; nothing of it is seen before `_adopt`."""
+        self._serve()
         if wish := self.wishes.get("log"):
             from pyctr.core.logs import LogWriter
 
             self._try(lambda: fsutil.make_private_directory(os.path.dirname(wish["path"])))
-            log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1)
+            self.log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1)
+        assert context.manager is not None
+        from pyctr.core.runtime.oom import Watch
+
+        self.watch = Watch(self.loop, context.manager, self._out_of_memory)
+        self.facts = record.process(context.pid)
+        self.recorder.read_ahead()
+
+    def _adopt(self, context: Context) -> None:
+        """The streams of a new incarnation, and who listens."""
         fds, context.streams = context.streams, [-1, -1, -1]
         if self.held is None:
             start.close(context)
         if self.terminal and (path := self.wishes.get("console_socket")):
             self._hand_over(path, fds[0])
             fds[0] = -1
-        self.streams = Streams(self.loop, fds, terminal=self.terminal, log=log)
+        self.streams = Streams(self.loop, fds, terminal=self.terminal, log=self.log)
+        self.log = None
         for client in self.clients:
             if client.pid == 0 and (client is self.foreground or client.streams is not None):
                 self._listen(client, self.streams)
-        assert self.manager is not None
-        from pyctr.core.runtime.oom import Watch
-
-        self.watch = Watch(self.loop, self.manager, self._out_of_memory)
         self.children[self.pid] = self._died
 
     def _hand_over(self, path: str, master: int) -> None:
@@ -500,8 +524,7 @@ class Shim:
                 code = getattr(errors, kind, errors.RuntimeFailure).exit_code
                 return self._give_up(state, code, message, listeners)
             try:
-                self.recorder.running(record.process(self.pid), int(state.get("restarts") or 0) + 1)
-                self._serve()
+                self.recorder.running(self._began(), int(state.get("restarts") or 0) + 1)
                 self._adopt(context)
             except OSError as error:
                 self._abandon(context)
@@ -583,16 +606,6 @@ class Shim:
                 remove(self._directory + name)
             except OSError:
                 pass  # somebody removing the container was quicker, or keeps more in there
-
-
-def _own(plan: Plan) -> list[str]:
-    """Namespace types in which the container differs from us."""
-    from pyctr.core.runtime.ops_namespace import Clone
-
-    for item in plan.operations:
-        if isinstance(item, Clone):
-            return [*item.new, *item.join]
-    return []
 
 
 def _exit(status: int) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from pyctr.core.runtime.context import Context, now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyctr.core.runtime.plan import Plan
 
     Trace = list[tuple[str, str, int, int]]
@@ -46,10 +48,17 @@ def make_streams(context: Context, *, terminal: bool, open_stdin: bool) -> None:
         os.set_blocking(context.streams[0], False)
 
 
-def start(plan: Plan, *, hold: bool = False, stdio: list[int] | None = None) -> tuple[Context, Trace]:
+def start(
+    plan: Plan,
+    *,
+    hold: bool = False,
+    stdio: list[int] | None = None,
+    meanwhile: Callable[[Context], None] | None = None,
+) -> tuple[Context, Trace]:
     """Carry a plan out until its command runs. With `hold` until it waits for `release` (OCI "created").
 
-    `stdio` are given descriptors instead of pipes of ours. Raises Failed after everything was undone in reverse.
+    `meanwhile` is called while init works: on a second processor it costs nothing. `stdio` are given descriptors
+    instead of pipes of ours. Raises Failed after everything was undone in reverse.
     """
     context = Context(plan)
     context.keeps_init = bool(plan.wishes.get("init"))
@@ -63,15 +72,15 @@ def start(plan: Plan, *, hold: bool = False, stdio: list[int] | None = None) -> 
     done: list[operation.Operation] = []
     doing = ""
     try:
-        for item in plan.operations:
-            if item.inside:
-                continue
+        for item in plan.host:
             doing = item.step
             begin = now()
             # even a half-finished one is undone: each checks what there is
             done.append(item)
             item.execute(context)
             trace.append((item.step, item.brief(), begin, now() - begin))
+        if meanwhile is not None:
+            meanwhile(context)
         listen(context, trace, hold)
     except BaseException as error:
         failed = error if isinstance(error, Failed) else Failed(*init.describe(error, doing))
