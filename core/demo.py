@@ -159,6 +159,8 @@ def _specs(engine: Engine, image: Image) -> list[ContainerSpec]:
             _WEB,
             limits=Limits(cpus=0.5, memory=64 * MIB, pids=64),
             ports=[Port(container_port=80, host_port=PORT)],
+            # as PID 1 the server would ignore the SIGTERM it has no handler for: a stop would take ten seconds
+            init=True,
             **_python(engine, image),
         ),
         spec("demo-client", _CLIENT, limits=Limits(cpus=0.25, memory=32 * MIB, pids=32)),
