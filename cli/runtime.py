@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from pyctr import __version__
 from pyctr.core import errors, fsutil
 from pyctr.core.fsutil import Lock
 from pyctr.core.paths import Paths
@@ -314,7 +315,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--log-format", default="", help=argparse.SUPPRESS)
     parser.add_argument("--systemd-cgroup", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--version", "-v", action="version", version=f"pyctr-runtime spec {VERSION}")
+    parser.add_argument(
+        "--version", "-v", action="version", version=f"pyctr-runtime version {__version__}, spec {VERSION}"
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, act: Any, help: str) -> argparse.ArgumentParser:
