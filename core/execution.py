@@ -9,6 +9,7 @@ one, signals that reach this client are handed on. Call from the main thread of 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
 import errno
 import marshal
 import os
@@ -153,6 +154,8 @@ class Session:
         self.stdin = stdin
         self.sig_proxy = sig_proxy and not tty
         self.keys = Keys(detach_keys if tty else b"")
+        self._out = bytearray()
+        """Not taken by the shim yet: it may wait for us to read, so we never wait for it to take."""
 
     def run(self) -> dict[str, Any] | None:
         """Copy until the process ends (what X says), or None when the user detached or our output was closed.
@@ -192,19 +195,29 @@ class Session:
         poller = select.poll()
         poller.register(self.channel, select.POLLIN)
         poller.register(wake, select.POLLIN)
-        if self.stdin:
-            poller.register(0, select.POLLIN)
+        behind = typing = False
         try:
             while True:
+                if behind != bool(self._out):
+                    behind = not behind
+                    poller.modify(self.channel, select.POLLIN | (select.POLLOUT if behind else 0))
+                if typing != (self.stdin and not behind):
+                    typing = not typing
+                    if typing:
+                        poller.register(0, select.POLLIN)
+                    else:
+                        poller.unregister(0)
                 if self.channel.pending():
-                    ready = {self.channel.fileno()}
+                    ready = {self.channel.fileno(): select.POLLIN}
                 else:
-                    ready = {fd for fd, _ in poller.poll()}
+                    ready = dict(poller.poll())
                 if wake in ready:
                     self._signals(os.read(wake, _CHUNK))
-                if 0 in ready and not self._input(poller):
+                if 0 in ready and not self._input():
                     return None
-                if self.channel.fileno() in ready:
+                if self._out:
+                    self._flush()
+                if ready.get(self.channel.fileno(), 0) & ~select.POLLOUT:
                     for kind, payload in self.channel.read():
                         if kind == sync.STDOUT:
                             _write(1, payload)
@@ -229,7 +242,7 @@ class Session:
             else:
                 self._send(sync.frame(sync.KILL, bytes([number])))
 
-    def _input(self, poller: select.poll) -> bool:
+    def _input(self) -> bool:
         """Hand input on; False when it said to detach."""
         try:
             data = os.read(0, _CHUNK)
@@ -238,7 +251,7 @@ class Session:
                 raise
             data = b""  # the terminal is gone
         if not data:
-            poller.unregister(0)
+            self.stdin = False
             self._send(sync.frame(sync.STDIN))
             return True
         data, detach = self.keys.feed(data)
@@ -247,10 +260,18 @@ class Session:
         return not detach
 
     def _send(self, frame: bytes) -> None:
+        self._out += frame
+        self._flush()
+
+    def _flush(self) -> None:
         try:
-            self.channel.send(frame)
+            while self._out:
+                sent = self.channel.socket.send(self._out, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
+                del self._out[:sent]
+        except BlockingIOError:
+            pass  # the poller says when
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the process ended; the frame that says so is still to be read
+            self._out.clear()  # the process ended; the frame that says so is still to be read
 
 
 class Keys:
