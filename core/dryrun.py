@@ -28,6 +28,18 @@ def plan(engine: Engine, spec: ContainerSpec) -> Plan:
     return plans.build(config, wishes)
 
 
+def describe(engine: Engine, spec: ContainerSpec) -> list[tuple[str, str]]:
+    """(step, one line) of everything a `run` would do; what only a real container has is written <so>."""
+    image = creation.find_image(engine, spec.image)
+    steps = [("resolve image", f"{spec.image} → {image.id[:19]}…, {len(image.layers)} layers")]
+    for port in spec.ports:
+        outside = f"{port.host_ip or '0.0.0.0'}:{port.host_port or '<a free one>'}"
+        steps.append(("ports", f"{outside} → {port.container_port}/{port.protocol}"))
+    steps += plan(engine, spec).describe()
+    # the plan's container has an id of zeros
+    return [(step, text.replace("0" * 64, "<id>").replace("0" * 12, "<id>")) for step, text in steps]
+
+
 def imagined(engine: Engine, spec: ContainerSpec) -> Container:
     """A container as it would be after `create`, in memory only. Its id is all zeros."""
     creation.check(spec)

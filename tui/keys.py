@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Action:
-    """`scope` is where it works: app, list (any list screen), containers, detail, logs."""
+    """`scope` is where it works: app, list (any list screen), containers, detail, logs, form."""
 
     def __init__(
         self,
@@ -285,13 +285,58 @@ LOG_ACTIONS: tuple[Action, ...] = (
 )
 
 
+def _form(name: str, keys: str, label: str, help: str, *, show: str, footer: int = 0) -> Action:
+    return Action(name, keys, label, help, scope="form", group="New container", show=show, footer=footer)
+
+
+FORM_ACTIONS: tuple[Action, ...] = (
+    _form(
+        "make_start",
+        "ctrl+r",
+        "create and start",
+        "make the container and start it",
+        show="ctrl-r",
+        footer=1,
+    ),
+    _form("make", "ctrl+s", "create", "make the container", show="ctrl-s", footer=2),
+    _form(
+        "plan",
+        "f2,ctrl+t",
+        "plan",
+        "form or plan, where only one fits",
+        show="F2",
+        footer=3,
+    ),
+    _form(
+        "offer",
+        "enter",
+        "list",
+        "what image, network and restart can be",
+        show="↵",
+        footer=4,
+    ),
+    _form("plan_up", "pageup", "plan up", "a page up in the plan", show="PgUp"),
+    _form(
+        "plan_down",
+        "pagedown",
+        "plan down",
+        "a page down in the plan",
+        show="PgDn",
+        footer=6,
+    ),
+    _form("field_up", "up,shift+tab", "up", "field before", show="↑"),
+    _form("field_down", "down,tab", "down", "next field", show="↓"),
+    _form("leave", "escape", "cancel", "back, nothing is made", show="Esc", footer=80),
+)
+
+
 def in_scopes(*scopes: str) -> list[Action]:
     """The actions of these scopes, in the registry's order."""
-    return [action for action in (*ACTIONS, *LOG_ACTIONS) if action.scope in scopes]
+    return [action for action in (*ACTIONS, *LOG_ACTIONS, *FORM_ACTIONS) if action.scope in scopes]
 
 
 def find(name: str) -> Action:
-    for action in (*ACTIONS, *LOG_ACTIONS):
+    for action in (*ACTIONS, *LOG_ACTIONS, *FORM_ACTIONS):
         if action.name == name:
             return action
     raise KeyError(name)
@@ -330,7 +375,7 @@ def bindings(*scopes: str) -> list[BindingType]:
 def reference() -> str:
     """All keys as a Markdown document: docs/keys.md, held to this registry by a test."""
     groups: dict[str, list[Action]] = {}
-    for action in (*ACTIONS, *LOG_ACTIONS):
+    for action in (*ACTIONS, *LOG_ACTIONS, *FORM_ACTIONS):
         groups.setdefault(action.group, []).append(action)
     lines = ["# Keys of pyctr-tui", "", "Made from `tui/keys.py` by `python -m pyctr.tui.keys > docs/keys.md`.", ""]
     for group, actions in groups.items():

@@ -49,19 +49,11 @@ def make(call: Call, args: Arguments) -> Container:
 
 def dry_run(call: Call, args: Arguments) -> int:
     """Print what a start would do, step by step, and do none of it."""
-    from pyctr.core import creation, lifecycle
+    from pyctr.core import dryrun
 
-    spec = wanted(call, args)
-    image = creation.find_image(call.engine, spec.image)
-    steps = [("resolve image", f"{spec.image} → {image.id[:19]}…, {len(image.layers)} layers")]
-    for port in spec.ports:
-        outside = f"{port.host_ip or '0.0.0.0'}:{port.host_port or '<a free one>'}"
-        steps.append(("ports", f"{outside} → {port.container_port}/{port.protocol}"))
     last = ""
-    for step, text in [*steps, *lifecycle.plan(call.engine, spec).describe()]:
-        # the plan's container has an id of zeros
-        words = text.replace("0" * 64, "<id>").replace("0" * 12, "<id>")
-        output.write(f"{step if step != last else '':<17} {output.terminal_safe(words)}")
+    for step, text in dryrun.describe(call.engine, wanted(call, args)):
+        output.write(f"{step if step != last else '':<17} {output.terminal_safe(text)}")
         last = step
     return 0
 

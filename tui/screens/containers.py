@@ -42,6 +42,7 @@ class ContainersScreen(Verbs, BaseScreen):
         self._ordering = Ordering()
         self._span = 300.0
         self._drilled = False
+        self._awaited = ""
 
     def compose_body(self) -> ComposeResult:
         self.grid = Grid(self._columns, lambda row: row.id, note=note, empty=self._empty, id="grid")
@@ -125,6 +126,9 @@ class ContainersScreen(Verbs, BaseScreen):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         if not self.is_mounted:
             return
+        if self._awaited and any(row.id == self._awaited for row in snapshot.containers):
+            awaited, self._awaited = self._awaited, ""
+            self.call_after_refresh(self.select, awaited)
         rows = [row for row in snapshot.containers if self._filter.keeps(row)]
         self.grid.sorted_by = self._ordering.column or "name"
         self.grid.descending = self._ordering.descending
@@ -187,6 +191,11 @@ class ContainersScreen(Verbs, BaseScreen):
             self._filter = Filter()
             self.show_snapshot(self.pyctr.snapshot)
         self.grid.select(id)
+
+    def await_row(self, id: str) -> None:
+        """Put the cursor on a container as soon as it is seen."""
+        self._awaited = id
+        self.pyctr.poller.wake()
 
     def show_tab(self, id: str, tab: str) -> None:
         """Open a container's tab, as `--once` and the palette do."""

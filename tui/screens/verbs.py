@@ -217,18 +217,21 @@ class Verbs(_Base):
         self.pyctr.acts.take_back()
 
     def action_new(self) -> None:
-        """The create form, when there is one."""
-        from importlib.util import find_spec
-
         app = self.pyctr
         if app.snapshot.read_only:
             app.complain("read-only", f"{app.snapshot.read_only}: nothing is changed from here")
-        elif find_spec("pyctr.tui.screens.create") is None:
-            app.say("pyctr run -d --name NAME IMAGE creates one")
-        else:
-            from importlib import import_module
+            return
+        from pyctr.tui.screens.create import CreateScreen
 
-            app.push_screen(import_module("pyctr.tui.screens.create").CreateScreen())
+        def made(id: str | None) -> None:
+            if id:
+                self.await_row(id)
+
+        app.push_screen(CreateScreen(), made)
+
+    def await_row(self, id: str) -> None:
+        """Put the cursor on a container as soon as it is seen."""
+        raise NotImplementedError
 
     def action_bulk(self) -> None:
         rows = self.grid.marked

@@ -67,12 +67,16 @@ class Buttons(PaintedLine, can_focus=True):
         self.update_line()
 
     def action_answer(self) -> None:
-        self.screen.dismiss(self.answers[self.chosen][0])
+        self.answer(self.answers[self.chosen][0])
+
+    def answer(self, name: str) -> None:
+        """What an answer does."""
+        self.screen.dismiss(name)
 
     def on_click(self, event: events.Click) -> None:
         for index, (start, end) in enumerate(self._spots):
             if start <= event.x < end:
-                self.screen.dismiss(self.answers[index][0])
+                self.answer(self.answers[index][0])
 
 
 class Confirm(ModalScreen[str]):
@@ -130,13 +134,14 @@ class Choices(PaintedLines):
     def redraw(self) -> None:
         lines: list[Line] = []
         width = max(20, self.size.width or 56)
+        column = max([16, *(min(f.width(f.neutral(label)), 44) for _, label, _ in self.choices)])
         for index, (_, label, hint) in enumerate(self.choices):
             active = index == self.chosen
             lines.append(
                 (
-                    (f" {f.fit(f.neutral(label), 16)} ", "button.active" if active else "strong"),
+                    (f" {f.fit(f.neutral(label), column)} ", "button.active" if active else "strong"),
                     (" ", "text"),
-                    (f.cut(f.neutral(hint), max(0, width - 20)), "muted"),
+                    (f.cut(f.neutral(hint), max(0, width - column - 4)), "muted"),
                 )
             )
         self.show(lines)
