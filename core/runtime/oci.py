@@ -237,6 +237,8 @@ def _user(spec: ContainerSpec) -> dict[str, Any]:
     """process.user. Numbers are there for other runtimes; ours resolves the name, "0" for nobody in particular."""
     uid, _, gid = spec.user.partition(":")
     for number in (uid, gid, *spec.groups):
+        if number.startswith("-"):
+            raise errors.UsageError(f"'{number}' is no user or group", hint="give a name or a number from 0 on")
         if number.isdigit() and int(number) >= (1 << 32) - 1:
             raise errors.UsageError(f"user or group id {number} is too large")
     return {

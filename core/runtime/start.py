@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import select
 
 from pyctr.core import errors
 from pyctr.core.runtime import init, operation, sync
@@ -83,10 +84,30 @@ def start(
             meanwhile(context)
         listen(context, trace, hold)
     except BaseException as error:
-        failed = error if isinstance(error, Failed) else Failed(*init.describe(error, doing))
+        failed = error if isinstance(error, Failed) else _last_words(context) or Failed(*init.describe(error, doing))
         undo(context, done)
         raise failed from None
     return context, merge(trace)
+
+
+def _last_words(context: Context) -> Failed | None:
+    """What init said before it died, when that is why something of ours failed (no such process, broken pipe)."""
+    if context.packets is None or context.pidfd < 0:
+        return None
+    watch = select.poll()
+    watch.register(context.pidfd, select.POLLIN)
+    if not watch.poll(0):
+        return None
+    try:
+        while True:
+            kind, payload, _ = context.packets.receive()
+            if kind == sync.FAILED:
+                return Failed(*marshal.loads(payload))
+            if not kind:
+                break
+    except OSError:
+        pass  # it was killed
+    return None
 
 
 def undo(context: Context, operations: list[operation.Operation]) -> None:

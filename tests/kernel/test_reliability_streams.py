@@ -28,3 +28,9 @@ def test_a_process_that_reads_no_input_ends_all_the_same(host: Host) -> None:
     with open("/dev/zero", "rb") as zero:
         done = subprocess.run(host.command(*words), env=host.env, stdin=zero, stdout=subprocess.PIPE, timeout=60)
     assert done.stdout == bytes(3)
+
+
+def test_a_negative_user_is_refused_in_words(host: Host) -> None:
+    done = host.run("run", "--rm", "-u", "-1", "localhost/base", "true", check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (125, "pyctr: '-1' is no user or group")
+    assert not host.files()
