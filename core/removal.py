@@ -38,7 +38,8 @@ def remove_marked(container: Container, *, volumes: bool) -> None:
             group.kill()
             group.remove()
         doing = "releasing its network"
-        if state.network.get("mode") == "bridge":
+        # not what the record says: a start that failed took that back, and keeps its address for the next one
+        if os.path.exists(f"{paths.run}/networks/ids/{container.id}"):
             engine.networks.release(container.id)
         doing = "removing its runtime directory"
         fsutil.remove_tree(paths.runtime(container.id))
