@@ -141,6 +141,31 @@ class Acts:
             if (main := self._app.main_screen) is not None:
                 main.refresh_keys()
 
+    def call(self, what: str, function: Callable[[Engine], object], *, done: str, source: str) -> None:
+        """`function(engine)` in a thread of its own, then the documents of `source` anew; "cannot WHAT" if it fails."""
+
+        def run() -> None:
+            poller = self._app.poller
+            problem: errors.PyctrError | OSError | None = None
+            try:
+                function(Engine(poller.paths))
+            except (errors.PyctrError, OSError) as error:
+                problem = error
+            poller.sources.again(source)
+            poller.wake()
+            self._post(finished, problem)
+
+        def finished(problem: errors.PyctrError | OSError | None) -> None:
+            self.running -= 1
+            if problem is None:
+                self._app.say(done)
+            else:
+                hint = getattr(problem, "hint", "")
+                self._app.complain(f"cannot {what}", f"{problem}" + (f"\n{hint}" if hint else ""))
+
+        self.running += 1
+        threading.Thread(target=run, name=what, daemon=True).start()
+
     def toggle(self, verb: str, rows: Sequence[ContainerRow], **arguments: Any) -> None:
         """A verb with an opposite: doing it back is the undo."""
         names = f.neutral(rows[0].name) if len(rows) == 1 else f"{len(rows)} containers"

@@ -104,3 +104,27 @@ def test_the_recording_has_one_of_every_kind(host: screens.Replay) -> None:
     assert rows["db"].memory_of_limit is not None and rows["db"].memory_of_limit > 50
     assert rows["api-2"].net_rx
     assert rows["fresh"].cpu is None
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", ["images", "volumes"])
+def test_a_store_screen(host: screens.Replay, name: str, size: tuple[int, int]) -> None:
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await app.action_screen(name)
+            await pilot.pause()
+            app.take(host.poller.collect())
+            await pilot.pause()
+            # the files are read in a thread: its answer is an event, not a time
+            for _ in range(200):
+                if getattr(app.screen, "_files", ()) is not None:
+                    break
+                await pilot.pause(0.01)
+            app.take(host.poller.collect())
+            await pilot.pause()
+            screens.compare(app, f"{name}-{size[0]}x{size[1]}")
+
+    asyncio.run(go())

@@ -58,9 +58,16 @@ SOURCES = {
         Source("machine", 1.0, quick=True),
         Source("findings", 30.0),
         Source("space", 30.0),
+        Source("images", 5.0),
+        Source("volumes", 5.0),
     )
 }
-WANTED = {"networks": ("networks",), "host": ("machine", "findings", "space")}
+WANTED = {
+    "images": ("images",),
+    "networks": ("networks",),
+    "volumes": ("volumes",),
+    "host": ("machine", "findings", "space"),
+}
 """Sources by the name of the main screen."""
 
 

@@ -1,0 +1,197 @@
+"""The layer tree as rows of a grid, and the files of one layer as lines. Pure: no Textual here."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, File, Node
+from pyctr.tui import format as f
+from pyctr.tui.container_table import state_style
+from pyctr.tui.snapshot import ContainerRow
+from pyctr.tui.table import Column
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pyctr.tui.format import Line, Span
+    from pyctr.tui.table import Look
+
+CROWD = 24
+"""A directory with more files than this is one line with a count."""
+MOST = 3000
+"""Lines of one file list."""
+
+
+class TreeRow(NamedTuple):
+    """One visible node. `folded` is None for one that has nothing below it."""
+
+    key: str
+    node: Node
+    depth: int
+    folded: bool | None
+    container: ContainerRow | None = None
+
+
+def rows(roots: Iterable[Node], folded: set[str], known: Mapping[str, ContainerRow]) -> list[TreeRow]:
+    """The tree from top to bottom, without what is below a folded node."""
+    out: list[TreeRow] = []
+
+    def add(node: Node, depth: int) -> None:
+        key = f"{node.kind} {node.key}"
+        shut = key in folded if node.children else None
+        out.append(TreeRow(key, node, depth, shut, known.get(node.container)))
+        if not shut:
+            for child in node.children:
+                add(child, depth + 1)
+
+    for root in roots:
+        add(root, 0)
+    return out
+
+
+def _tree(row: TreeRow, width: int, look: Look) -> Line:
+    glyphs, node = look.glyphs, row.node
+    title = " ".join(f.neutral(node.title).split())
+    fold = "  " if row.folded is None else f"{glyphs.closed if row.folded else glyphs.open} "
+    spans: list[Span] = [("  " * min(row.depth, max(0, width // 2 - 12)), "text"), (fold, "faint")]
+    if node.kind == IMAGE:
+        spans += [("# " if glyphs.ascii else "◆ ", "accent"), (title, "strong")]
+    elif node.kind == CONTAINER:
+        known = row.container
+        glyph = glyphs.state(known.status, failed=known.failed) if known is not None else "?"
+        spans += [(f"{glyph} ", state_style(known) if known is not None else "faint"), (title, "text")]
+    else:
+        spans.append((title or "(no instruction recorded)", "muted"))
+    used = f.line_width(spans[:-1])
+    text, style = spans[-1]
+    return (*spans[:-1], (f.cut(text, max(4, width - used), glyphs.ellipsis), style))
+
+
+def _size(row: TreeRow, width: int, look: Look) -> Line:
+    plus = "" if row.node.kind == IMAGE else "+"
+    return ((f"{plus}{f.size(row.node.size)}", "text" if row.node.size else "faint"),)
+
+
+def _share(row: TreeRow, width: int, look: Look) -> Line:
+    node = row.node
+    if node.kind == LAYER:
+        return (
+            (f"x{node.images}" if look.glyphs.ascii else f"×{node.images}", "accent" if node.images > 1 else "faint"),
+        )
+    if node.kind == IMAGE:
+        users = node.containers
+        return ((f"{users} ctr", "text") if users else ("unused", "faint"),)
+    return (("upper", "faint"),)
+
+
+def columns(width: int, look: Look) -> list[Column]:
+    return [
+        Column("tree", "LAYERS, IMAGES, CONTAINERS", 20, _tree, grow=1, limit=200),
+        Column("size", "SIZE", 6, _size, align="right"),
+        Column("share", "SHARED", 6, _share, align="right"),
+    ]
+
+
+def facts(row: TreeRow, width: int, look: Look) -> list[Line]:
+    """Who the node is, above its files."""
+    node, dot = row.node, f" {look.glyphs.dot} "
+    lines: list[Line] = []
+    if node.layer is not None:
+        where = (node.layer.diff_id[:19] + look.glyphs.ellipsis, "muted")
+        lines.append((where, (dot, "faint"), (f"{node.images} image{'s' * (node.images != 1)}", "text")))
+    elif node.image is not None:
+        names = ", ".join(f.neutral(name) for name in node.image.names) or "no name"
+        lines.append(((f.cut(names, width, look.glyphs.ellipsis), "text"),))
+        lines.append(
+            (
+                (node.image.digest[:19] + look.glyphs.ellipsis, "muted"),
+                (dot, "faint"),
+                (f"{len(node.image.layers)} layers", "text"),
+                (dot, "faint"),
+                (node.image.architecture, "text"),
+            )
+        )
+    else:
+        lines.append((("what the container has written over its image", "muted"),))
+    if node.kind == LAYER:
+        text = " ".join(f.neutral(node.title).split())
+        while text:
+            lines.append(((text[:width], "text"),))
+            text = text[width:]
+            if len(lines) > 5:
+                lines.append(((look.glyphs.ellipsis, "faint"),))
+                break
+    return lines
+
+
+class _Folder:
+    def __init__(self) -> None:
+        self.folders: dict[str, _Folder] = {}
+        self.files: list[tuple[str, File]] = []
+        self.own: File | None = None
+        self.size = 0
+        self.count = 0
+
+
+def file_lines(files: Sequence[File], width: int, look: Look) -> list[Line]:
+    """Added, changed and deleted paths as an indented tree with the sizes at the right."""
+    top = _Folder()
+    for file in files:
+        words = file.path.strip("/").split("/")
+        folder = top
+        folder.size += file.size
+        for word in words[:-1]:
+            folder = folder.folders.setdefault(word, _Folder())
+            folder.size += file.size
+            folder.count += 1
+        if file.mode & 0o170000 == 0o040000:
+            folder.folders.setdefault(words[-1], _Folder()).own = file
+        else:
+            folder.files.append((words[-1], file))
+    lines: list[Line] = []
+    _folder_lines(top, 0, width, look, lines)
+    if len(lines) > MOST:
+        lines[MOST:] = [((f"{len(lines) - MOST} lines more", "faint"),)]
+    return lines
+
+
+def _folder_lines(folder: _Folder, depth: int, width: int, look: Look, lines: list[Line]) -> None:
+    for name, below in sorted(folder.folders.items()):
+        while len(below.folders) == 1 and not below.files:
+            ((child, below),) = below.folders.items()
+            name = f"{name}/{child}"
+        if not below.folders and not below.files:
+            lines.append(_entry(f"  {f.neutral(name)}/", "", "", depth, width, "faint", look))
+            continue
+        fold, about = look.glyphs.open, ""
+        crowd = below.count > CROWD and not below.folders
+        if crowd:
+            fold, about = look.glyphs.closed, f"{below.count} files"
+        change = "~ " if below.own is not None and below.own.change == "C" else ""
+        lines.append(
+            _entry(f"{fold} {change}{f.neutral(name)}/", about, f.size(below.size), depth, width, "text", look)
+        )
+        if not crowd:
+            _folder_lines(below, depth + 1, width, look, lines)
+    for name, file in sorted(folder.files):
+        sign, style, about = "+", "good", ""
+        if file.change == "D":
+            sign, style, about = "-", "bad", f"hides {f.size(file.was)}" if file.was else "whiteout"
+        elif file.change == "C":
+            sign, style, about = "~", "warn", f"was {f.size(file.was)}"
+        if file.link:
+            about = f"{look.glyphs.arrow} {f.neutral(file.link)}"
+        size = "" if file.change == "D" or file.link else f.size(file.size)
+        lines.append(_entry(f"{sign} {f.neutral(name)}", about, size, depth, width, style, look))
+
+
+def _entry(name: str, about: str, size: str, depth: int, width: int, style: str, look: Look) -> Line:
+    indent = "  " * min(depth, 8)
+    room = max(8, width - len(indent) - 7)
+    name = f.cut(name, room, look.glyphs.ellipsis)
+    left = room - f.width(name) - 2
+    note = f.cut(about, left, look.glyphs.ellipsis) if about and left > 3 else ""
+    middle = f"  {note}" if note else ""
+    pad = room - f.width(name) - f.width(middle)
+    return ((indent, "text"), (name, style), (middle, "faint"), (" " * max(0, pad), "text"), (f"{size:>7}", "muted"))

@@ -1,0 +1,340 @@
+"""Images: one tree of all layers, what is built on them, and the files of the one under the cursor."""
+
+from __future__ import annotations
+
+import threading
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+
+from pyctr.core import errors
+from pyctr.core.images.tree import CONTAINER, IMAGE, File, Node
+from pyctr.tui import format as f
+from pyctr.tui import keys, layer_table
+from pyctr.tui.engine import Focus
+from pyctr.tui.layer_table import TreeRow
+from pyctr.tui.screens.base import BaseScreen
+from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.sources import WANTED, Scene
+from pyctr.tui.sources.images import Shelf
+from pyctr.tui.widgets.bars import FrameTitle
+from pyctr.tui.widgets.grid import Grid, GridHeading
+from pyctr.tui.widgets.painted import PaintedLines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual import events
+
+    from pyctr.tui.format import Line, Span
+
+BOTH_WIDTH = 110
+"""From this width on tree and files stand side by side; below, Enter opens the files."""
+
+
+class ImagesScreen(BaseScreen):
+    """The tree at the left, the node's files at the right."""
+
+    NAME = "images"
+    HEADING = "Images"
+    SCOPES = ("images", "list", "app")
+    CSS_PATH = "images.tcss"
+    BINDINGS = keys.bindings("images")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folded: set[str] = set()
+        self._read = ""
+        """Key and size of the node whose files are known or being read."""
+        self._files: list[File] | None = None
+        self._waste = (0, 0)
+        self._problem = ""
+
+    def compose_body(self) -> ComposeResult:
+        self.tree_grid = Grid(
+            lambda width: layer_table.columns(width, self.pyctr.look), lambda row: row.key, empty=self._empty, id="tree"
+        )
+        self.lines = PaintedLines(id="files")
+        with Container(id="body"):
+            with Vertical(id="tree-pane", classes="pane"):
+                yield FrameTitle(id="tree-title")
+                with Vertical(classes="frame"):
+                    yield GridHeading(self.tree_grid)
+                    yield self.tree_grid
+            with Vertical(id="files-pane", classes="pane"):
+                yield FrameTitle(id="files-title")
+                with Vertical(classes="frame"):
+                    yield self.lines
+
+    def on_mount(self) -> None:
+        self._arrange(self.app.size.width)
+        self.show_snapshot(self.pyctr.snapshot)
+        self.tree_grid.focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange(event.size.width)
+        self.call_after_refresh(self._show_files)
+
+    def _arrange(self, width: int) -> None:
+        self.set_class(width >= BOTH_WIDTH, "-both")
+        self.set_class(width >= BOTH_WIDTH, "-framed")
+
+    @property
+    def _scene(self) -> Scene:
+        return self.pyctr.snapshot.scenes.get("images", Scene())
+
+    @property
+    def _shelf(self) -> Shelf | None:
+        document = self._scene.document
+        return document if isinstance(document, Shelf) else None
+
+    def _empty(self) -> Sequence[Line]:
+        if self._shelf is None:
+            if self._scene.error:
+                return [(("the images cannot be read", "bad"),), ((f.neutral(self._scene.error), "muted"),)]
+            return [((f"looking at the images{self.pyctr.look.glyphs.ellipsis}", "faint"),)]
+        return [
+            (("no images yet", "strong"),),
+            (),
+            (("pyctr run localhost/base", "key"), (" makes the base image from this host's tools", "muted")),
+        ]
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        if not self.is_mounted:
+            return
+        self.pyctr.poller.look_at(Focus(sources=WANTED["images"]))
+        self._show_tree()
+        self._show_files()
+        super().show_snapshot(snapshot)
+
+    def _show_tree(self) -> None:
+        shelf = self._shelf
+        known = {row.id: row for row in self.pyctr.snapshot.containers}
+        self.tree_grid.show(layer_table.rows(shelf.roots, self._folded, known) if shelf is not None else [])
+        self.query_one(GridHeading).update_line()
+        words: list[Span] = [("Images", "strong")]
+        right: tuple[Span, ...] = ()
+        if shelf is not None:
+            words.append((f"  {shelf.images}", "faint"))
+            right = ((f"{f.size(shelf.size)}", "text"), (f", {f.size(shelf.saved)} saved by sharing", "faint"))
+            if self._scene.error:
+                right = ((f.cut(f.neutral(self._scene.error), 50), "bad"),)
+        self._title("#tree-title", words, right, self.tree_grid.has_focus)
+
+    def _title(self, name: str, words: Sequence[Span], right: tuple[Span, ...], lit: bool) -> None:
+        title = self.query_one(name, FrameTitle)
+        title.words, title.right, title.lit = tuple(words), right, lit
+        if title.parent is not None:
+            title.parent.set_class(lit and self.has_class("-framed"), "lit")
+        title.update_line()
+
+    def _show_files(self) -> None:
+        row: TreeRow | None = self.tree_grid.current
+        width = max(20, self.lines.size.width - 1)
+        if row is None:
+            self._title("#files-title", [("Files", "strong")], (), self.lines.has_focus)
+            self.lines.show([])
+            return
+        self._want(row)
+        name = f.cut(" ".join(f.neutral(row.node.title).split()), max(12, width // 2))
+        right: tuple[Span, ...] = ((f.size(row.node.size), "text"),)
+        self._title("#files-title", [(name, "strong")], right, self.lines.has_focus)
+        look = self.pyctr.look
+        lines = [*layer_table.facts(row, width, look)]
+        if self._problem:
+            lines += [(), ((f.cut(f.neutral(self._problem), width), "bad"),)]
+        if self._files is None:
+            lines += [(), ((f"reading its files{look.glyphs.ellipsis}", "faint"),)]
+        else:
+            wasted, count = self._waste
+            if wasted:
+                text = f"waste {f.size(wasted)} in {count} files, written in one layer and hidden by a later one"
+                lines.append(((f.cut(text, width), "warn"),))
+            changed = layer_table.file_lines(self._files, width, look)
+            lines += [(), *(changed or [(("no files", "faint"),)])]
+        self.lines.show(lines)
+
+    def _want(self, row: TreeRow) -> None:
+        """Read the node's files, in a thread: a layer may have a hundred thousand."""
+        stamp = f"{row.key} {row.node.size}"
+        if stamp == self._read or self._shelf is None:
+            return
+        if not self._read.startswith(f"{row.key} "):
+            self._files, self._waste, self._problem = None, (0, 0), ""
+            self.lines.scroll_to(y=0, animate=False, force=True)
+        self._read = stamp
+        arguments = (stamp, row.node, list(self._shelf.roots))
+        threading.Thread(target=self._read_files, args=arguments, name="layer files", daemon=True).start()
+
+    def _read_files(self, stamp: str, node: Node, roots: list[Node]) -> None:
+        from pyctr.core.images import tree
+
+        files: list[File] = []
+        waste, problem = (0, 0), ""
+        try:
+            files = tree.files(node)
+            if node.kind == IMAGE:
+                size, paths = tree.waste(node, roots)
+                waste = (size, len(paths))
+        except (OSError, errors.PyctrError) as error:
+            problem = str(error)
+        try:
+            self.app.call_from_thread(self._take_files, stamp, files, waste, problem)
+        except RuntimeError:
+            pass  # the app has ended meanwhile
+
+    def _take_files(self, stamp: str, files: list[File], waste: tuple[int, int], problem: str) -> None:
+        if stamp == self._read:
+            self._files, self._waste, self._problem = files, waste, problem
+            self._show_files()
+
+    @on(Grid.Moved)
+    def _moved(self) -> None:
+        self._show_files()
+        self.refresh_keys()
+
+    @on(Grid.Chosen)
+    async def _chosen(self) -> None:
+        await self.action_open()
+
+    def current_row(self) -> ContainerRow | None:
+        row: TreeRow | None = self.tree_grid.current
+        return row.container if row is not None else None
+
+    def is_deep(self) -> bool:
+        return self.lines.has_focus or self.has_class("-drilled")
+
+    def idle_actions(self) -> frozenset[str]:
+        row: TreeRow | None = self.tree_grid.current
+        idle = {"mark", "sort_menu", "next_tab", "previous_tab", "filter"}
+        if row is None or row.node.kind != IMAGE:
+            idle.add("remove_image")
+        if row is None or self.lines.has_focus:
+            idle.add("open")
+        return frozenset(idle)
+
+    def on_descendant_focus(self) -> None:
+        super().on_descendant_focus()
+        self._show_tree()
+        self._show_files()
+
+    def _scroll(self, lines: int) -> None:
+        self.lines.scroll_to(y=max(0, self.lines.scroll_offset.y + lines), animate=False, force=True)
+
+    def _step(self, lines: int) -> None:
+        if self.lines.has_focus:
+            self._scroll(lines)
+        else:
+            self.tree_grid.move_by(lines)
+
+    def action_up(self) -> None:
+        self._step(-1)
+
+    def action_down(self) -> None:
+        self._step(1)
+
+    def action_page_up(self) -> None:
+        self._step(-max(1, self.tree_grid.size.height - 1))
+
+    def action_page_down(self) -> None:
+        self._step(max(1, self.tree_grid.size.height - 1))
+
+    def action_top(self) -> None:
+        self._step(-1_000_000)
+
+    def action_bottom(self) -> None:
+        if self.lines.has_focus:
+            self._scroll(max(0, len(self.lines.lines) - self.lines.size.height))
+        else:
+            self.tree_grid.move(len(self.tree_grid.rows) - 1)
+
+    def action_other_pane(self) -> None:
+        if self.has_class("-both") or self.has_class("-drilled"):
+            (self.tree_grid if self.lines.has_focus else self.lines).focus()
+
+    def action_back(self) -> None:
+        self.remove_class("-drilled")
+        self.tree_grid.focus()
+
+    async def action_open(self) -> None:
+        """A container opens on its own screen; anything else shows its files."""
+        row: TreeRow | None = self.tree_grid.current
+        if row is None:
+            return
+        if row.node.kind == CONTAINER and row.container is not None:
+            await self.pyctr.action_screen("containers")
+            show = getattr(self.pyctr.main_screen, "show_tab", None)
+            if show is not None:
+                self.pyctr.main_screen.call_after_refresh(show, row.container.id, "layers")  # type: ignore[union-attr]
+            return
+        if not self.has_class("-both"):
+            self.add_class("-drilled")
+        self.call_after_refresh(self.lines.focus)
+
+    def action_fold(self) -> None:
+        row: TreeRow | None = self.tree_grid.current
+        if row is None:
+            return
+        if row.folded is False:
+            self._folded.add(row.key)
+            self._show_tree()
+            return
+        above = self.tree_grid.rows[: self.tree_grid.rows.index(row)]
+        parent = next((other for other in reversed(above) if other.depth < row.depth), None)
+        if parent is not None:
+            self.tree_grid.select(parent.key)
+
+    def action_unfold(self) -> None:
+        row: TreeRow | None = self.tree_grid.current
+        if row is None:
+            return
+        if row.folded:
+            self._folded.discard(row.key)
+            self._show_tree()
+        elif row.folded is False:
+            self.tree_grid.move_by(1)
+
+    def action_remove_image(self) -> None:
+        row: TreeRow | None = self.tree_grid.current
+        if row is None or row.node.image is None:
+            return
+        if self.pyctr.snapshot.read_only:
+            self.pyctr.complain("read-only", f"{self.pyctr.snapshot.read_only}: nothing is changed from here")
+            return
+        from pyctr.tui.widgets.dialogs import Confirm
+
+        image = row.node.image
+        name = f.neutral(row.node.title)
+        own = sum(
+            node.size
+            for root in (self._shelf.roots if self._shelf is not None else ())
+            for _, node in root.walk()
+            if node.layer is not None
+            and node.images == 1
+            and node.layer.diff_id in {one.diff_id for one in image.layers}
+        )
+        lines: list[Line] = [((f.cut(name, 56), "strong"),), ()]
+        if len(image.names) > 1:
+            lines.append(((f"Only this name goes: {len(image.names) - 1} other names keep the image.", "text"),))
+        else:
+            lines.append((("Lost for good: ", "text"), (f"{f.size(own)} of layers nobody else has.", "bad")))
+        users = [child for child in row.node.children if child.kind == CONTAINER]
+        if users:
+            names = ", ".join(f.neutral(child.title) for child in users)
+            lines.append(((f.cut(f"In use by {names}: it will be refused.", 58), "warn"),))
+
+        def answered(answer: str | None) -> None:
+            if answer:
+                reference = image.names[0] if image.names else image.id
+                self.pyctr.acts.call(
+                    f"remove {name}",
+                    lambda engine: engine.images.remove(reference),
+                    done=f"removed {name}",
+                    source="images",
+                )
+
+        self.app.push_screen(
+            Confirm(f"Remove {f.cut(name, 40)}?", lines, [("remove", "Remove")], danger=True), answered
+        )
