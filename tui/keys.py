@@ -354,6 +354,10 @@ FORM_ACTIONS: tuple[Action, ...] = (
 )
 
 
+AT_ONCE = ("quit", "field_up", "field_down", "leave")
+"""Carried out before the next key is looked at: whoever types fast never types into the field before."""
+
+
 def in_scopes(*scopes: str) -> list[Action]:
     """The actions of these scopes, in the registry's order."""
     return [action for action in (*ACTIONS, *LOG_ACTIONS, *FORM_ACTIONS) if action.scope in scopes]
@@ -390,7 +394,7 @@ def bindings(*scopes: str) -> list[BindingType]:
             action.label,
             show=False,
             id=f"{action.scope}.{action.name}",
-            priority=action.name == "quit",
+            priority=action.name in AT_ONCE,
         )
         for action in in_scopes(*scopes)
     ]

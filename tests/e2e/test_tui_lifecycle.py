@@ -25,15 +25,24 @@ def screens() -> Iterator[list[Terminal]]:
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(120, 40), (80, 24)])
-def test_start_pause_unpause_stop_and_remove_by_keys(
-    host: Host, screens: list[Terminal], columns: int, rows: int
-) -> None:
-    program = "trap 'exit 3' TERM; while :; do sleep 1; done"
-    host.run("create", "--name", "life", "--network", "none", "localhost/base", "sh", "-c", program)
+def test_a_container_from_nothing_to_gone_by_keys(host: Host, screens: list[Terminal], columns: int, rows: int) -> None:
     terminal = Terminal(COMMAND, env=host.env, columns=columns, rows=rows)
     screens.append(terminal)
 
+    terminal.wait_for(r"q quit")
+    terminal.press("n")
+    terminal.wait_for(r"Create and start")
+    terminal.type("life")
+    terminal.press("Tab")
+    terminal.type("""sh -c "trap 'exit 3' TERM; while :; do sleep 1; done" """)
+    terminal.press("Tab", "Tab", "Tab", "Tab")
+    terminal.type("none")
+    terminal.wait_for(r"nothing is made yet")
+    assert host.run("ps", "-aq").stdout == ""
+    terminal.press("C-s")
     terminal.wait_for(r"◌ life")
+    assert status(host) == "created"
+
     terminal.press("u")
     terminal.wait_for(r"● life")
     assert status(host) == "running"

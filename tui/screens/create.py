@@ -253,7 +253,7 @@ class CreateScreen(ModalScreen[str], inherit_bindings=False):
     def _changed(self) -> None:
         self._read()
         self._stale = True
-        self._titles()
+        self._show_plan()
         if self._debounce is not None:
             self._debounce.stop()
         self._debounce = self.set_timer(DEBOUNCE, self._plan)
@@ -276,6 +276,8 @@ class CreateScreen(ModalScreen[str], inherit_bindings=False):
         without = {"offer"} if row is None or not row.field.choice else set()
         if self.beside:
             without.add("plan")
+        elif self._tab == "form":
+            without.add("plan_down")
         footer.without = frozenset(without)
         footer.update_line()
 
@@ -293,19 +295,24 @@ class CreateScreen(ModalScreen[str], inherit_bindings=False):
             turns = "|/-\\" if self.pyctr.look.glyphs.ascii else "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
             lines = [((f"{turns[self._turn % len(turns)]} ", "accent"), (self._busy, "text"))]
         elif row is not None and complaint:
-            lines = [((f"{row.field.label}: ", "strong"), (f.neutral(complaint[0]), "bad")), self._hint(complaint[1])]
+            lines = self._wrong(row.field.label, *complaint)
         elif self._asked and self._complaints:
             name, complaint = next(iter(self._complaints.items()))
-            label = self.rows[name].field.label
-            lines = [((f"{label}: ", "strong"), (f.neutral(complaint[0]), "bad")), self._hint(complaint[1])]
+            lines = self._wrong(self.rows[name].field.label, *complaint)
         elif self.plan_trouble and not self._stale:
-            lines = [((f.neutral(self.plan_trouble[0]), "bad"),), self._hint(self.plan_trouble[1])]
+            lines = self._wrong("", *self.plan_trouble)
         elif isinstance(self.focused, Toggle):
             lines = [((f"{self.focused.label}: ", "strong"), (self.focused.about, "muted"))]
         self.query_one("#word", PaintedLines).show([*lines, (), ()][:2])
 
-    def _hint(self, text: str) -> Line:
-        return ((f.neutral(text), "muted"),)
+    def _wrong(self, label: str, reason: str, hint: str) -> list[Line]:
+        """Reason and hint in two lines; a long reason takes both."""
+        width = max(20, self.query_one("#word").size.width)
+        title = f"{label}: " if label else ""
+        first, *rest = preview.wrap(f"{title}{f.neutral(reason)}", width)
+        if rest:
+            return [((first, "bad"),), ((f.cut(" ".join(rest), width), "bad"),)]
+        return [((title, "strong"), (first[len(title) :], "bad")), ((f.cut(f.neutral(hint), width), "muted"),)]
 
     def on_descendant_focus(self) -> None:
         self._show_words()
@@ -332,13 +339,14 @@ class CreateScreen(ModalScreen[str], inherit_bindings=False):
 
     def _show_plan(self) -> None:
         view = self.query_one("#plan", PaintedLines)
-        width = view.size.width or 40
-        faint = self.reading.spec is None or self.plan_trouble is not None
+        width = max(20, view.scrollable_content_region.width or 40)
+        trouble = None if self._stale else self.plan_trouble
+        faint = self.reading.spec is None or trouble is not None
         lines: list[Line] = []
         if faint:
             wrong = [f"{self.rows[name].field.label}: {reason}" for name, (reason, _) in self._complaints.items()]
-            if self.plan_trouble and not wrong:
-                wrong = [self.plan_trouble[0]]
+            if trouble and not wrong:
+                wrong = [trouble[0]]
             for text in wrong:
                 lines += [((f"  {piece}", "bad"),) for piece in preview.wrap(f.neutral(text), max(16, width - 4))]
             lines.append(())
@@ -395,6 +403,7 @@ class CreateScreen(ModalScreen[str], inherit_bindings=False):
     def action_plan(self) -> None:
         self._tab = "form" if self._tab == "plan" else "plan"
         self._arrange(self.app.size.width)
+        self._refresh_footer()
         self.call_after_refresh(self._show_plan)
 
     def action_plan_up(self) -> None:
