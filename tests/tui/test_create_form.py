@@ -120,6 +120,31 @@ def test_what_fails_is_said_and_the_form_stays_filled(tmp_path: Path) -> None:
     run(tmp_path, script)
 
 
+def test_what_takes_long_says_that_it_goes_on_and_is_not_left_half_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def slow(*_: object, **__: object) -> making.Made:
+        gate.wait(20)
+        return making.Made("f" * 64, "web")
+
+    monkeypatch.setattr(making, "make", slow)
+
+    async def script(app: PyctrApp, form: CreateScreen, pilot: Pilot[None]) -> None:
+        try:
+            await pilot.press("w", "e", "b", "ctrl+s")
+            await until(pilot, lambda: "creating web" in picture.text_of(app))
+            await pilot.press("escape")
+            await pilot.pause()
+            assert app.screen is form
+        finally:
+            gate.set()
+        await until(pilot, lambda: isinstance(app.screen, ContainersScreen))
+
+    run(tmp_path, script)
+
+
 def test_enter_lists_what_can_be_chosen_and_takes_it(tmp_path: Path) -> None:
     async def script(app: PyctrApp, form: CreateScreen, pilot: Pilot[None]) -> None:
         form.rows["restart"].input.focus()
