@@ -87,7 +87,8 @@ def test_an_interactive_shell_on_a_terminal(host: Host) -> None:
         terminal.resize(40, 100)
         terminal.type(b"stty size\n")
         terminal.until(rb"40 100")
-        terminal.type(b"echo sl''eeping; sleep 100\n")
+        # said by the child: by then the shell has given it the foreground
+        terminal.type(b"sh -c 'echo sl\"\"eeping; exec sleep 100'\n")
         terminal.until(rb"sleeping\r\n")
         terminal.type(b"\x03")
         terminal.until(rb"[#$] ")
