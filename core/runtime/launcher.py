@@ -37,6 +37,8 @@ def key(root: str) -> str:
 
         status = [line for line in _read("/proc/self/status").split(b"\n") if line.startswith(_STATUS)]
         facts: list[object] = [__version__, root, os.stat(f"{root}/pyctr/core/runtime/shim.py").st_mtime_ns, status]
+        # an installer replaces files, which its directories remember
+        facts += [os.stat(f"{root}/pyctr/core{part}").st_mtime_ns for part in ("", "/runtime", "/linux", "/cgroups")]
         facts += [_read(f"/proc/self/{name}") for name in ("cgroup", "limits", "oom_score_adj")]
         facts += [os.stat(f"/proc/self/ns/{name}").st_ino for name in os.listdir("/proc/self/ns")]
         facts += [os.stat("/").st_ino, os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)]
