@@ -68,6 +68,20 @@ def set_name(name: str) -> None:
     prctl(const.PR_SET_NAME, ctypes.addressof(buffer))
 
 
+def set_arguments(text: str) -> None:
+    """What /proc/PID/cmdline shows, as much of `text` as fits over the arguments this process was started with.
+
+    Raises OSError where no procfs is mounted.
+    """
+    with open("/proc/self/stat", "rb", buffering=0) as file:
+        fields = file.read().rpartition(b")")[2].split()
+    # fields 48 and 49 of proc_pid_stat(5); a process may always ask for its own
+    start, end = int(fields[45]), int(fields[46])
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, os.fsencode(text), min(len(os.fsencode(text)), end - start - 1))
+
+
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:
     """Close (or mark with CLOSE_RANGE_CLOEXEC) all descriptors of a range. Needs Linux 5.9, the mark 5.11."""
     syscall(const.SYSCALLS["close_range"], first, last, flags, name="close_range")

@@ -195,6 +195,14 @@ def _stay(context: Context) -> None:
 
 
 def _reap(child: int) -> NoReturn:
+    from pyctr.core.linux import process
+
+    try:
+        # the shim's own arguments name directories of the host
+        process.set_arguments("pyctr-init")
+    except OSError:
+        pass  # no /proc in this container: nobody can read them either
+    process.set_name("pyctr-init")
     os.closerange(0, 65536)
     every: Any = _signal.valid_signals()
     while True:
