@@ -75,14 +75,22 @@ class Events:
                 continue
 
     def follow(
-        self, since: int | None = None, filters: Mapping[str, list[str]] | None = None, *, stop: int = -1
+        self,
+        since: int | None = None,
+        filters: Mapping[str, list[str]] | None = None,
+        *,
+        stop: int = -1,
+        tail: int = 0,
     ) -> Iterator[Event]:
-        """Events from `since` (default: now) on, until the descriptor `stop` becomes readable."""
+        """Events from `since` (default: now) on, until the descriptor `stop` becomes readable.
+
+        Without `since`, those within the last `tail` bytes of the journal come first.
+        """
         from pyctr.core.logfollow import follow
 
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        position = os.fstat(fd).st_size if since is None else 0
+        position = max(0, os.fstat(fd).st_size - tail) if since is None else 0
         for line in follow(self.path, fd, position, stop):
             if event := _parse(line, since, None, filters):
                 yield event

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyctr.tui.journal import Journal
     from pyctr.tui.sources import Scene
 
 SPARK_CELLS = 8
@@ -400,6 +401,12 @@ class Poller:
             psi_io=pressure["io"][0] if "io" in pressure else None,
             load=sample.load[0] if sample.load else None,
         )
+
+    def journal(self, wake: Callable[[], None]) -> Journal:
+        """A follower of everything that happens; the caller stops it."""
+        from pyctr.tui.journal import Journal
+
+        return Journal(self.engine.events, wake)
 
     def _look_around(self, now: float, moment: float) -> dict[str, Scene]:
         """What the visible screen shows besides containers."""

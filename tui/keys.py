@@ -248,7 +248,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("help", "question_mark,f1", "help", "this", scope="app", group=PROGRAM, show="?", footer=81),
     Action("left", "left,h", "left", "one to the left", scope="networks", group=MOVING, show="← h", palette=False),
     Action("right", "right,l", "right", "one to the right", scope="networks", group=MOVING, show="→ l", palette=False),
-    Action("as_table", "t", "graph or table", "graph or table", scope="networks", group=LOOKING, footer=10),
     Action("fold", "left,h", "fold", "fold it, or go to what it is on", scope="images", group=MOVING, show="← h"),
     Action(
         "unfold", "right,l", "unfold", "unfold it, or go to what is on it", scope="images", group=MOVING, show="→ l"
@@ -273,6 +272,18 @@ ACTIONS: tuple[Action, ...] = (
         footer=15,
         changes=True,
     ),
+    Action("as_table", "t", "graph/table", "graph or table", scope="networks", group=LOOKING, footer=10),
+    Action(
+        "to_container",
+        "c",
+        "container",
+        "the event's container",
+        scope="events",
+        group=LOOKING,
+        footer=10,
+        palette=False,
+    ),
+    Action("examine", "x", "examine", "ask doctor again, count the disk again", scope="host", group=LOOKING, footer=10),
     Action("chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes", scope="containers", group=LOOKING),
     Action("next_theme", "T", "theme", "another theme", scope="app", group=PROGRAM),
     Action("redraw", "ctrl+l", "redraw", "draw everything anew", scope="app", group=PROGRAM, show="ctrl-l"),

@@ -62,6 +62,8 @@ SOURCES = {
         Source("volumes", 5.0),
     )
 }
+STALE = 5.0
+"""Seconds after which a document is no base of a rate: it was not looked at meanwhile."""
 WANTED = {
     "images": ("images",),
     "networks": ("networks",),
@@ -92,18 +94,16 @@ class Sources:
     def look(self, names: Iterable[str], seen: Seen, *, threads: bool) -> dict[str, Scene]:
         """Without `threads` everything is collected before this returns."""
         names = tuple(names)
-        for name in [name for name in self._kept if name not in names and SOURCES[name].quick]:
-            del self._kept[name]  # a rate over the time it was not looked at would be no rate of now
         found = {}
         for name in names:
             source = SOURCES[name]
             with self._guard:
                 kept = self._kept.setdefault(name, _Kept())
-                due = not kept.busy and seen.time >= kept.due
+                due = not kept.busy and seen.monotonic >= kept.due
                 if due:
-                    kept.busy, kept.since = True, seen.time
+                    kept.busy, kept.since = True, seen.monotonic
                     # a quick one is due at every look, however close they are
-                    kept.due = seen.time + (0.0 if source.quick else source.every)
+                    kept.due = seen.monotonic + (0.0 if source.quick else source.every)
             if due and (source.quick or not threads):
                 self._collect(source, kept, seen)
             elif due:
@@ -112,8 +112,8 @@ class Sources:
                 ).start()
             with self._guard:
                 scene = kept.scene
-                if kept.busy and seen.time - kept.since > 3.0:
-                    scene = scene._replace(error=f"still reading after {seen.time - kept.since:.0f} s")
+                if kept.busy and seen.monotonic - kept.since > 3.0:
+                    scene = scene._replace(error=f"still reading after {seen.monotonic - kept.since:.0f} s")
             found[name] = scene
         return found
 

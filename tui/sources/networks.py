@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pyctr.core import networks
+from pyctr.tui.sources import STALE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     base = before.base or before.graph
     if now.taken - base.taken < SHORTEST:
         return before._replace(graph=now, base=base)
+    if now.taken - base.taken > STALE:
+        return Rails(now, {}, before.talked)
     flows = netgraph.flows(base, now)
     known = {node.id for node in now.nodes}
     talked = {id: moment for id, moment in before.talked.items() if id in known}

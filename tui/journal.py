@@ -1,0 +1,65 @@
+"""The journal's last events, then every new one, read in a thread of its own.
+
+Follower thread ── list (bounded) ──> `take`, once per wake-up. Made by `Poller.journal`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+
+from pyctr.core.events import Event, Events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TAIL = 1 << 20
+"""Bytes of the journal's end that are read at first."""
+KEPT = 5000
+"""Events kept; older ones go."""
+
+
+class Journal:
+    """`wake` is called in the follower's thread when there is something to take, once until it is taken."""
+
+    def __init__(self, events: Events, wake: Callable[[], None]) -> None:
+        self._events = events
+        self._wake = wake
+        self._waiting: deque[Event] = deque(maxlen=KEPT)
+        self._told = False
+        self._guard = threading.Lock()
+        self.error = ""
+        """Why nothing more will come."""
+        self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            for event in self._events.follow(stop=self._stop_read, tail=TAIL):
+                with self._guard:
+                    self._waiting.append(event)
+                    told, self._told = self._told, True
+                if not told:
+                    self._wake()
+        except OSError as problem:
+            self.error = str(problem)
+            self._wake()
+        finally:
+            os.close(self._stop_read)
+
+    def take(self) -> list[Event]:
+        """What came since the last time, the oldest first."""
+        with self._guard:
+            events = list(self._waiting)
+            self._waiting.clear()
+            self._told = False
+        return events
+
+    def stop(self) -> None:
+        if self._stop_write >= 0:
+            os.close(self._stop_write)
+            self._stop_write = -1
+            self._thread.join(1.0)
