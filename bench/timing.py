@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import time
@@ -35,12 +36,13 @@ def command(*words: str, env: Mapping[str, str] | None = None, prepare: Callable
 def interleave(contenders: Mapping[str, Command], rounds: int, warm: int = 3) -> dict[str, float]:
     """Median seconds of each contender over `rounds` rounds, after `warm` uncounted ones.
 
-    The order rotates: some contenders clean up after they have returned, at the cost of whoever comes next.
+    The order changes by a fixed seed: some contenders clean up after they have returned, at the cost of the next.
     """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders.items())
+    turns = random.Random(1)
     for number in range(warm + rounds):
-        order.append(order.pop(0))
+        turns.shuffle(order)
         for name, run in order:
             began = time.perf_counter()
             run()
