@@ -61,6 +61,7 @@ def test_a_tab(host: screens.Replay, tab: str, size: tuple[int, int]) -> None:
                         break
                     await asyncio.sleep(0.01)
                 await pilot.pause()
+                await pilot.pause()
             screens.compare(app, f"{tab}-{size[0]}x{size[1]}")
 
     asyncio.run(go())

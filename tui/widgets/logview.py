@@ -176,8 +176,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         else:
             self._index_from(first)
         self._resize_content()
-        if self.following:
-            self.scroll_to(y=max(0, self._height - self.size.height), animate=False, force=True)
+        self._keep_following()
 
     def _index(self) -> None:
         self._shown, self._starts, self._height = [], [], 0
@@ -225,6 +224,14 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         if self.wrap:
             self._index()
         self._resize_content()
+        self._keep_following()
+
+    def _keep_following(self) -> None:
+        self._to_the_end()
+        # a layout under way still clamps to the height of before
+        self.call_after_refresh(self._to_the_end)
+
+    def _to_the_end(self) -> None:
         if self.following:
             self.scroll_to(y=max(0, self._height - self.size.height), animate=False, force=True)
 
