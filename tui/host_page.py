@@ -98,7 +98,7 @@ def _cpu(machine: Machine, width: int, charts: int, look: Look) -> list[Line]:
     title: list[Span] = [("CPU", "strong"), (f"  {f.whole_percent(mean)}", _style(mean, 80, 95))]
     title.append((f" of {len(machine.cores)} core{'' if len(machine.cores) == 1 else 's'}", "faint"))
     for name, value in (("iowait", _mean(machine.cores, "iowait")), ("steal", _mean(machine.cores, "steal"))):
-        if value is not None and value >= 0.5:
+        if value is not None and value >= 1:
             title.append((f" {glyphs.dot} {name} {value:.0f}%", "warn" if value >= 10 else "muted"))
     lines: list[Line] = [tuple(title)]
     if charts:

@@ -47,16 +47,14 @@ def drive(app: PyctrApp, size: tuple[int, int], script: Script) -> None:
 
 
 async def filled(app: PyctrApp, pilot: Pilot[None]) -> EventsScreen:
-    """The events screen, once the follower's first batch is there."""
+    """The events screen, once the follower has read the whole journal: its first batch may be a part of it."""
     await pilot.press("6")
     await pilot.pause()
     screen = app.main_screen
     assert isinstance(screen, EventsScreen)
-    for _ in range(300):
-        if screen.grid.rows:
-            break
-        await asyncio.sleep(0.01)
-    await pilot.pause()
+    with open(app.poller.paths.events, "rb") as file:
+        lines = sum(1 for _ in file)
+    await until(lambda: len(screen.grid.rows) == lines, pilot)
     return screen
 
 
