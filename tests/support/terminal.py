@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -76,9 +77,10 @@ class Terminal:
                 return int(status)
             if dead == "1":
                 # tmux 3.3 may never collect its child; proc_pid_stat(5) ends with the wait status
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                if fields[0] == "Z":
-                    return os.waitstatus_to_exitcode(int(fields[-1]))
+                with contextlib.suppress(FileNotFoundError):  # collected just now: tmux knows the status next time
+                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                    if fields[0] == "Z":
+                        return os.waitstatus_to_exitcode(int(fields[-1]))
             time.sleep(0.05)  # tmux announces no exit to a plain client
         raise AssertionError(f"still running:\n{self.screen()}")
 
