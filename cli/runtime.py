@@ -69,7 +69,7 @@ class Runtime:
 
     def launch(self, words: argparse.Namespace, *, created: bool) -> Any:
         """Make the container of a bundle; with `created` up to just before its command."""
-        from pyctr.core.runtime import launch, plan
+        from pyctr.core.runtime import launch
 
         directory = self.directory(words.id)
         bundle = os.path.abspath(words.bundle)
@@ -110,7 +110,7 @@ class Runtime:
                 "console_socket": getattr(words, "console_socket", ""),
                 "seccomp": self._seccomp(config),
             }
-            launched = launch.start(plan.build(config, wishes), lock_fd=lock.fd, stdio=() if terminal else (0, 1, 2))
+            launched = launch.start(config, wishes, lock_fd=lock.fd, stdio=() if terminal else (0, 1, 2))
         except BaseException:
             fsutil.remove_tree(directory)
             raise

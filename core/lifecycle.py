@@ -12,13 +12,14 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import time
 
-from pyctr.core import birth, containers, creation, errors, fsutil, names, pending, removal, repair, signals, starting
+from pyctr.core import birth, containers, creation, errors, fsutil, names, pending, signals, starting
 from pyctr.core.containers import Container
 from pyctr.core.runtime import defaults, oci
 from pyctr.core.state import ALLOWED, DEAD, PAUSED, RESTARTING, RUNNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyctr.core.engine import Engine
@@ -34,7 +35,7 @@ _SHIM_PATIENCE = 10.0
 
 def create(engine: Engine, spec: ContainerSpec) -> Container:
     """A new container; nothing runs. Raises UsageError, ImageNotFound, Conflict (name taken), StorageError."""
-    repair.sweep(engine)
+    _sweep(engine)
     container, lock = creation.create(engine, spec, birth.Recorder())
     lock.release()
     return container
@@ -49,7 +50,7 @@ def start(
     winsize: tuple[int, int] | None = None,
 ) -> Launched:
     """Run its command. Raises IllegalTransition, CommandNotFound, CannotInvoke, RuntimeFailure, Conflict (a port)."""
-    repair.sweep(engine)
+    _sweep(engine)
     container = _find(engine, ref)
     _permit("start", container)
     _let_shim_go(container)
@@ -68,16 +69,25 @@ def run(
     attach: bool = False,
     spawn: Spawn | None = None,
     winsize: tuple[int, int] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> tuple[Container, Launched]:
-    """create and start in one go. A container whose first start fails stays as created, one with auto_remove goes."""
-    repair.sweep(engine)
+    """create and start in one go. A container whose first start fails stays as created, one with auto_remove goes.
+
+    `meanwhile` is called while the shim works.
+    """
+    _sweep(engine)
     recorder = birth.Recorder()
     container, lock = creation.create(engine, spec, recorder, hidden=True)
     try:
         try:
-            return container, starting.start(container, lock, recorder, attach=attach, spawn=spawn, size=winsize)
+            launched = starting.start(
+                container, lock, recorder, attach=attach, spawn=spawn, size=winsize, meanwhile=meanwhile
+            )
+            return container, launched
         except BaseException:
             if spec.auto_remove:
+                from pyctr.core import removal
+
                 removal.remove_idle(container, volumes=True)
             raise
     finally:
@@ -224,6 +234,7 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
 
 def wait(engine: Engine, ref: Container | str) -> int:
     """Wait until it has ended; the exit code, 255 if nobody knows it. At once for one that does not run."""
+    from pyctr.core import repair
     from pyctr.core.waiting import gone, recorded
 
     container = _find(engine, ref)
@@ -246,6 +257,8 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
 
     A removal that failed half-way leaves it dead and may be asked for again. Raises IllegalTransition, NotFound.
     """
+    from pyctr.core import removal
+
     container = _find(engine, ref)
     if not container.state.removing:
         _permit("remove --force" if force else "remove", container)
@@ -275,6 +288,7 @@ def conclude(engine: Engine, container: Container, launched: Launched) -> None:
 
     The client does it, because its interpreter is warm; the shim has it done when no client says that it will.
     """
+    from pyctr.core import removal
     from pyctr.core.waiting import pid_gone
 
     if container.spec.auto_remove:
@@ -291,6 +305,14 @@ def conclude(engine: Engine, container: Container, launched: Launched) -> None:
     launched.close()
     # nothing of the container is left when we return
     pid_gone(launched.shim_pid, launched.shim_start_time, engine.paths, _SHIM_PATIENCE)
+
+
+def _sweep(engine: Engine) -> None:
+    """Finish what killed pyctrs left half-done; usually that is nothing."""
+    if pending.ids(engine.paths):
+        from pyctr.core import repair
+
+        repair.sweep(engine)
 
 
 def permitted(engine: Engine, verb: str, ref: Container | str) -> Container:
@@ -375,6 +397,7 @@ def _thaw(container: Container) -> None:
 
 def _ended(container: Container) -> Exit | None:
     """Wait until the end of the current incarnation is on record and nothing of it runs any more."""
+    from pyctr.core import repair
     from pyctr.core.waiting import gone
 
     engine, process = container.engine, container.state.process

@@ -9,20 +9,20 @@ from __future__ import annotations
 import os
 import sys
 
-from pyctr.core import birth, containers, errors, fsutil, pending, repair, signals
+from pyctr.core import birth, containers, errors, fsutil, pending, signals
 from pyctr.core.runtime import defaults, oci
 from pyctr.core.state import CREATED, CREATING, PAUSED, RUNNING
 from pyctr.core.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
     from pyctr.core.fsutil import Lock
     from pyctr.core.runtime.launch import Launched, Spawn
-    from pyctr.core.runtime.plan import Plan
 
 
 def start(
@@ -33,6 +33,7 @@ def start(
     attach: bool = False,
     spawn: Spawn | None = None,
     size: tuple[int, int] | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Launched:
     """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ..."""
     from pyctr.core.runtime import launch
@@ -41,6 +42,8 @@ def start(
     paths = engine.paths
     with pending.Mark(paths, container.id), Undo() as undo:
         if state.process is not None:
+            from pyctr.core import repair
+
             # a shim that was killed cleans nothing up
             repair.remains(engine, state)
         fresh = state.desired == CREATING
@@ -59,7 +62,7 @@ def start(
         fsutil.write_json(container.path("config.json"), config, durable=False, throwaway=container.spec.auto_remove)
         containers.save_state(paths, state, durable=fresh)
         offset = recorder.now_us()
-        launched = launch.start(_plan(config, wishes), lock_fd=lock.fd, spawn=spawn)
+        launched = launch.start(config, wishes, lock_fd=lock.fd, spawn=spawn, meanwhile=meanwhile)
         recorder.add(launched.trace, offset)
         lock.release()
     try:
@@ -146,12 +149,6 @@ def describe_ports(ports: list[dict[str, Any]]) -> str:
         f"{port['host_ip'] or '0.0.0.0'}:{port['host_port']} → {port['container_port']}/{port['protocol']}"
         for port in ports
     )
-
-
-def _plan(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
-    from pyctr.core.runtime import plan
-
-    return plan.build(config, wishes)
 
 
 def _detach(container: Container) -> None:

@@ -13,8 +13,6 @@ from __future__ import annotations
 import errno
 import os
 
-from pyctr.core.linux.const import MS_BIND
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -237,6 +235,7 @@ def mount_rootfs(rootfs: Mapping[str, Any], target: str) -> None:
     Lower directories are named relative to the directory of short links, since all options share one page: 500 of
     them fit. The working directory is changed for that moment. Raises OSError.
     """
+    from pyctr.core.linux.const import MS_BIND
     from pyctr.core.linux.mount import fd_path, mount
 
     if rootfs["driver"] == VFS:

@@ -41,7 +41,13 @@ def run(call: Call, args: Arguments) -> int:
     spec = create.wanted(call, args)
     spec.stdin_open = spec.stdin_open or attach_stdin
     with create.CidFile(args.cidfile) as cidfile:
-        container, launched = lifecycle.run(call.engine, spec, attach=not args.detach, spawn=call.spawn)
+        container, launched = lifecycle.run(
+            call.engine,
+            spec,
+            attach=not args.detach,
+            spawn=call.spawn,
+            meanwhile=None if args.detach else _read_ahead,
+        )
         cidfile.write(container.id)
     if args.trace:
         from pyctr.cli import birth
@@ -63,6 +69,13 @@ def run(call: Call, args: Arguments) -> int:
         **keys(args),
     )
     return 0 if code is None else code
+
+
+def _read_ahead() -> None:
+    """What the foreground needs once the container runs: loaded while the shim works."""
+    from pyctr.core import cgroups, execution, removal, waiting
+
+    del cgroups, execution, removal, waiting
 
 
 def keys(args: Arguments) -> dict[str, Any]:

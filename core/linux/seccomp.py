@@ -118,7 +118,7 @@ def compiled(
     A profile given by path is looked up by its inode, size and times without being read. A cache that cannot be
     written is done without; one that others could have written is not believed.
     """
-    import zlib
+    import _sha1  # type: ignore[import-not-found]  # `hashlib` loads OpenSSL
 
     kernel = kernel or kernel_version()
     if isinstance(profile, str):
@@ -131,7 +131,7 @@ def compiled(
         identity = json.dumps(profile, sort_keys=True)
     names = sorted(caps)
     key = f"{_compiler()}\n{arch} {kernel[0]}.{kernel[1]}\n{' '.join(names)}\n{identity}\n".encode()
-    path = os.path.join(cache_dir, f"seccomp-{zlib.crc32(key):08x}")
+    path = os.path.join(cache_dir, f"seccomp-{_sha1.sha1(key).hexdigest()[:16]}")
     program = _read_cache(path, key)
     if program is not None:
         return program

@@ -1,7 +1,8 @@
-"""The client's side of a start: spawn a shim, hand it the plan and the lock, hear how it went.
+"""The client's side of a start: spawn a shim, hand it config.json, wishes and the lock, hear how it went.
 
 posix_spawn, because the caller may have threads. The shim's interpreter starts while the client still parses and
-resolves: `prespawn` as early as possible, `start` when the plan is there.
+resolves: `prespawn` as early as possible, `start` when it is known what to start. The shim makes the plan of it: it has
+the operations loaded, and a client that is one run of an interpreter would load them for this alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pyctr.core.runtime import sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyctr.core.paths import Paths
-    from pyctr.core.runtime.plan import Plan
 
 _SOCKET_FD = 3
 _CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.shim import main;main(*sys.argv[1:])"
@@ -121,29 +122,39 @@ def prespawn(paths: Paths | None = None) -> Spawn:
     return Spawn(pid, ours)
 
 
-def start(plan: Plan, *, lock_fd: int, spawn: Spawn | None = None, stdio: tuple[int, ...] = ()) -> Launched:
-    """Run a plan. Returns when the command runs and is on record.
+def start(
+    config: dict[str, Any],
+    wishes: dict[str, Any],
+    *,
+    lock_fd: int,
+    spawn: Spawn | None = None,
+    stdio: tuple[int, ...] = (),
+    meanwhile: Callable[[], None] | None = None,
+) -> Launched:
+    """Carry out the plan of `config` and `wishes` (plan.build). Returns when the command runs and is on record.
 
     `lock_fd` is the container's lock, held; the shim keeps it until its record is written. `stdio` are three
-    descriptors for the process itself, instead of a log and attached clients. Raises CommandNotFound,
-    CannotInvoke, RuntimeFailure and others of errors.py after everything was undone.
+    descriptors for the process itself, instead of a log and attached clients. `meanwhile` is called while the shim
+    works: on a second processor it costs nothing. Raises UsageError, CommandNotFound, CannotInvoke, RuntimeFailure and
+    others of errors.py after everything was undone.
     """
     begin = time.monotonic_ns() // 1000
     from pyctr.core.paths import Paths
 
-    known = plan.wishes.get("paths")
+    known = wishes.get("paths")
+    order = sync.document(sync.PLAN, (config, wishes))
     spawn = spawn or prespawn(Paths(**known) if known else None)
     try:
-        return _start(plan, lock_fd, stdio, spawn, begin)
+        return _start(order, lock_fd, stdio, spawn, begin, meanwhile)
     except _Vanished:
-        _bury(plan)
+        _bury(wishes)
         if spawn.pid:
             raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
     # a launcher may end, or be killed, between our connect and its fork
     try:
-        return _start(plan, lock_fd, stdio, prespawn(), begin)
+        return _start(order, lock_fd, stdio, prespawn(), begin, None)
     except _Vanished:
-        _bury(plan)
+        _bury(wishes)
         raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
 
 
@@ -151,14 +162,23 @@ class _Vanished(Exception):
     """The shim is gone without a word."""
 
 
-def _start(plan: Plan, lock_fd: int, stdio: tuple[int, ...], spawn: Spawn, begin: int) -> Launched:
+def _start(
+    order: bytes,
+    lock_fd: int,
+    stdio: tuple[int, ...],
+    spawn: Spawn,
+    begin: int,
+    meanwhile: Callable[[], None] | None,
+) -> Launched:
     channel, spawn.channel = spawn.channel, None
     assert channel is not None
     trace: list[tuple[str, str, int, int]] = []
     report: tuple[str, str, str] | None = None
     try:
         descriptors = ((lock_fd,) if lock_fd >= 0 else ()) + stdio
-        channel.send(sync.document(sync.PLAN, plan.to_document()), descriptors)
+        channel.send(order, descriptors)
+        if meanwhile is not None:
+            meanwhile()
         while True:
             kind, payload = channel.receive()
             if kind == sync.TRACE:
@@ -195,11 +215,11 @@ def _reap(pid: int, flags: int = 0) -> None:
         _children.remove(pid)
 
 
-def _bury(plan: Plan) -> None:
+def _bury(wishes: dict[str, Any]) -> None:
     """What a killed shim left: init dies with it, unless it was just through execve."""
     from pyctr.core.runtime.ops_cgroup import manager
 
-    group = manager(plan.group, plan.cgroup_root)
+    group = manager(wishes["group"], wishes.get("cgroup_root") or "/sys/fs/cgroup")
     try:
         if group.exists():
             group.kill()

@@ -16,7 +16,7 @@ import time
 from pyctr.core import errors, fsutil
 from pyctr.core.runtime import clients, init, record, restart, start, sync
 from pyctr.core.runtime.loop import READ, Loop
-from pyctr.core.runtime.plan import Plan
+from pyctr.core.runtime.plan import Plan, build
 from pyctr.core.runtime.streams import Streams
 
 TYPE_CHECKING = False
@@ -54,10 +54,12 @@ def main(run: str = "", key: str = "") -> NoReturn:
             from pyctr.core.runtime import launcher
 
             channel = launcher.serve(run, key)
-        document = _receive(channel)
-        if document is not None:
+        order = _receive(channel)
+        if order is not None:
             descriptors, channel.descriptors = channel.descriptors, []
-            code = Shim(document, channel, descriptors).run()
+            shim = Shim(order, channel, descriptors)
+            del order  # it does not live as long as we do
+            code = shim.run()
         else:
             code = 0
     finally:
@@ -66,12 +68,13 @@ def main(run: str = "", key: str = "") -> NoReturn:
 
 def prepare() -> None:
     """What a start will need, while the client is still thinking."""
-    from pyctr.core import logs, netns, storage
+    from pyctr.core import events, logs, netns, paths, storage
     from pyctr.core.cgroups import group
     from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
-    from pyctr.core.runtime import passwd
+    from pyctr.core.runtime import oom, passwd
 
-    del logs, netns, storage, group, caps, devices, inroot, keyring, mount, namespaces, procfs, pty, seccomp, passwd
+    del caps, devices, events, group, inroot, keyring, logs, mount, namespaces, netns, oom, passwd, paths, procfs, pty
+    del seccomp, storage
     process.close_range(4)
     os.chdir("/")
     os.umask(0o077)
@@ -98,10 +101,12 @@ def _receive(channel: sync.Channel) -> bytes | None:
 
 
 class Shim:
-    """The container's keeper. `document` is the marshal'ed plan: kept as bytes, it is small."""
+    """The container's keeper. `order` is the marshal'ed pair of config.json and wishes."""
 
-    def __init__(self, document: bytes, channel: sync.Channel, descriptors: list[int]) -> None:
-        self.document = document
+    def __init__(self, order: bytes, channel: sync.Channel, descriptors: list[int]) -> None:
+        self.order = order
+        self.document = b""
+        """The marshal'ed plan: kept as bytes, it is small."""
         self.channel: sync.Channel | None = channel
         self.lock = descriptors[0] if len(descriptors) in (1, 4) else -1
         self.inherited = descriptors[-3:] if len(descriptors) >= 3 else []
@@ -165,7 +170,7 @@ class Shim:
         return 0
 
     def _start(self) -> tuple[Context, list[tuple[str, str, int, int]]]:
-        plan = Plan.from_document(marshal.loads(self.document))
+        plan = self._plan()
         self.wishes = plan.wishes
         self.terminal = plan.terminal
         self.recorder = record.Recorder(self.wishes.get("state") or "")
@@ -182,6 +187,18 @@ class Shim:
         self.began = time.monotonic()
         self.status = None
         return context, trace
+
+    def _plan(self) -> Plan:
+        """Made once, from the caller's order."""
+        if self.document:
+            return Plan.from_document(marshal.loads(self.document))
+        config, wishes = marshal.loads(self.order)
+        try:
+            plan = build(config, wishes)
+        except errors.PyctrError as error:
+            raise start.Failed(*init.describe(error)) from None
+        self.document, self.order = marshal.dumps(plan.to_document()), b""
+        return plan
 
     def _abandon(self, context: Context) -> None:
         """Undo a start: nothing runs that no record tells of."""
@@ -413,7 +430,7 @@ class Shim:
                 raise start.Failed("IllegalTransition", "the container does not run now", "")
             if self.manager.frozen():
                 raise start.Failed("IllegalTransition", "the container is paused", "unpause it first")
-            plan = Plan.from_document(marshal.loads(self.document))
+            plan = self._plan()
             try:
                 context = execute.execute(plan, self.manager, self.pidfd, self.own, request)
             except (errors.PyctrError, OSError) as error:
@@ -478,7 +495,7 @@ class Shim:
         return exit, False
 
     def _tell(self, listeners: list[Client], exit: dict[str, Any]) -> None:
-        for client in [self.foreground, *listeners]:
+        for client in {self.foreground, *listeners}:
             if client is not None and client.open:
                 client.send(sync.EXITED, marshal.dumps(exit))
         for client in self.clients[:]:

@@ -7,7 +7,7 @@ Client and shim talk over a stream socket, in frames:
     +------+----------------+-----------------+
 
     client ──> shim                                        shim ──> client
-    P  marshal(plan), with the lock as SCM_RIGHTS          T  marshal (step, text, started_us, took_us)
+    P  marshal (config, wishes), lock as SCM_RIGHTS        T  marshal (step, text, started_us, took_us)
     A  marshal {"logs"}: stdio from now on                 R  marshal {pid, start_time, ...}: it runs
     E  marshal {args, env, cwd, user, tty, ...}: exec      F  marshal (error class, message, hint): it does not
     0  stdin; empty is its end                             1  stdout (all output of a terminal)

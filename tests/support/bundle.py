@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyctr.core.linux.namespaces import pidfd_open
-from pyctr.core.runtime import attach, defaults, launch, plan, sync
+from pyctr.core.runtime import attach, defaults, launch, sync
 from pyctr.core.runtime.launch import Launched
 
 from .host import Host
@@ -125,7 +125,7 @@ class Bundle:
             **wishes,
         }
         try:
-            return launch.start(plan.build(config, wanted), lock_fd=lock)
+            return launch.start(config, wanted, lock_fd=lock)
         finally:
             os.close(lock)
 
