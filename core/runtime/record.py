@@ -56,14 +56,15 @@ class Recorder:
         if restarts is not None:
             state["restarts"] = restarts
         # what it says means nothing after a power failure: the process is gone then
-        fsutil.write_json(self.path, state, durable=False, in_place=True)
+        fsutil.write_json(self.path, state, durable=False, throwaway=_throw_away(state), in_place=True)
 
     def ended(self, state: dict[str, Any], exit: dict[str, Any], *, restarting: bool) -> None:
         """How it ended, durable: an exit code that somebody has seen is not forgotten."""
         state["exit"] = exit
         state["restarting"] = restarting
-        durable = not restarting and not _throw_away(state)
-        fsutil.write_json(self.path, state, durable=durable, in_place=True)
+        throwaway = _throw_away(state)
+        durable = not restarting and not throwaway
+        fsutil.write_json(self.path, state, durable=durable, throwaway=throwaway, in_place=True)
 
 
 def _throw_away(state: dict[str, Any]) -> bool:
