@@ -69,14 +69,13 @@ class Runtime:
 
     def launch(self, words: argparse.Namespace, *, created: bool) -> Any:
         """Make the container of a bundle; with `created` up to just before its command."""
-        from pyctr.core.runtime import launch
+        from pyctr.core.runtime import check, launch
 
         directory = self.directory(words.id)
         bundle = os.path.abspath(words.bundle)
-        try:
-            config = fsutil.read_json(f"{bundle}/config.json")
-        except FileNotFoundError:
-            raise errors.NotFound(f"no config.json in bundle '{bundle}'", hint="-b names the bundle") from None
+        config = check.load(f"{bundle}/config.json")
+        for warning in check.config(config):
+            print(f"pyctr-runtime: warning: {warning}", file=sys.stderr)
         fsutil.make_private_directory(self.root)
         try:
             os.mkdir(directory, 0o700)

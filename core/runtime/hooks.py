@@ -19,7 +19,7 @@ import os
 import select
 import time
 
-from pyctr.core import errors
+from pyctr.core import errors, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def run(
     the message instead and the next one runs. Forks: for
     single-threaded callers.
     """
-    import json
-
-    document = json.dumps(state).encode()
+    document = jsontext.dumps(state).encode()
     for index, hook in enumerate(hooks):
         try:
             _run(hook, document, f"hooks.{name}[{index}]", directory)

@@ -11,7 +11,9 @@
     masks, read-only       after the mounts they cover
     network, sysctls       net.ipv4.conf.eth0 exists only with eth0
     scores, labels         through the host's procfs, before it is gone
+    hooks of create        everything is made, the host's files can still be seen
     pivot_root             the last path to the host goes
+    hooks of start         after the word to go on, as root still
     keyring, no_new_privs
     bounding set           takes CAP_SETPCAP, which the user change drops
     user, capabilities     a setuid from 0 clears the effective set, so capset after it
@@ -23,7 +25,17 @@
 from __future__ import annotations
 
 from pyctr.core import errors
-from pyctr.core.runtime import operation, ops_cgroup, ops_exec, ops_identity, ops_mount, ops_namespace
+from pyctr.core.runtime import (
+    operation,
+    ops_cgroup,
+    ops_exec,
+    ops_identity,
+    ops_mount,
+    ops_namespace,
+    ops_root,
+    plan_mounts,
+    plan_process,
+)
 from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
@@ -32,10 +44,12 @@ if TYPE_CHECKING:
 
 CLASSES: dict[str, type[Operation]] = {
     name: value
-    for module in (ops_cgroup, ops_namespace, ops_mount, ops_identity, ops_exec)
+    for module in (ops_cgroup, ops_namespace, ops_mount, ops_root, ops_identity, ops_exec)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Operation) and value is not Operation
 }
+_RARE = {"RuntimeHooks": "ops_hooks", "InnerHooks": "ops_hooks"}
+"""Operations that most containers do without, by their module: a shim that needs none of them loads none."""
 
 _NAMESPACES = frozenset({"pid", "network", "mount", "uts", "ipc", "user", "cgroup", "time"})
 _PROC_NAMES = {"network": "net", "mount": "mnt"}
@@ -63,13 +77,13 @@ class Plan:
     def host(self) -> list[Operation]:
         """Those the shim runs; always the same objects."""
         if self._host is None:
-            self._host = _operations([item for item in self._document["operations"] if not CLASSES[item[0]].inside])
+            self._host = _operations([item for item in self._document["operations"] if not _class(item[0]).inside])
         return self._host
 
     @property
     def inside(self) -> list[Operation]:
         """Those init runs."""
-        return _operations([item for item in self._document["operations"] if CLASSES[item[0]].inside])
+        return _operations([item for item in self._document["operations"] if _class(item[0]).inside])
 
     @property
     def execs(self) -> list[Operation]:
@@ -114,7 +128,13 @@ class Plan:
 
 
 def _operations(documents: list[Any]) -> list[Operation]:
-    return [CLASSES[name].from_dict(fields) for name, fields in documents]
+    return [_class(name).from_dict(fields) for name, fields in documents]
+
+
+def _class(name: str) -> type[Operation]:
+    if name not in CLASSES:
+        CLASSES[name] = getattr(__import__(f"pyctr.core.runtime.{_RARE[name]}", fromlist=[name]), name)
+    return CLASSES[name]
 
 
 def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
@@ -163,31 +183,39 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         plan.append(
             ops_namespace.Names(hostname=config.get("hostname") or "", domainname=config.get("domainname") or "")
         )
-    plan += _filesystem(config, wishes, cgroup_root, propagation)
-    identity = _identify(process)
+    plan += plan_mounts.filesystem(config, wishes, cgroup_root, propagation)
+    identity = plan_process.identify(process)
     plan += [identity, ops_exec.Console(terminal=terminal)]
     if paths := linux.get("maskedPaths"):
-        plan.append(ops_mount.Masked(paths=list(paths)))
+        plan.append(ops_root.Masked(paths=list(paths)))
     if paths := linux.get("readonlyPaths"):
-        plan.append(ops_mount.Readonly(paths=list(paths)))
+        plan.append(ops_root.Readonly(paths=list(paths)))
     if own_network:
         plan.append(ops_namespace.LinkInside(attachment=own_network))
     if sysctls := linux.get("sysctl"):
         plan.append(ops_namespace.Sysctls(values=_sysctls(sysctls, [*new, *join])))
-    scores = _scores(process)
+    scores = plan_process.scores(process)
     plan.append(scores)
-    plan.append(ops_mount.Pivot(readonly=bool((config.get("root") or {}).get("readonly")), propagation=propagation))
+    hooked = config.get("hooks") or {}
+    if hooked:
+        plan += _hooks(config, hooked, wishes)
+    plan.append(ops_root.Pivot(readonly=bool((config.get("root") or {}).get("readonly")), propagation=propagation))
     if wishes.get("created"):
         plan.append(ops_exec.Ready())
-    privileges = _privileges(process, wishes.get("seccomp"))
+    if inner := hooked.get("startContainer"):
+        from pyctr.core.runtime import ops_hooks
+
+        state = _state(config, wishes, "created")
+        plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
+    privileges = plan_process.privileges(process, wishes.get("seccomp"))
     plan += privileges
-    plan += _command(process, bool(wishes.get("init")))
-    plan += _filter(process, wishes.get("seccomp"))
-    plan.append(_execute(process, bool(wishes.get("init"))))
+    plan += plan_process.command(process, bool(wishes.get("init")))
+    plan += plan_process.last_filter(process, wishes.get("seccomp"))
+    plan.append(plan_process.execute(process, bool(wishes.get("init"))))
     return Plan(
         {
             "operations": [operation.to_document(item) for item in plan],
-            "execs": [operation.to_document(item) for item in _execs(process, wishes, group)],
+            "execs": [operation.to_document(item) for item in plan_process.execs(process, wishes, group)],
             "wishes": {key: value for key, value in wishes.items() if key != "seccomp"},
         }
     )
@@ -213,115 +241,34 @@ def _namespaces(linux: dict[str, Any], pids: dict[str, int]) -> tuple[list[str],
     return new, join
 
 
-def _filesystem(config: dict[str, Any], wishes: dict[str, Any], cgroup_root: str, propagation: str) -> list[Operation]:
-    process, linux = config.get("process") or {}, config.get("linux") or {}
-    path = (config.get("root") or {}).get("path") or "rootfs"
-    if not path.startswith("/"):
-        path = f"{wishes.get('bundle') or '.'}/{path}"
-    rootfs = wishes.get("rootfs")
-    plan: list[Operation] = [
-        # mounting onto the container's volatile directory spares making one: nobody needs that inside init
-        ops_mount.Root(rootfs=rootfs, target=wishes.get("run") or "", path=path, propagation=propagation)
-    ]
-    own_dev = True
-    for entry in config.get("mounts") or []:
-        destination, kind = entry.get("destination") or "", entry.get("type") or ""
-        if not destination.startswith("/"):
-            destination = f"/{destination}"
-        options = list(entry.get("options") or [])
-        if kind == "cgroup":
-            plan.append(ops_mount.CgroupMount(destination=destination, options=options, cgroup_root=cgroup_root))
-            continue
-        mount = ops_mount.Mount(destination=destination, type=kind, source=entry.get("source") or "", options=options)
-        if mount.is_bind():
-            if not mount.source.startswith("/"):
-                mount.source = f"{wishes.get('bundle') or '.'}/{mount.source}"
-            if destination.rstrip("/") == "/dev":
-                own_dev = False
-        plan.append(mount)
-    plan.append(ops_mount.Devices(devices=linux.get("devices") or [], own=own_dev))
-    cwd = process.get("cwd") or "/"
-    if not cwd.startswith("/"):
-        raise errors.UsageError(f"working directory '{cwd}' is not absolute")
-    if cwd != "/":
-        plan.append(ops_mount.Workdir(path=cwd))
+def _hooks(config: dict[str, Any], hooked: dict[str, Any], wishes: dict[str, Any]) -> list[Operation]:
+    """Those of a create, before the change of the root."""
+    from pyctr.core.runtime import ops_hooks
+
+    state = _state(config, wishes, "creating")
+    plan: list[Operation] = []
+    if hooked.get("prestart") or hooked.get("createRuntime"):
+        plan.append(
+            ops_hooks.RuntimeHooks(
+                prestart=hooked.get("prestart") or [], create_runtime=hooked.get("createRuntime") or [], state=state
+            )
+        )
+    if inner := hooked.get("createContainer"):
+        plan.append(ops_hooks.InnerHooks(name="createContainer", hooks=inner, state=state))
     return plan
 
 
-def _identify(process: dict[str, Any]) -> ops_identity.Identify:
-    user = process.get("user") or {}
-    return ops_identity.Identify(
-        uid=user.get("uid") or 0,
-        gid=user.get("gid") or 0,
-        groups=user.get("additionalGids") or [],
-        group_names=user.get("additionalGroups") or [],
-        name=user.get("username") or "",
-        home=not any(item.startswith("HOME=") for item in process.get("env") or []),
+def _state(config: dict[str, Any], wishes: dict[str, Any], status: str) -> dict[str, Any]:
+    from pyctr.core.runtime import hooks
+
+    return hooks.state(
+        config.get("ociVersion") or "1.0.0",
+        wishes.get("id") or "",
+        status,
+        0,
+        wishes.get("bundle") or "/",
+        config.get("annotations"),
     )
-
-
-def _scores(process: dict[str, Any]) -> ops_identity.Scores:
-    return ops_identity.Scores(
-        oom_score_adj=process.get("oomScoreAdj"),
-        rlimits=process.get("rlimits") or [],
-        io_priority=process.get("ioPriority"),
-        apparmor=process.get("apparmorProfile") or "",
-        selinux=process.get("selinuxLabel") or "",
-    )
-
-
-def _privileges(process: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
-    capabilities = process.get("capabilities") or {}
-    umask = (process.get("user") or {}).get("umask")
-    no_new = bool(process.get("noNewPrivileges"))
-    plan: list[Operation] = [ops_identity.Keyring()]
-    if no_new:
-        plan.append(ops_identity.NoNewPrivileges())
-    elif seccomp:
-        plan.append(ops_identity.Seccomp(program=seccomp))
-    plan += [
-        ops_identity.Bounding(names=capabilities.get("bounding") or []),
-        ops_identity.User(umask=0o022 if umask is None else umask),
-        ops_identity.Capabilities(
-            effective=capabilities.get("effective") or [],
-            permitted=capabilities.get("permitted") or [],
-            inheritable=capabilities.get("inheritable") or [],
-            ambient=capabilities.get("ambient") or [],
-        ),
-        ops_identity.Directory(path=process.get("cwd") or "/"),
-    ]
-    return plan
-
-
-def _command(process: dict[str, Any], init: bool) -> list[Operation]:
-    path = ops_exec.Find._defaults["path"]
-    for item in process.get("env") or []:
-        if item.startswith("PATH="):
-            path = item[5:]
-    return [ops_exec.Find(command=process["args"][0], path=path)]
-
-
-def _filter(process: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
-    return [ops_identity.Seccomp(program=seccomp)] if seccomp and process.get("noNewPrivileges") else []
-
-
-def _execute(process: dict[str, Any], init: bool) -> Operation:
-    return ops_exec.Execute(args=list(process["args"]), env=list(process.get("env") or []), init=init)
-
-
-def _execs(process: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Operation]:
-    """Operations of a process that joins the running container; `execute.py` fills in what its request says."""
-    seccomp = wishes.get("seccomp")
-    return [
-        ops_cgroup.EnterGroup(group=group),
-        _identify(process),
-        ops_exec.Console(device=False),
-        _scores(process),
-        *_privileges(process, seccomp),
-        *_command(process, False),
-        *_filter(process, seccomp),
-        _execute(process, False),
-    ]
 
 
 def _sysctls(values: dict[str, str], new: list[str]) -> dict[str, str]:

@@ -136,6 +136,8 @@ def listen(context: Context, trace: Trace, hold: bool = False) -> None:
             os.set_blocking(descriptors[0], False)
         elif kind == sync.FAILED:
             raise Failed(*marshal.loads(payload))
+        elif kind == sync.HOOKS:
+            _hooks(context)
         elif kind == sync.READY:
             if hold:
                 return
@@ -150,6 +152,17 @@ def listen(context: Context, trace: Trace, hold: bool = False) -> None:
     if last is not None:
         step, text, begin, took = trace.pop()
         trace.append((step, text, begin, max(took, now() - begin)))
+
+
+def _hooks(context: Context) -> None:
+    from pyctr.core.runtime.ops_hooks import RuntimeHooks
+
+    try:
+        for item in context.plan.operations:
+            if isinstance(item, RuntimeHooks):
+                item.serve(context)
+    except errors.PyctrError as error:
+        raise Failed(*init.describe(error)) from None
 
 
 def release(context: Context, trace: Trace) -> None:

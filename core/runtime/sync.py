@@ -25,6 +25,7 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
     shim ──> init   U  your user namespace is mapped        init ──> shim   T  (step, text, started_us, took_us)
                     N  your end of the link is there                        M  console master, as SCM_RIGHTS
                     G  go: state "created" is over (OCI)                    Y  ready, waiting for G
+                    H  the hooks of the host have run                       H  run the hooks of the host
                                                                             F  this failed
     end of file from init without F: execve succeeded.
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, GO, MASTER, READY = b"U", b"N", b"G", b"M", b"Y"
+HOOKS = HOOKED = b"H"
 
 MAX_FRAME = 64 << 20
 """Nothing we send is near this; a longer frame is a peer that speaks something else."""

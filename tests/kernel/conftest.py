@@ -8,6 +8,8 @@ import pytest
 
 from pyctr.core import cgroups
 from tests.support.groups import Subtree
+from tests.support.host import Host
+from tests.support.oci import Oci
 
 
 @pytest.fixture(params=["host", "v1"])
@@ -18,3 +20,11 @@ def subtree(request: pytest.FixtureRequest) -> Iterator[Subtree]:
     subtree = Subtree(unified=request.param == "host")
     yield subtree
     subtree.close()
+
+
+@pytest.fixture
+def oci(bare_host: Host) -> Iterator[Oci]:
+    """A bundle for `pyctr-runtime`, and nothing left of its containers."""
+    yield Oci(bare_host)
+    left = bare_host.census()
+    assert not left, f"left behind: {left}"

@@ -87,6 +87,7 @@ class Bundle:
             "resources": {},
         }
         document = {
+            "ociVersion": "1.2.0",
             "process": process,
             "root": {"path": "rootfs", "readonly": False},
             "hostname": "inside",

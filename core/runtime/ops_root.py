@@ -1,0 +1,257 @@
+"""The root filesystem itself: where it is mounted, its /dev, what of it is hidden, and the change into it.
+
+Every place in it is found by descriptor, see `ops_mount`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from pyctr.core import errors
+from pyctr.core.runtime import operation
+from pyctr.core.runtime.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.runtime.context import Context
+
+
+class Root(Operation):
+    """The rootfs on a mount point of its own, in a mount tree that tells the host nothing.
+
+    `rootfs` is what storage prepared (its mount point is `target`); without it the directory `path`.
+    """
+
+    step = operation.ROOTFS
+
+    rootfs: dict[str, Any] | None = None
+    target: str = ""
+    path: str = ""
+    propagation: str = ""
+
+    def describe(self) -> str:
+        if self.rootfs is None:
+            return f"bind {self.path} as the root"
+        lower = self.rootfs.get("lower") or []
+        lines = [f"mount {self.rootfs.get('driver')} on {self.target}"]
+        lines += [f"lower {path}" for path in lower]
+        if upper := self.rootfs.get("upper"):
+            lines.append(f"upper {upper}")
+        return "\n".join(lines)
+
+    def brief(self) -> str:
+        return "bind" if self.rootfs is None else str(self.rootfs.get("driver"))
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import const, mount
+
+        word = self.propagation or "rprivate"
+        _, _, propagation, _ = mount.parse_options([word if word.startswith("r") else "r" + word])
+        mount.mount(None, "/", None, propagation or const.MS_PRIVATE | const.MS_REC)
+        if self.rootfs is not None:
+            from pyctr.core import storage
+
+            storage.mount_rootfs(self.rootfs, self.target)
+            context.root = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
+            target = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            context.root = mount.open_tree(target, "", flags | const.AT_EMPTY_PATH)
+            mount.move_mount(context.root, "", target, "")
+            os.close(target)
+        # pivot_root refuses a new root whose parent mount is shared
+        if propagation & const.MS_SHARED:
+            parent = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=context.root)
+            mount.mount(None, mount.fd_path(parent), None, const.MS_PRIVATE)
+            os.close(parent)
+
+
+class Devices(Operation):
+    """The default device nodes and links of /dev, and those asked for."""
+
+    step = operation.ROOTFS
+
+    devices: list[dict[str, Any]] = []
+    own: bool = True
+    """/dev is the container's own, not a bind mount of somebody else's."""
+
+    def describe(self) -> str:
+        words = ["null zero full random urandom tty"] if self.own else []
+        words += [str(device["path"]) for device in self.devices]
+        return f"devices {' '.join(words)}"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import devices, inroot
+
+        dev = inroot.make_directories(context.root, "/dev")
+        if self.own:
+            for node in devices.DEFAULT:
+                self._node(dev, *node)
+            for name, link in devices.LINKS:
+                try:
+                    os.symlink(link, name, dir_fd=dev)
+                except FileExistsError:
+                    pass  # the image's own /dev, without a tmpfs over it
+        for device in self.devices:
+            path = os.path.normpath("/" + device["path"])
+            mode = device.get("fileMode")
+            wanted: tuple[str, int, int, int, int, int] = (
+                device["type"],
+                device.get("major", 0),
+                device.get("minor", 0),
+                0o666 if mode is None else mode & 0o7777,
+                device.get("uid") or 0,
+                device.get("gid") or 0,
+            )
+            if path.startswith("/dev/"):
+                self._node(dev, path[5:], *wanted)
+            else:
+                parent = inroot.make_directories(context.root, os.path.dirname(path))
+                self._node(parent, os.path.basename(path), *wanted)
+                os.close(parent)
+        os.close(dev)
+
+    def _node(self, dev: int, name: str, type: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
+        from pyctr.core.linux import devices
+
+        try:
+            devices.make(dev, name, type, major, minor, mode, uid, gid)
+        except FileExistsError:
+            pass  # made by a default, or the image's own
+        except PermissionError:
+            # no mknod in a user namespace
+            devices.bind(dev, name, f"/dev/{name}", major, minor)
+
+
+class Masked(Operation):
+    """Paths that show nothing: /dev/null over files, an empty read-only tmpfs over directories."""
+
+    step = operation.ROOTFS
+
+    paths: list[str]
+
+    def describe(self) -> str:
+        return f"mask {' '.join(self.paths)}"
+
+    def brief(self) -> str:
+        return f"{len(self.paths)} masked"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import const, devices, inroot, mount
+
+        null = devices.open_verified("/dev/null", 1, 3)
+        empty = -1
+        for path in self.paths:
+            try:
+                place = inroot.open_in(context.root, path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # not on this kernel
+            if stat.S_ISDIR(os.fstat(place).st_mode):
+                if empty < 0:
+                    filesystem = mount.fsopen("tmpfs")
+                    mount.fsconfig(filesystem, const.FSCONFIG_SET_STRING, "nr_inodes", "1")
+                    mount.fsconfig(filesystem, const.FSCONFIG_SET_FLAG, "ro")
+                    mount.fsconfig(filesystem, const.FSCONFIG_CMD_CREATE)
+                    empty = mount.fsmount(filesystem, const.FSMOUNT_CLOEXEC, const.MOUNT_ATTR_RDONLY)
+                    os.close(filesystem)
+                    tree, empty = empty, os.dup(empty)
+                else:
+                    tree = mount.open_tree(empty, "", const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH)
+            else:
+                tree = mount.open_tree(null, "", const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH)
+            mount.move_mount(tree, "", place, "")
+            os.close(tree)
+            os.close(place)
+        os.close(null)
+        if empty >= 0:
+            os.close(empty)
+
+
+class Readonly(Operation):
+    """Paths below which nothing can be written."""
+
+    step = operation.ROOTFS
+
+    paths: list[str]
+
+    def describe(self) -> str:
+        return f"read-only {' '.join(self.paths)}"
+
+    def brief(self) -> str:
+        return f"{len(self.paths)} read-only"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import const, inroot, mount
+
+        for path in self.paths:
+            try:
+                place = inroot.open_in(context.root, path)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # not on this kernel
+            flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
+            tree = mount.open_tree(place, "", flags | const.AT_EMPTY_PATH)
+            mount.mount_setattr(tree, "", const.AT_RECURSIVE, const.MOUNT_ATTR_RDONLY, 0)
+            mount.move_mount(tree, "", place, "")
+            os.close(tree)
+            os.close(place)
+
+
+class Workdir(Operation):
+    """The working directory, made if the image has none (Docker's and runc's habit)."""
+
+    step = operation.ROOTFS
+
+    path: str
+
+    def describe(self) -> str:
+        return f"directory {self.path}"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import inroot
+
+        try:
+            os.close(inroot.make_directories(context.root, self.path))
+        except OSError as error:
+            if error.errno == errno.EROFS:
+                return  # `Directory` says later that it is not there
+            raise errors.RuntimeFailure(
+                f"working directory '{self.path}': {(error.strerror or '').lower()}", hint="choose another with -w"
+            ) from error
+
+
+class Pivot(Operation):
+    """The container's root becomes /, the host's goes."""
+
+    step = operation.ROOTFS
+
+    readonly: bool = False
+    propagation: str = ""
+
+    def describe(self) -> str:
+        return "pivot_root" + (", root read-only" if self.readonly else "")
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import const, mount
+
+        if self.readonly:
+            mount.mount_setattr(context.root, "", 0, const.MOUNT_ATTR_RDONLY, 0)
+        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.fchdir(context.root)
+        mount.pivot_root(".", ".")
+        # the old root is on top of ours; slaved first, so that the host never sees this unmount
+        os.fchdir(old)
+        mount.mount(None, ".", None, const.MS_SLAVE | const.MS_REC)
+        mount.umount(".", const.MNT_DETACH)
+        os.close(old)
+        os.chdir("/")
+        if self.propagation:
+            _, _, propagation, _ = mount.parse_options([self.propagation])
+            mount.mount(None, "/", None, propagation)
+        os.close(context.root)
+        context.root = -1
+        os.close(context.proc)  # the last descriptor that leads to the host
+        context.proc = -1
