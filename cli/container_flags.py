@@ -134,6 +134,7 @@ def configure(parser: Declares) -> None:
     add("--health-timeout", type=values.duration, metavar="TIME", help="of one probe, 30s")
     add("--health-retries", type=int, metavar="N", help="failures in a row that make it unhealthy, 3")
     add("--health-start-period", type=values.duration, metavar="TIME", help="during which failures do not count")
+    add("--health-start-interval", type=values.duration, metavar="TIME", help="between probes of that period, 5s")
     add("--no-healthcheck", **on, help="ignore the image's HEALTHCHECK")
     add("--log-opt", **many, type=values.pair, metavar="KEY=VALUE", help="max-size=10m, max-file=3")
 
@@ -290,20 +291,26 @@ def _ports(args: Arguments) -> list[Port]:
 
 
 def _health(args: Arguments) -> Health | None:
-    given = args.health_cmd is not None
+    times = {
+        name: getattr(args, f"health_{name}") or 0.0
+        for name in ("interval", "timeout", "start_period", "start_interval")
+    }
+    retries = args.health_retries or 0
+    given = bool(args.health_cmd or retries or any(times.values()))
     if args.no_healthcheck:
         if given:
-            raise UsageError("--no-healthcheck: excludes --health-cmd", hint="give one or the other")
+            raise UsageError("--no-healthcheck: excludes every --health-…", hint="give one or the other")
         return Health(test=["NONE"])
     if not given:
         return None
-    return Health(
-        test=["CMD-SHELL", args.health_cmd],
-        interval=args.health_interval or 30.0,
-        timeout=args.health_timeout or 30.0,
-        start_period=args.health_start_period or 0.0,
-        retries=args.health_retries or 3,
-    )
+    from pyctr.core import health
+
+    if retries < 0:
+        raise UsageError(f"--health-retries: '{retries}' is negative", hint="how many failures in a row, such as 3")
+    for name, value in times.items():
+        if 0 < value < health.SHORTEST:
+            raise UsageError(f"--health-{name.replace('_', '-')}: too short", hint="1ms is the least")
+    return Health(test=["CMD-SHELL", args.health_cmd] if args.health_cmd else [], retries=retries, **times)
 
 
 def _log_option(wanted: ContainerSpec, key: str, value: str) -> None:

@@ -28,7 +28,10 @@ def status_text(container: Container, status: str, now: float) -> str:
     process, ended = container.state.process, container.state.exit
     if status in (states.RUNNING, states.PAUSED) and process is not None:
         up = f"Up {output.human_duration(uptime(container))}"
-        return f"{up} (Paused)" if status == states.PAUSED else up
+        if status == states.PAUSED:
+            return f"{up} (Paused)"
+        word = health_word(container, status)
+        return up if word == "none" else f"{up} ({'health: ' if word == 'starting' else ''}{word})"
     if status == states.RESTARTING and ended is not None:
         return f"Restarting ({ended.code}) {output.ago(ended.finished_at, now)}"
     if status == states.DEAD:
@@ -38,6 +41,15 @@ def status_text(container: Container, status: str, now: float) -> str:
     if ended is None:  # the shim was killed before it could write how it ended
         return "Exited (unknown)"
     return f"Exited ({ended.code}) {output.ago(ended.finished_at, now)}"
+
+
+def health_word(container: Container, status: str) -> str:
+    """none, starting, healthy, unhealthy."""
+    if container.spec.health is None:
+        return "none"
+    from pyctr.core import health
+
+    return str(health.load(container, status)["status"])
 
 
 def uptime(container: Container) -> float:

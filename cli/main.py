@@ -37,6 +37,7 @@ VERBS: dict[str, str] = {
     "rename": "give a container another name",
     "update": "change the limits of containers while they run",
     "rm": "remove containers",
+    "healthcheck": "run a container's health check",
     "wait": "block until containers stop, then print their exit codes",
     "ps": "list containers",
     "logs": "show what a container wrote",
@@ -83,6 +84,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "volume": {verb: f"volume_{verb}" for verb in ("create", "ls", "inspect", "rm", "prune")},
     "network": {verb: f"network_{verb}" for verb in ("create", "ls", "inspect", "rm")},
     "system": {"df": "system_df", "prune": "system_prune", "info": "info", "events": "events"},
+    "healthcheck": {"run": "healthcheck_run"},
     "demo": {"up": "demo_up", "down": "demo_down"},
 }  # fmt: skip
 """group -> its verbs -> the modules (or MODULE_VERB of the group's own module)."""
@@ -297,7 +299,7 @@ def _help(words: list[str]) -> int:
     print("Usage: pyctr [--root DIR] [--runroot DIR] [--cgroup-parent NAME] [--bridge NAME] COMMAND ...\n")
     print("Containers without a daemon.\n\nCommands:")
     for verb, line in VERBS.items():
-        print(f"  {verb:<11} {line}")
+        print(f"  {verb:<12} {line}")
     print("\nGlobal flags (also as PYCTR_ROOT, PYCTR_RUNROOT, PYCTR_CGROUP_PARENT, PYCTR_BRIDGE):")
     print("  --root DIR            images, containers, volumes; survives a reboot")
     print("  --runroot DIR         sockets and locks; gone after a reboot")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyctr.core.engine import Engine
     from pyctr.core.fsutil import Lock
     from pyctr.core.images.model import Image
-    from pyctr.core.spec import ContainerSpec
+    from pyctr.core.spec import ContainerSpec, Health
 
 
 def create(
@@ -115,8 +115,8 @@ def with_image_defaults(spec: ContainerSpec, image: Image) -> ContainerSpec:
         changes["stop_signal"] = config["StopSignal"]
     if config.get("Labels"):
         changes["labels"] = {**config["Labels"], **spec.labels}
-    if spec.health is None and (probe := config.get("Healthcheck")):
-        changes["health"] = _health(probe)
+    if spec.health is not None or config.get("Healthcheck"):
+        changes["health"] = _health(spec.health, config.get("Healthcheck"))
     return spec.replace(**changes) if changes else spec
 
 
@@ -126,21 +126,33 @@ def image_volumes(spec: ContainerSpec, image_config: dict[str, Any]) -> list[str
     return [target for target in image_config.get("Volumes") or {} if os.path.normpath(target) not in asked]
 
 
-def _health(probe: dict[str, Any]) -> Any:
+def _health(asked: Health | None, probe: Any) -> Health | None:
+    """The user's check, field by field on top of the image's HEALTHCHECK (times there are nanoseconds)."""
     from pyctr.core.spec import Health
 
-    def seconds(key: str, default: float) -> float:
-        return float(probe.get(key) or 0) / 1e9 or default
+    probe = probe if isinstance(probe, dict) else {}
 
-    if not probe.get("Test"):
-        return None
-    return Health(
-        test=list(probe["Test"]),
-        interval=seconds("Interval", 30.0),
-        timeout=seconds("Timeout", 30.0),
-        start_period=seconds("StartPeriod", 0.0),
-        retries=int(probe.get("Retries") or 3),
+    def seconds(key: str) -> float:
+        value = probe.get(key)
+        return value / 1e9 if isinstance(value, (int, float)) and value > 0 else 0.0
+
+    test, retries = probe.get("Test"), probe.get("Retries")
+    found = Health(
+        test=[str(word) for word in test] if isinstance(test, list) else [],
+        interval=seconds("Interval"),
+        timeout=seconds("Timeout"),
+        start_period=seconds("StartPeriod"),
+        start_interval=seconds("StartInterval"),
+        retries=retries if isinstance(retries, int) and retries > 0 else 0,
     )
+    if asked is None:
+        return found if found.test else None
+    given = {name: value for name, value in asked.to_dict().items() if value}
+    if not given.get("test") and not found.test:
+        raise errors.UsageError(
+            "the image has no health check whose times could be changed", hint="give the probe: --health-cmd"
+        )
+    return found.replace(**given)
 
 
 def _make_directory(engine: Engine, state: State) -> Lock:

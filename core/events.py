@@ -18,7 +18,10 @@ MAX_SIZE = 8 * 1024 * 1024
 
 
 class Event(Record):
-    """One thing that happened. `action` is Docker's word: create start die oom stop kill pause unpause destroy ..."""
+    """One thing that happened.
+
+    `action` is Docker's word: create start die oom stop kill pause unpause destroy "health_status: healthy" ...
+    """
 
     time_ns: int
     action: str
@@ -105,7 +108,8 @@ def _parse(line: bytes, since: int | None, until: int | None, filters: Mapping[s
         return None
     for key, values in (filters or {}).items():
         if key in ("event", "action"):
-            if event.action not in values:
+            # "health_status" stands for "health_status: healthy", too
+            if event.action not in values and event.action.partition(":")[0] not in values:
                 return None
         elif key == "type":
             if event.type not in values:

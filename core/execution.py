@@ -137,6 +137,24 @@ def execute(
     return int(end["code"])
 
 
+def check_health(engine: Engine, ref: Container | str) -> tuple[int, str]:
+    """Run the health check now: (the probe's exit code, -1 for none; the health after it).
+
+    Raises IllegalTransition when it does not run, UsageError without a check.
+    """
+    from pyctr.core.health import probed
+    from pyctr.core.runtime.attach import connect
+
+    container = lifecycle.permitted(engine, "exec", ref)
+    if not probed(container.spec.health):
+        raise errors.UsageError(f"container '{container.name}' has no health check", hint="run it with --health-cmd")
+    connection = connect(engine.paths, container.id)
+    try:
+        return connection.check_health()
+    finally:
+        connection.close()
+
+
 class Session:
     """One connection and this process's stdio, until one of them ends."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import birth
-from pyctr.core.images.model import rfc3339
+from pyctr.core.images.model import rfc3339, rfc3339_nano
 from pyctr.core.runtime import oci
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.containers import Container
+    from pyctr.core.spec import Health
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -67,7 +68,7 @@ def document(container: Container, *, size: bool = False) -> dict[str, Any]:
             "Labels": spec.labels,
             "StopSignal": spec.stop_signal or "SIGTERM",
             "StopTimeout": spec.stop_timeout,
-            "Healthcheck": spec.health.to_dict() if spec.health else None,
+            "Healthcheck": _healthcheck(spec.health) if spec.health else None,
         },
         "NetworkSettings": _network(container),
         "CgroupPath": state.group,
@@ -101,7 +102,44 @@ def _state(container: Container) -> dict[str, Any]:
         "StartedAt": rfc3339(process.started_at) if process else _NEVER,
         "FinishedAt": rfc3339(end.finished_at) if end else _NEVER,
         "Desired": state.desired,
+        **_health(container, status),
     }
+
+
+def _health(container: Container, status: str) -> dict[str, Any]:
+    """Docker's State.Health; without a probe, or before the first start, there is none."""
+    if container.spec.health is None:
+        return {}
+    from pyctr.core import health
+
+    found = health.load(container, status)
+    if found["status"] == health.NONE:
+        return {}
+    log = [
+        {
+            "Start": rfc3339_nano(result["start"]),
+            "End": rfc3339_nano(result["end"]),
+            "ExitCode": result["code"],
+            "Output": result["output"],
+        }
+        for result in found["log"]
+    ]
+    return {"Health": {"Status": found["status"], "FailingStreak": found["streak"], "Log": log}}
+
+
+def _healthcheck(check: Health) -> dict[str, Any]:
+    """Docker's Config.Healthcheck: nanoseconds, and only what was said."""
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
+    }
+    found: dict[str, Any] = {"Test": check.test}
+    found.update({key: round(seconds * 1e9) for key, seconds in times.items() if seconds})
+    if check.retries:
+        found["Retries"] = check.retries
+    return found
 
 
 def _host_config(container: Container) -> dict[str, Any]:

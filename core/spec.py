@@ -58,13 +58,18 @@ class Mount(Record):
 
 
 class Health(Record):
-    """A HEALTHCHECK. `test` is ["CMD", …], ["CMD-SHELL", "…"] or ["NONE"]; times in seconds."""
+    """A HEALTHCHECK. `test` is ["CMD", …], ["CMD-SHELL", "…"] or ["NONE"]; times in seconds.
 
-    test: list[str]
-    interval: float = 30.0
-    timeout: float = 30.0
+    0 (or no test) leaves a field to the image, and then to the defaults of `health`.
+    """
+
+    test: list[str] = []
+    interval: float = 0.0
+    timeout: float = 0.0
     start_period: float = 0.0
-    retries: int = 3
+    start_interval: float = 0.0
+    """Between probes during the start period."""
+    retries: int = 0
 
 
 class ContainerSpec(Record):

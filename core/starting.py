@@ -108,6 +108,7 @@ def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any]
         "restart": spec.restart or "no",
         "stop_signal": signals.number(spec.stop_signal or defaults.STOP_SIGNAL),
         "auto_remove": spec.auto_remove,
+        "health": _health(container, image_config),
         "cleanup": _cleanup(container) if spec.auto_remove or state.network.get("ports") else [],
         "seccomp": None if dry else _seccomp(container, kept),
     }
@@ -239,6 +240,14 @@ def _seccomp(container: Container, kept: frozenset[str]) -> bytes | None:
         raise errors.UsageError(f"no seccomp profile '{choice}'", hint="a JSON file, or 'unconfined'") from None
     except ValueError as error:
         raise errors.UsageError(f"seccomp profile '{choice}': {error}") from error
+
+
+def _health(container: Container, image_config: dict[str, Any]) -> dict[str, Any] | None:
+    if container.spec.health is None:
+        return None
+    from pyctr.core import health
+
+    return health.settings(container.spec.health, image_config.get("Shell"))
 
 
 def _cleanup(container: Container) -> list[str]:

@@ -37,6 +37,9 @@ SPANS = (60.0, 300.0, 900.0, 3600.0)
 EVERYBODY = 256
 """Up to so many live containers all are sampled at every tick; beyond, what is visible and a share of the rest."""
 
+SHIMS = 10.0
+"""Seconds after which a killed shim is noticed by the health it kept."""
+
 
 class Clock:
     """Time, replaceable: a recorded host is looked at in its own hour."""
@@ -74,6 +77,9 @@ class _Known:
         self.image = ""
         self.ports: tuple[str, ...] = ()
         self.watch: Watch | None = None
+        self.health = ""
+        self.health_seen: tuple[int, ...] = ()
+        """What it was read from: the file's identity, and when."""
         self.networked = True
 
     def end_watch(self) -> None:
@@ -340,7 +346,7 @@ class Poller:
             wanted=state.desired,
             restarts=state.restarts,
             restart_policy=spec.restart,
-            health=str(getattr(state, "health", "") or ""),
+            health=self._health(known, status, moment),
             auto_remove=spec.auto_remove,
             tty=spec.tty,
             network=str(state.network.get("network") or state.network.get("mode") or spec.network),
@@ -367,6 +373,23 @@ class Poller:
             spark=known.history.spark.values(moment) if live else (),
             busy=self.busy.get(state.id, ""),
         )
+
+    def _health(self, known: _Known, status: str, moment: float) -> str:
+        """Read again when the shim has written it anew, and now and then: a shim may be killed."""
+        container = known.container
+        if container.spec.health is None or status not in ("running", "paused"):
+            return ""
+        health = _module("pyctr.core.health")
+        try:
+            found = os.stat(health.path(container, status))
+            stamp = (found.st_ino, found.st_mtime_ns)
+        except OSError:
+            stamp = (0, 0)
+        seen = (*stamp, int(moment // SHIMS))
+        if known.health_seen != seen:
+            word = str(health.load(container, status)["status"])
+            known.health, known.health_seen = "" if word == health.NONE else word, seen
+        return known.health
 
     def _host(self, moment: float) -> HostRow:
         cgroupstats = _module("pyctr.core.cgroupstats")

@@ -36,6 +36,7 @@ _STATUSES = (
     *(states.CREATED, states.RUNNING, states.PAUSED, states.RESTARTING, states.STOPPED, states.DEAD),
     *("exited", "removing"),
 )
+_HEALTH = ("none", "starting", "healthy", "unhealthy")
 _SHOWN = frozenset({states.RUNNING, states.PAUSED, states.RESTARTING})
 
 
@@ -117,6 +118,9 @@ def _matcher(everyone: list[Container], wanted: dict[str, list[str]]) -> Callabl
     for status in wanted.get("status", ()):
         if status not in _STATUSES:
             raise UsageError(f"--filter: status '{status}' does not exist", hint=f"one of {', '.join(_STATUSES)}")
+    for word in wanted.get("health", ()):
+        if word not in _HEALTH:
+            raise UsageError(f"--filter: health '{word}' does not exist", hint=f"one of {', '.join(_HEALTH)}")
     codes = []
     for text in wanted.get("exited", ()):
         if not text.isdecimal():
@@ -145,7 +149,7 @@ def _matcher(everyone: list[Container], wanted: dict[str, list[str]]) -> Callabl
             "publish": lambda value: any(
                 value.partition("/")[0] == str(port["host_port"]) for port in describe.ports(container)
             ),
-            "health": lambda value: value == "none",
+            "health": lambda value: value == describe.health_word(container, status),
         }
         for key, values in wanted.items():
             if key in tests and not any(map(tests[key], values)):

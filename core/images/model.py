@@ -141,6 +141,12 @@ def rfc3339(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def rfc3339_nano(seconds: float) -> str:
+    """Likewise, with a fraction."""
+    whole = int(seconds)
+    return f"{rfc3339(whole)[:-1]}.{int((seconds - whole) * 1e9):09d}Z"
+
+
 def platform_architecture(machine: str = "") -> str:
     """GOARCH of this host, as image configurations spell it."""
     import os

@@ -14,6 +14,7 @@ class Stat:
 
     __slots__ = (
         "comm",
+        "flags",
         "pgrp",
         "pid",
         "ppid",
@@ -37,6 +38,7 @@ class Stat:
         self.comm = comm.decode(errors="replace")
         self.state = fields[0].decode()
         self.ppid, self.pgrp, self.session, self.tty = (int(field) for field in fields[1:5])
+        self.flags = int(fields[6])
         self.utime = int(fields[11])
         self.stime = int(fields[12])
         self.threads = int(fields[17])

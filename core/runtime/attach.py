@@ -58,14 +58,14 @@ class Connection(sync.Channel):
         }
         return self._ask(sync.document(sync.EXEC, request))
 
-    def _ask(self, data: bytes) -> dict[str, Any]:
+    def _ask(self, data: bytes, answer: bytes = sync.RUNNING) -> dict[str, Any]:
         try:
             self.send(data)
             while True:
                 kind, payload = self.receive()
                 if kind == sync.FAILED:
                     raise_failure(marshal.loads(payload))
-                if kind == sync.RUNNING:
+                if kind == answer:
                     return dict(marshal.loads(payload))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise errors.RuntimeFailure("the container's shim died", hint="'pyctr ps' tells its state") from None
@@ -88,6 +88,11 @@ class Connection(sync.Channel):
                 pass
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass  # it has ended
+
+    def check_health(self) -> tuple[int, str]:
+        """Probe now: (the probe's exit code, the container's health after it). Raises UsageError without a check."""
+        found = self._ask(sync.frame(sync.HEALTH), sync.EXITED)
+        return int(found["code"]), str(found["status"])
 
     def start(self) -> None:
         """Let a container in state "created" run. Raises CommandNotFound, CannotInvoke, IllegalTransition."""

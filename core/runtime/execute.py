@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
     """The plan's own, with what the request says instead.
 
-    {args, env: ["K=V"] on top of the container's, cwd, user, groups, tty, privileged, caps, no_new_privs}
+    {args, env: ["K=V"] on top of the container's, cwd, user, groups, tty, privileged, caps, no_new_privs, probe: it
+    does not outlive the shim, and orphans of what it starts become its own children}
     """
     args = list(request.get("args") or [])
     if not args or not args[0]:
@@ -32,7 +33,7 @@ def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
     for item in plan.execs:
         if isinstance(item, ops_exec.Execute):
             environment = _environment([*item.env, *(request.get("env") or [])])
-            item = item.replace(args=args, env=environment)
+            item = item.replace(args=args, env=environment, mortal=bool(request.get("probe")))
         elif isinstance(item, ops_exec.Find):
             path = [word[5:] for word in request.get("env") or [] if word.startswith("PATH=")]
             item = item.replace(command=args[0], path=path[-1] if path else item.path)
@@ -75,31 +76,48 @@ def _environment(items: list[str]) -> list[str]:
 def execute(plan: Plan, manager: Manager, pidfd: int, own: list[str], request: dict[str, Any]) -> Context:
     """Run a request in the container whose first process `pidfd` is. Raises start.Failed.
 
-    `own` are the namespace types that differ from the host's. The pid namespace is entered for children only, before
-    the clone, so that the process is ours to wait for; the others by the child itself, all at once.
+    `own` are the namespace types that differ from the host's.
     """
-    from pyctr.core.linux import const, namespaces
-
     context = Context(plan)
     context.manager = manager
     if size := request.get("winsize"):
         context.winsize = (size[0], size[1])
-    listed = operations(plan, request)
+    start.make_streams(context, terminal=bool(request.get("tty")), open_stdin=bool(request.get("stdin")))
+    begin(context, pidfd, own, request)
+    try:
+        start.listen(context, [])
+    except start.Failed:
+        start.close(context)
+        os.waitpid(context.pid, 0)
+        os.close(context.pidfd)
+        raise
+    return context
+
+
+def begin(context: Context, pidfd: int, own: list[str], request: dict[str, Any]) -> None:
+    """The clone; what becomes of it is told on `context.packets`. Raises start.Failed with everything closed.
+
+    The pid namespace is entered for children only, before the clone, so that the process is ours to wait for; the
+    others by the child itself, all at once.
+    """
+    from pyctr.core.linux import const, namespaces
+
+    assert context.manager is not None
     flags = 0
     for kind in own:
         flags |= namespaces.FLAGS[kind]
-    start.make_streams(context, terminal=bool(request.get("tty")), open_stdin=bool(request.get("stdin")))
     ours, theirs = sync.packets()
     back = -1
     try:
-        context.group_fd = manager.open_for_clone()
+        listed = operations(context.plan, request)
+        context.group_fd = context.manager.open_for_clone()
         if "pid" in own:
             back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
             namespaces.setns(pidfd, const.CLONE_NEWPID)
         pid, child = namespaces.clone3(0, context.group_fd)
         if pid == 0:
             context.packets = theirs
-            _enter(context, pidfd, flags & ~const.CLONE_NEWPID, listed)
+            _enter(context, pidfd, flags & ~const.CLONE_NEWPID, listed, probe=bool(request.get("probe")))
     except BaseException as error:
         ours.close()
         start.close(context)
@@ -110,17 +128,9 @@ def execute(plan: Plan, manager: Manager, pidfd: int, own: list[str], request: d
             os.close(back)
         theirs.close()
     context.packets, context.pid, context.pidfd = ours, pid, child
-    try:
-        start.listen(context, [])
-    except start.Failed:
-        start.close(context)
-        os.waitpid(pid, 0)
-        os.close(child)
-        raise
-    return context
 
 
-def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) -> None:
+def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation], *, probe: bool) -> None:
     """In the child. Never returns."""
     assert context.packets is not None
     try:
@@ -128,6 +138,8 @@ def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) ->
 
         init.close_all_but({context.packets.socket.fileno(), *context.stdio, pidfd})
         process.parent_death_signal(9)
+        if probe:
+            process.subreaper()
         context.proc = procfs.open_root()
         # the cgroup while the host's hierarchies can be seen
         enter, *rest = listed

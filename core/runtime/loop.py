@@ -1,4 +1,4 @@
-"""epoll(7), descriptors and what to do when they are ready."""
+"""epoll(7): descriptors and what to do when they are ready, moments and what to do when they have come."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Loop:
         self._epoll = select.epoll(select.EPOLL_CLOEXEC)
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._events: dict[int, int] = {}
+        self._alarms: dict[Callable[[], None], float] = {}
 
     def add(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         self._epoll.register(fd, events)
@@ -45,12 +46,33 @@ class Loop:
             self._epoll.unregister(fd)
         self._handlers.pop(fd, None)
 
+    def at(self, moment: float | None, handler: Callable[[], None]) -> None:
+        """Call `handler` once at a moment (time.monotonic) instead of at the one it waits for; None for never."""
+        self._alarms.pop(handler, None)
+        if moment is not None:
+            self._alarms[handler] = moment
+
     def turn(self, deadline: float | None = None) -> bool:
         """Wait for events, at most until `deadline` (time.monotonic), and handle them; False if the time was up."""
+        if self._alarms:
+            first = min(self._alarms.values())
+            deadline = first if deadline is None else min(first, deadline)
         timeout = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
         ready = self._epoll.poll(timeout)
         for fd, events in ready:
             # an earlier handler of this turn may have removed it
             if handler := self._handlers.get(fd):
                 handler(events)
-        return bool(ready)
+        return self._ring() or bool(ready)
+
+    def _ring(self) -> bool:
+        if not self._alarms:
+            return False
+        now = time.monotonic()
+        due = [handler for handler, moment in self._alarms.items() if moment <= now]
+        for handler in due:
+            # an earlier one may have put it off
+            if self._alarms.get(handler, now + 1) <= now:
+                del self._alarms[handler]
+                handler()
+        return bool(due)

@@ -134,6 +134,8 @@ class Execute(Operation):
     args: list[str]
     env: list[str] = []
     init: bool = False
+    mortal: bool = False
+    """It dies with the shim (prctl(2), PR_SET_PDEATHSIG)."""
 
     def describe(self) -> str:
         return ("init, " if self.init else "") + " ".join(self.args)
@@ -160,7 +162,7 @@ class Execute(Operation):
             # what Python ignores or catches; an ignored signal stays ignored over execve
             _signal.signal(number, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        process.parent_death_signal(0)
+        process.parent_death_signal(_signal.SIGKILL if self.mortal else 0)
         process.close_on_exec_from(3)
         try:
             os.execve(context.command, self.args, self._environment)

@@ -144,7 +144,8 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     container's volatile directory), root (of the engine, for its journal), rootfs (what storage prepared, else
     root.path of the config), group, cgroup_root, network (what networks attached), join {type: pid}, log {path,
     max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal, auto_remove,
-    cleanup (argv), seccomp (a compiled filter), created (OCI: stop before execve and wait for `start`).
+    health (`health.settings`), cleanup (argv), seccomp (a compiled filter), created (OCI: stop before execve and
+    wait for `start`).
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}

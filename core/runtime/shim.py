@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pyctr.core.logs import LogWriter
     from pyctr.core.runtime.clients import Client
     from pyctr.core.runtime.context import Context
+    from pyctr.core.runtime.health import Monitor
     from pyctr.core.runtime.oom import Watch
 
 ALLOWED = (
@@ -122,6 +123,7 @@ class Shim:
         self.manager: Manager | None = None
         self.watch: Watch | None = None
         self.log: LogWriter | None = None
+        self.health: Monitor | None = None
         self.facts: dict[str, Any] = {}
         self.pid = 0
         self.pidfd = -1
@@ -251,6 +253,22 @@ class Shim:
             if client.pid == 0 and (client is self.foreground or client.streams is not None):
                 self._listen(client, self.streams)
         self.children[self.pid] = self._died
+        self._watch_health()
+
+    def _watch_health(self) -> None:
+        if not (settings := self.wishes.get("health")):
+            return
+        from pyctr.core.health import FILE
+        from pyctr.core.runtime.health import Inside, Monitor
+
+        assert self.manager is not None
+        inside = Inside(self.pid, self.pidfd, self.manager, self.own, self._plan)
+        path = f"{self._directory}/{FILE}"
+        final = "" if self.wishes.get("auto_remove") else f"{self.wishes['bundle']}/{FILE}"
+        self.health = Monitor(self.loop, self.children, inside, settings, path, final, self._health_changed)
+
+    def _health_changed(self, status: str) -> None:
+        self._event(f"health_status: {status}")
 
     def _hand_over(self, path: str, master: int) -> None:
         """The terminal's master to a caller that serves it (runc's --console-socket)."""
@@ -377,8 +395,26 @@ class Shim:
             self._attach(client, marshal.loads(payload))
         elif kind == sync.EXEC:
             self._exec(client, marshal.loads(payload))
+        elif kind == sync.HEALTH:
+            self._check_health(client)
         else:
             client.close()
+
+    def _check_health(self, client: Client) -> None:
+        """One probe now: its code and what the status is then."""
+
+        def answer(code: int | None, status: str) -> None:
+            if code is None:
+                client.send(sync.FAILED, marshal.dumps(("IllegalTransition", "the container ended", "")))
+            else:
+                client.send(sync.EXITED, marshal.dumps({"code": code, "status": status}))
+            client.finish()
+
+        if self.health is None:
+            client.send(sync.FAILED, marshal.dumps(("UsageError", "the container has no health check", "--health-cmd")))
+            client.finish()
+        else:
+            self.health.ask(answer)
 
     def _release(self, client: Client) -> None:
         """OCI start: the held init goes on to execve."""
@@ -475,6 +511,9 @@ class Shim:
             kills = self.watch.count()
             self.watch.close()
             self.watch = None
+        if self.health is not None:
+            self.health.close()
+            self.health = None
         if "pid" not in self.own:
             # without a pid namespace of its own, others of it may have outlived the first process
             self._try(self.manager.kill)

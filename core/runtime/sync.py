@@ -16,8 +16,9 @@ Client and shim talk over a stream socket, in frames:
     S  no further restarts                                 Q  done (answer to S, K, G)
     C  "I clean up": no auto-remove by the shim
     G  OCI start of a container in state "created"
+    H  probe the health now; X then has {code, status}
 
-A start uses P over the socket pair the shim was spawned with; A, E, S and K open a connection to shim.sock. After X
+A start uses P over the socket pair the shim was spawned with; A, E, H, S and K open a connection to shim.sock. After X
 the shim closes; a client that closes early has detached. Times are CLOCK_MONOTONIC microseconds.
 
 Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same kinds plus:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
+HEALTH = b"H"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, GO, MASTER, READY = b"U", b"N", b"G", b"M", b"Y"
 HOOKS = HOOKED = b"H"

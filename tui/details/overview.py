@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 
 def collect(engine: Engine, container: Container, before: object) -> object:
-    """How long the last start took; the rest is in the row."""
+    """How long the last start took, and what the last probe said; the rest is in the row."""
     from pyctr.core import fsutil
 
+    found: dict[str, object] = {}
     try:
-        birth = fsutil.read_json(container.path("birth.json"))
+        found["took_us"] = fsutil.read_json(container.path("birth.json")).get("total_us")
     except OSError:
-        return {}  # never started
-    return {"took_us": birth.get("total_us")}
+        pass  # never started
+    if container.spec.health is not None:
+        from pyctr.core import health
+
+        found["health"] = health.load(container, container.status)
+    return found
 
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
@@ -206,11 +211,26 @@ def _rates(
     ]
 
 
+def _last_probe(health: object) -> str:
+    """` (code 1 3 times: no answer on port 80)`: why it is not healthy."""
+    if not isinstance(health, dict) or not health["log"] or health["log"][-1]["code"] == 0:
+        return ""
+    last = health["log"][-1]
+    times = f" {health['streak']} times" if health["streak"] > 1 else ""
+    code = f"code {last['code']}" if last["code"] >= 0 else "no result"
+    said = f.neutral(" ".join(str(last["output"]).split()))
+    return f" ({code}{times}{f': {said}' if said else ''})"
+
+
 def _facts(document: object, row: ContainerRow, width: int, look: Look) -> list[Line]:
     """`throttled 12% of periods · psi cpu 8.4 · ports …`, folded between facts."""
-    took = document.get("took_us") if isinstance(document, dict) else None
+    known = document if isinstance(document, dict) else {}
+    took = known.get("took_us")
     pieces: list[tuple[str, str, str]] = []
     if row.live:
+        if row.health:
+            style = {"healthy": "good", "unhealthy": "bad"}.get(row.health, "warn")
+            pieces.append(("health", row.health + _last_probe(known.get("health")), style))
         if row.throttled is not None:
             style = "warn" if row.throttled >= 5 else "text"
             pieces.append(("throttled", f"{row.throttled:.0f}% of periods", style))
