@@ -4,7 +4,8 @@
     <run>/networks/ip_forward        what the sysctl said before we changed it
     <run>/networks/...               leases, see `leases`
 
-The parts: `subnets` computes, `leases` books, `netns` makes links, `firewall` rules, `etcfiles` hosts and resolv.conf.
+The parts: `subnets` computes, `leases` books, `bridges` and `netns` make links, `firewall` rules, `etcfiles` hosts and
+resolv.conf.
 A lease belongs to a container from its first start until its removal; its ports from start until stop.
 """
 
@@ -14,7 +15,7 @@ import errno
 import os
 import time
 
-from pyctr.core import errors, etcfiles, firewall, leases, netns
+from pyctr.core import bridges, errors, etcfiles, firewall, leases, netns
 from pyctr.core.fsutil import make_private_directory, read_json, write_json
 from pyctr.core.linux import netlink
 from pyctr.core.paths import Paths
@@ -153,7 +154,7 @@ class Networks:
 
     def _create(self, name: str, subnet: str, gateway: str, internal: bool, labels: dict[str, str]) -> Network:
         bridge = bridge_name(self.paths.bridge, name)
-        taken = self._taken(bridge)
+        taken = self._used(bridge)
         chosen = bool(subnet)
         if subnet:
             first, size = parse_subnet(subnet)
@@ -162,7 +163,7 @@ class Networks:
                 if overlap(subnet, other):
                     raise errors.Conflict(f"subnet '{subnet}' overlaps '{other}' of {whose}", hint="choose another")
         else:
-            subnet = self._adopt(bridge) or self._choose(bridge, name, taken)
+            subnet = bridges.adopted_subnet(bridge) or self._choose(name, taken)
         first, size = parse_subnet(subnet)
         if gateway and not first < to_int(gateway) < first + size - 1:
             raise errors.UsageError(f"gateway '{gateway}' is not in '{subnet}'")
@@ -180,44 +181,11 @@ class Networks:
         write_json(f"{self.paths.networks}/{name}.json", network.to_dict())
         return network
 
-    def _choose(self, bridge: str, name: str, taken: builtins.list[tuple[str, str]]) -> str:
+    def _choose(self, name: str, taken: builtins.list[tuple[str, str]]) -> str:
         for subnet in candidates(self.paths.bridge, name):
             if not any(overlap(subnet, other) for other, _ in taken):
                 return subnet
         raise errors.NetworkError(f"no free subnet for network '{name}'", hint="create it with --subnet")
-
-    def _adopt(self, bridge: str) -> str:
-        """The subnet of a bridge of ours that outlived its record, or ""."""
-        with netlink.Netlink() as socket:
-            links = socket.links(name=bridge, stats=False)
-            if not links or links[0].kind != "bridge":
-                return ""
-            for index, address in socket.addresses():
-                if index == links[0].index and not address.endswith(("/31", "/32")):
-                    first, size = parse_subnet(address)
-                    return (
-                        f"{to_text(first)}/{33 - size.bit_length()}"
-                        if to_int(address.split("/")[0]) == first + 1
-                        else ""
-                    )
-        return ""
-
-    def _taken(self, bridge: str) -> builtins.list[tuple[str, str]]:
-        """Subnets that others use: routes and addresses of this host, our other networks, and (as "of") who."""
-        with netlink.Netlink() as socket:
-            names = {link.index: link.name for link in socket.links(stats=False)}
-            taken = [
-                (route.destination, f"interface '{names.get(route.oif, '?')}'")
-                for route in socket.routes()
-                if not route.destination.endswith("/0") and names.get(route.oif) != bridge
-            ]
-            taken += [
-                (address, f"interface '{names.get(index, '?')}'")
-                for index, address in socket.addresses()
-                if names.get(index) != bridge
-            ]
-        taken += [(network.subnet, f"network '{network.name}'") for network in self.list() if network.bridge != bridge]
-        return taken
 
     def ensure(self, name: str = DEFAULT) -> Network:
         """Bridge, address, forwarding and rules of a network, made where missing; 0.3 ms when all is there.
@@ -245,7 +213,7 @@ class Networks:
                     mtu = links[0].mtu
                 else:
                     network, mtu = self._make_bridge(socket, network, bool(links))
-            self._forwarding()
+            bridges.forward(self.paths.proc, f"{self._run}/ip_forward")
             firewall.ensure(
                 network.bridge,
                 network.subnet,
@@ -263,40 +231,24 @@ class Networks:
         return network, mtu
 
     def _make_bridge(self, socket: netlink.Netlink, network: Network, there: bool) -> tuple[Network, int]:
-        clash = [pair for pair in self._taken(network.bridge) if overlap(network.subnet, pair[0])]
+        used = self._used(network.bridge)
+        clash = [pair for pair in used if overlap(network.subnet, pair[0])]
         if clash and (network.chosen or any(True for _ in self.leases(network.name))):
             raise errors.NetworkError(
                 f"subnet '{network.subnet}' of network '{network.name}' is now in use by {clash[0][1]}",
                 hint="remove one of them",
             )
         if clash:
-            subnet = self._choose(network.bridge, network.name, self._taken(network.bridge))
+            subnet = self._choose(network.name, used)
             network = network.replace(subnet=subnet, gateway=to_text(parse_subnet(subnet)[0] + 1))
             write_json(f"{self.paths.networks}/{network.name}.json", network.to_dict())
-        mtu = uplink_mtu(socket)
-        mac = netlink.mac(mac_of(network.gateway))
         length = network.subnet.partition("/")[2]
-        if not there:
-            socket.send([netlink.bridge(network.bridge, mtu=mtu, mac=mac, up=False)])
-        index = netlink.index(network.bridge)
-        socket.send(
-            [
-                netlink.address(index, f"{network.gateway}/{length}", name=network.bridge),
-                netlink.up(index, network.bridge),
-            ]
-        )
-        return network, mtu
+        return network, bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there)
 
-    def _forwarding(self) -> None:
-        path = f"{self.paths.proc}/sys/net/ipv4/ip_forward"
-        with open(path) as file:
-            before = file.read().strip()
-        if before == "1":
-            return
-        # remembered before it is changed, so that remove_all can give it back
-        write_json(f"{self._run}/ip_forward", before, durable=False)
-        with open(path, "w") as file:
-            file.write("1")
+    def _used(self, bridge: str) -> builtins.list[tuple[str, str]]:
+        """Subnets that others use: this host, and our other networks."""
+        ours = [(network.subnet, f"network '{network.name}'") for network in self.list() if network.bridge != bridge]
+        return bridges.used_subnets(bridge) + ours
 
     def attach(self, id: str, name: str, spec: ContainerSpec) -> dict[str, Any]:
         """The attachment of a container about to start: its lease, made or found again, and its ports, reserved.
@@ -337,7 +289,7 @@ class Networks:
                 "gateway": "" if network.internal else network.gateway,
                 "mac": _mac(spec.mac) or mac_of(address),
                 "mtu": mtu,
-                "hairpin": bool(spec.ports) and self._bridge_filtered(),
+                "hairpin": bool(spec.ports) and bridges.filtered(self.paths.proc),
                 "ports": [],
             }
             if before:
@@ -361,18 +313,10 @@ class Networks:
         if attachment.get("mode") != "bridge" or not attachment.get("ports"):
             return
         try:
-            self._localnet(attachment["bridge"])
+            bridges.open_localnet(self.paths.proc, attachment["bridge"])
             firewall.publish(attachment)
         except OSError as error:
             raise errors.NetworkError(f"publishing ports: {error.strerror or error}") from error
-
-    def _localnet(self, bridge: str) -> None:
-        """Let this host's 127.0.0.1 be translated onto the bridge; the table's `guard` keeps the way back shut."""
-        path = f"{self.paths.proc}/sys/net/ipv4/conf/{bridge}/route_localnet"
-        with open(path, "r+") as file:
-            if file.read(1) != "1":
-                file.seek(0)
-                file.write("1")
 
     def unpublish(self, attachment: dict[str, Any]) -> None:
         """Give an attachment's ports back, keeping its address: at stop."""
@@ -449,15 +393,6 @@ class Networks:
         with self._book.lock():
             return self._book.collect()
 
-    def _bridge_filtered(self) -> bool:
-        """br_netfilter translates addresses already on the bridge: a container's call to its own published port then
-        leaves by the port it came from, which a bridge port does only in hairpin mode."""
-        try:
-            with open(f"{self.paths.proc}/sys/net/bridge/bridge-nf-call-iptables") as file:
-                return file.read(1) == "1"
-        except FileNotFoundError:
-            return False
-
     def forget(self) -> None:
         """Delete every bridge, table, lease and record. Containers must be gone."""
         with self._book.lock():
@@ -468,23 +403,11 @@ class Networks:
                     self._book.drop(lease)
             for network in networks:
                 self._undo(network)
-            self._restore_forwarding()
+            bridges.restore_forwarding(self.paths.proc, f"{self._run}/ip_forward")
         import shutil
 
         shutil.rmtree(self._run, ignore_errors=True)
         leases.rmdir(self.paths.networks)
-
-    def _restore_forwarding(self) -> None:
-        """Give ip_forward back as it was found, unless somebody else's bridge may have come to rely on it."""
-        try:
-            before = read_json(f"{self._run}/ip_forward")
-        except FileNotFoundError:
-            return
-        with netlink.Netlink() as socket:
-            if socket.links(kind="bridge", stats=False):
-                return
-        with open(f"{self.paths.proc}/sys/net/ipv4/ip_forward", "w") as file:
-            file.write(before)
 
 
 def graph(engine: Engine, containers: Iterable[Container], statuses: Mapping[str, str] | None = None) -> Graph:
@@ -498,17 +421,6 @@ def remove_all(paths: Paths) -> None:
     """Delete every bridge, firewall table, lease and network record of one pyctr; nothing there is fine."""
     if os.path.isdir(paths.networks) or os.path.isdir(f"{paths.run}/networks"):
         Networks(paths).forget()
-
-
-def uplink_mtu(socket: netlink.Netlink) -> int:
-    """MTU of the interface of the default route with the lowest metric, 1500 without one."""
-    defaults = [r for r in socket.routes() if r.destination == "0.0.0.0/0" and r.table == netlink.RT_TABLE_MAIN]
-    if defaults:
-        best = min(defaults, key=lambda route: route.metric)
-        for link in socket.links(stats=False):
-            if link.index == best.oif:
-                return link.mtu
-    return 1500
 
 
 def _withdraw(lease: dict[str, Any]) -> None:

@@ -1,0 +1,102 @@
+"""What a bridge network needs of the host's network namespace: a subnet nobody uses, the device, three sysctls."""
+
+from __future__ import annotations
+
+from pyctr.core.fsutil import read_json, write_json
+from pyctr.core.linux import netlink
+from pyctr.core.subnets import mac_of, parse_subnet, to_int, to_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Used = list[tuple[str, str]]
+
+
+def used_subnets(bridge: str) -> Used:
+    """(subnet, whose in words) of every route and address of this host, but for those of `bridge`."""
+    with netlink.Netlink() as socket:
+        names = {link.index: link.name for link in socket.links(stats=False)}
+        routes = [(route.destination, names.get(route.oif, "?")) for route in socket.routes()]
+        addresses = [(address, names.get(index, "?")) for index, address in socket.addresses()]
+    return [
+        (subnet, f"interface '{name}'")
+        for subnet, name in routes + addresses
+        if not subnet.endswith("/0") and name != bridge
+    ]
+
+
+def adopted_subnet(bridge: str) -> str:
+    """The subnet of a bridge of ours that outlived its record, or ""."""
+    with netlink.Netlink() as socket:
+        links = socket.links(name=bridge, stats=False)
+        if not links or links[0].kind != "bridge":
+            return ""
+        for index, address in socket.addresses():
+            if index == links[0].index and not address.endswith(("/31", "/32")):
+                first, size = parse_subnet(address)
+                ours = to_int(address.partition("/")[0]) == first + 1
+                return f"{to_text(first)}/{33 - size.bit_length()}" if ours else ""
+    return ""
+
+
+def raise_bridge(socket: netlink.Netlink, bridge: str, gateway: str, length: str, *, there: bool) -> int:
+    """Make a bridge unless it is there, give it its address and set it up; its MTU. Raises OSError."""
+    mtu = uplink_mtu(socket)
+    if not there:
+        socket.send([netlink.bridge(bridge, mtu=mtu, mac=netlink.mac(mac_of(gateway)), up=False)])
+    index = netlink.index(bridge)
+    socket.send([netlink.address(index, f"{gateway}/{length}", name=bridge), netlink.up(index, bridge)])
+    return mtu
+
+
+def uplink_mtu(socket: netlink.Netlink) -> int:
+    """MTU of the interface of the default route with the lowest metric, 1500 without one."""
+    defaults = [r for r in socket.routes() if r.destination == "0.0.0.0/0" and r.table == netlink.RT_TABLE_MAIN]
+    if defaults:
+        best = min(defaults, key=lambda route: route.metric)
+        for link in socket.links(stats=False):
+            if link.index == best.oif:
+                return link.mtu
+    return 1500
+
+
+def forward(proc: str, memory: str) -> None:
+    """Switch ip_forward on. What it was is written to the file `memory` first, for `restore_forwarding`."""
+    path = f"{proc}/sys/net/ipv4/ip_forward"
+    with open(path) as file:
+        before = file.read().strip()
+    if before == "1":
+        return
+    write_json(memory, before, durable=False)
+    with open(path, "w") as file:
+        file.write("1")
+
+
+def restore_forwarding(proc: str, memory: str) -> None:
+    """Give ip_forward back as it was found, unless somebody else's bridge may have come to rely on it."""
+    try:
+        before = read_json(memory)
+    except FileNotFoundError:
+        return
+    with netlink.Netlink() as socket:
+        if socket.links(kind="bridge", stats=False):
+            return
+    with open(f"{proc}/sys/net/ipv4/ip_forward", "w") as file:
+        file.write(before)
+
+
+def open_localnet(proc: str, bridge: str) -> None:
+    """Let this host's 127.0.0.1 be translated onto the bridge; the table's `guard` keeps the way back shut."""
+    with open(f"{proc}/sys/net/ipv4/conf/{bridge}/route_localnet", "r+") as file:
+        if file.read(1) != "1":
+            file.seek(0)
+            file.write("1")
+
+
+def filtered(proc: str) -> bool:
+    """Whether br_netfilter translates addresses already on a bridge: a container's call to its own published port then
+    leaves by the port it came from, which a bridge port does only in hairpin mode."""
+    try:
+        with open(f"{proc}/sys/net/bridge/bridge-nf-call-iptables") as file:
+            return file.read(1) == "1"
+    except FileNotFoundError:
+        return False
