@@ -145,6 +145,7 @@ _NUMBERS = {
     "capset": (126, 91),
     "personality": (135, 92),
     "pivot_root": (155, 41),
+    "set_mempolicy": (238, 237),
     "keyctl": (250, 219),
     "ioprio_set": (251, 30),
     "setns": (308, 268),

@@ -1,4 +1,4 @@
-"""Attributes of the calling process: prctl(2), prlimit(2), close_range(2), ioprio_set(2), personality(2)."""
+"""Attributes of the calling process: prctl(2), prlimit(2), close_range(2), scheduling, personality(2), memory."""
 
 from __future__ import annotations
 
@@ -35,6 +35,39 @@ RLIMITS = {
 """Name -> resource number (getrlimit(2))."""
 
 UNLIMITED = (1 << 64) - 1
+
+PERSONALITIES = {"LINUX": 0x0000, "LINUX32": 0x0008}
+"""OCI's words (config-linux.md, "Personality") -> PER_*."""
+IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+POLICIES = {
+    "SCHED_OTHER": 0,
+    "SCHED_FIFO": 1,
+    "SCHED_RR": 2,
+    "SCHED_BATCH": 3,
+    "SCHED_ISO": 4,
+    "SCHED_IDLE": 5,
+    "SCHED_DEADLINE": 6,
+}
+SCHEDULER_FLAGS = {
+    "SCHED_FLAG_RESET_ON_FORK": 0x01,
+    "SCHED_FLAG_RECLAIM": 0x02,
+    "SCHED_FLAG_DL_OVERRUN": 0x04,
+    "SCHED_FLAG_KEEP_POLICY": 0x08,
+    "SCHED_FLAG_KEEP_PARAMS": 0x10,
+    "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
+    "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
+}
+MEMORY_MODES = {
+    "MPOL_DEFAULT": 0,
+    "MPOL_PREFERRED": 1,
+    "MPOL_BIND": 2,
+    "MPOL_INTERLEAVE": 3,
+    "MPOL_LOCAL": 4,
+    "MPOL_PREFERRED_MANY": 5,
+    "MPOL_WEIGHTED_INTERLEAVE": 6,
+}
+MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
+_SCHED_ATTR = struct.Struct("=IIQiIQQQII")
 
 
 def no_new_privs() -> None:
@@ -127,3 +160,28 @@ def set_ioprio(io_class: int, priority: int) -> None:
 def set_personality(domain: int) -> None:
     """Execution domain, e.g. 0x0008 PER_LINUX32 (OCI config-linux.md, "Personality")."""
     syscall(const.SYSCALLS["personality"], domain, name="personality")
+
+
+def set_scheduler(
+    policy: int,
+    *,
+    flags: int = 0,
+    nice: int = 0,
+    priority: int = 0,
+    runtime: int = 0,
+    deadline: int = 0,
+    period: int = 0,
+) -> None:
+    """sched_setattr(2) of this thread; times in nanoseconds. Utilisation clamps, if flagged, are 0."""
+    size = _SCHED_ATTR.size
+    packed = _SCHED_ATTR.pack(size, policy, flags, nice, priority, runtime, deadline, period, 0, 0)
+    syscall(const.SYSCALLS["sched_setattr"], 0, packed, 0, name="sched_setattr")
+
+
+def set_memory_policy(mode: int, nodes: list[int]) -> None:
+    """set_mempolicy(2) of this thread, flags being a part of `mode`. ENOSYS in a kernel without NUMA."""
+    bits = sum(1 << node for node in nodes)
+    length = (max(nodes, default=0) // 64 + 1) * 8
+    mask = bits.to_bytes(length, "little") if nodes else None
+    # the kernel reads one bit less than it is told
+    syscall(const.SYSCALLS["set_mempolicy"], mode, mask, length * 8 + 1 if nodes else 0, name="set_mempolicy")

@@ -5,6 +5,7 @@ Everything that can be known without touching the kernel is refused here, so tha
 
 from __future__ import annotations
 
+from pyctr.core.linux import cpulist
 from pyctr.core.runtime.check import refuse, shown
 
 TYPE_CHECKING = False
@@ -336,15 +337,9 @@ def _rdt(rdt: dict[str, Any]) -> None:
             refuse(f"{top}.{name}", "has more than one line")
 
 
-def number_list(text: str, path: str) -> list[int]:
-    """ "0-3,7" as numbers. Refuses what the kernel's cpulist_parse would not take."""
-    found: set[int] = set()
-    for part in text.strip().split(",") if text.strip() else []:
-        first, dash, last = part.strip().partition("-")
-        last = last if dash else first
-        if not all(word.isdecimal() and word.isascii() and len(word) < 6 for word in (first, last)):
-            refuse(path, f"{shown(text)} is no list of numbers", "like 0-3,7")
-        if int(first) > int(last) or int(last) >= 8192:
-            refuse(path, f"{shown(text)} is no list of numbers", "like 0-3,7")
-        found.update(range(int(first), int(last) + 1))
-    return sorted(found)
+def number_list(text: str, path: str) -> None:
+    """A list of processors or memory nodes."""
+    try:
+        cpulist.parse(text)
+    except ValueError:
+        refuse(path, f"{shown(text)} is no list of numbers", "like 0-3,7")

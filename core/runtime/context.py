@@ -47,6 +47,15 @@ class Context:
         self.waiting: list[bytes] = []
         """Words of the shim that came before init needed them."""
         self.doing: Operation | None = None
+        self.warnings: list[str] = []
+        """What did not stop the start, for who asked for it."""
         self.uid = 0
         self.gid = 0
         self.groups: list[int] = []
+
+    def warn(self, text: str) -> None:
+        """In init: tell who asked for the container."""
+        from pyctr.core.runtime import sync
+
+        if self.packets is not None:
+            self.packets.send(sync.WARNING, text.encode())

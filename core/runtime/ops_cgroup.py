@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyctr.core.runtime import operation
 from pyctr.core.runtime.operation import Operation
 
@@ -83,13 +85,33 @@ class EnterGroup(Operation):
     step = operation.GROUP
 
     group: str
+    initial: str = ""
+    final: str = ""
+    """CPUs ("0-3,7") before and after, of a further process (config.md, "execCPUAffinity")."""
 
     def describe(self) -> str:
         return f"enter {self.group}"
 
     def execute(self, context: Context) -> None:
+        if self.initial:
+            _run_on(self.initial, "process.execCPUAffinity.initial")
         if context.manager is not None:
             context.manager.join()
+        if self.final:
+            _run_on(self.final, "process.execCPUAffinity.final")
+        elif self.initial:
+            # whatever the group allows: who was born in it has not been moved by joining
+            os.sched_setaffinity(0, range(1024))
+
+
+def _run_on(text: str, field: str) -> None:
+    from pyctr.core import errors
+    from pyctr.core.linux import cpulist
+
+    try:
+        os.sched_setaffinity(0, cpulist.parse(text))
+    except OSError as error:
+        raise errors.UsageError(f"{field}: '{text}' has no processor that may be used") from error
 
 
 class HideGroups(Operation):

@@ -10,8 +10,6 @@ from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from pyctr.core.runtime.context import Context
 
 _UNLIMITED = (1 << 64) - 1
@@ -53,18 +51,16 @@ class Identify(Operation):
 
 
 class Scores(Operation):
-    """oom_score_adj, rlimits, scheduling: what the process keeps over execve and may not raise later."""
+    """oom_score_adj and the label of an LSM: written to the host's procfs, while it is there."""
 
     step = operation.PRIVILEGES
 
     oom_score_adj: int | None = None
-    rlimits: list[dict[str, Any]] = []
-    io_priority: dict[str, Any] | None = None
     apparmor: str = ""
     selinux: str = ""
 
     def describe(self) -> str:
-        lines = [f"{limit['type'].lower()} {limit['soft']} {limit['hard']}" for limit in self.rlimits]
+        lines = []
         if self.oom_score_adj is not None:
             lines.append(f"oom_score_adj {self.oom_score_adj}")
         if label := self.apparmor or self.selinux:
@@ -72,22 +68,32 @@ class Scores(Operation):
         return "\n".join(lines)
 
     def execute(self, context: Context) -> None:
-        from pyctr.core.linux import process
-
         if self.oom_score_adj is not None:
-            _write(context, "self/oom_score_adj", str(self.oom_score_adj))
-        for limit in self.rlimits:
-            process.setrlimit(limit["type"], limit["soft"], limit["hard"])
-        if self.io_priority:
-            classes = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
-            process.set_ioprio(classes[self.io_priority["class"]], self.io_priority.get("priority") or 0)
-        if self.apparmor:
             try:
-                _write(context, "self/attr/apparmor/exec", f"exec {self.apparmor}")
-            except FileNotFoundError:
-                _write(context, "self/attr/exec", f"exec {self.apparmor}")
-        elif self.selinux:
-            _write(context, "self/attr/exec", self.selinux)
+                _write(context, "self/oom_score_adj", str(self.oom_score_adj))
+            except PermissionError as error:
+                raise errors.PermissionDenied(
+                    f"process.oomScoreAdj: {self.oom_score_adj} is below what the runtime has: permission denied",
+                    hint="lowering it takes CAP_SYS_RESOURCE",
+                ) from error
+        if self.apparmor:
+            _label(context, "self/attr/apparmor/exec", f"exec {self.apparmor}", "process.apparmorProfile")
+        if self.selinux:
+            _label(context, "self/attr/exec", self.selinux, "process.selinuxLabel")
+
+
+def _label(context: Context, path: str, value: str, field: str) -> None:
+    try:
+        try:
+            _write(context, path, value)
+        except FileNotFoundError:
+            # before Linux 5.8 an LSM had no directory of its own
+            _write(context, "self/attr/exec", value)
+    except OSError as error:
+        raise errors.UsageError(
+            f"{field}: '{value.removeprefix('exec ')}' cannot be set: {(error.strerror or '').lower()}",
+            hint="is a policy of that name loaded?",
+        ) from error
 
 
 def _write(context: Context, path: str, value: str) -> None:
@@ -96,8 +102,6 @@ def _write(context: Context, path: str, value: str) -> None:
     fd = procfs.open_verified(f"thread-{path}" if "attr" in path else path, os.O_WRONLY, context.proc)
     try:
         os.write(fd, value.encode())
-    except OSError as error:
-        raise errors.RuntimeFailure(f"writing '{value}' to '{path}': {(error.strerror or '').lower()}") from error
     finally:
         os.close(fd)
 
@@ -192,9 +196,19 @@ class Capabilities(Operation):
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import caps
 
-        caps.set(caps.mask(self.effective), caps.mask(self.permitted), caps.mask(self.inheritable))
-        # the kernel raises only what is permitted and inheritable; as in runc the rest is let go (CVE-2022-29162)
-        caps.set_ambient(caps.mask(self.ambient) & caps.mask(self.permitted) & caps.mask(self.inheritable))
+        effective, permitted, inheritable, ambient = (
+            caps.mask(names) for names in (self.effective, self.permitted, self.inheritable, self.ambient)
+        )
+        _, held, _ = caps.get()
+        bounding = caps.bounding()
+        given = permitted & held
+        caps.set(effective & given, given, inheritable & held & bounding)
+        # the kernel raises only what is permitted and inheritable (CVE-2022-29162)
+        caps.set_ambient(ambient & given & inheritable & bounding)
+        lost = permitted & ~held | effective & ~given | inheritable & ~(held & bounding)
+        lost |= ambient & ~(given & inheritable & bounding)
+        if lost and "ALL" not in self.permitted:
+            context.warn(f"process.capabilities: cannot be granted, ignored: {' '.join(caps.names(lost))}")
 
 
 class Directory(Operation):

@@ -10,11 +10,11 @@
     terminal               needs /dev/pts of the container
     masks, read-only       after the mounts they cover
     network, sysctls       net.ipv4.conf.eth0 exists only with eth0
-    scores, labels         through the host's procfs, before it is gone
+    score, labels          through the host's procfs, before it is gone
     hooks of create        everything is made, the host's files can still be seen
     pivot_root             the last path to the host goes
     hooks of start         after the word to go on, as root still
-    keyring, no_new_privs
+    keyring, rlimits, scheduling, no_new_privs
     bounding set           takes CAP_SETPCAP, which the user change drops
     user, capabilities     a setuid from 0 clears the effective set, so capset after it
     directory, command     with the rights of that user
@@ -48,7 +48,13 @@ CLASSES: dict[str, type[Operation]] = {
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Operation) and value is not Operation
 }
-_RARE = {"RuntimeHooks": "ops_hooks", "InnerHooks": "ops_hooks"}
+_RARE = {
+    "RuntimeHooks": "ops_hooks",
+    "InnerHooks": "ops_hooks",
+    "Limits": "ops_limits",
+    "RequireModules": "ops_labels",
+    "RaiseLimits": "ops_limits",
+}
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
 
 _NAMESPACES = frozenset({"pid", "network", "mount", "uts", "ipc", "user", "cgroup", "time"})
@@ -162,6 +168,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     propagation = linux.get("rootfsPropagation") or ""
 
     plan: list[Operation] = [
+        *plan_process.labels(process, linux),
         ops_cgroup.MakeGroup(group=group, root=cgroup_root, resources=linux.get("resources") or {}),
         ops_namespace.Clone(
             new=new,
@@ -208,7 +215,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
         state = _state(config, wishes, "created")
         plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
-    privileges = plan_process.privileges(process, wishes.get("seccomp"))
+    privileges = plan_process.privileges(process, linux, wishes.get("seccomp"))
     plan += privileges
     plan += plan_process.command(process, bool(wishes.get("init")))
     plan += plan_process.last_filter(process, wishes.get("seccomp"))
@@ -216,8 +223,8 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     return Plan(
         {
             "operations": [operation.to_document(item) for item in plan],
-            "execs": [operation.to_document(item) for item in plan_process.execs(process, wishes, group)],
-            "wishes": {key: value for key, value in wishes.items() if key != "seccomp"},
+            "execs": [operation.to_document(item) for item in plan_process.execs(process, linux, wishes, group)],
+            "wishes": {**_console(process), **{key: value for key, value in wishes.items() if key != "seccomp"}},
         }
     )
 
@@ -240,6 +247,11 @@ def _namespaces(linux: dict[str, Any], pids: dict[str, int]) -> tuple[list[str],
         if kind in new:
             new.remove(kind)
     return new, join
+
+
+def _console(process: dict[str, Any]) -> dict[str, Any]:
+    size = process.get("consoleSize")
+    return {"winsize": (size["height"], size["width"])} if size and process.get("terminal") else {}
 
 
 def _hooks(config: dict[str, Any], hooked: dict[str, Any], wishes: dict[str, Any]) -> list[Operation]:

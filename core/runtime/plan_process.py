@@ -25,18 +25,52 @@ def identify(process: dict[str, Any]) -> ops_identity.Identify:
 def scores(process: dict[str, Any]) -> ops_identity.Scores:
     return ops_identity.Scores(
         oom_score_adj=process.get("oomScoreAdj"),
-        rlimits=process.get("rlimits") or [],
-        io_priority=process.get("ioPriority"),
-        apparmor=process.get("apparmorProfile") or "",
+        apparmor=_profile(process),
         selinux=process.get("selinuxLabel") or "",
     )
 
 
-def privileges(process: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
-    capabilities = process.get("capabilities") or {}
+def _profile(process: dict[str, Any]) -> str:
+    name: str = process.get("apparmorProfile") or ""
+    # what a process is without one: nothing to set, nothing to miss
+    return "" if name == "unconfined" else name
+
+
+def labels(process: dict[str, Any], linux: dict[str, Any]) -> list[Operation]:
+    """Nothing for most containers."""
+    fields = {
+        "apparmor": _profile(process),
+        "selinux": process.get("selinuxLabel") or "",
+        "mount_label": linux.get("mountLabel") or "",
+    }
+    if not any(fields.values()):
+        return []
+    from pyctr.core.runtime import ops_labels
+
+    return [ops_labels.RequireModules(**fields)]
+
+
+def limits(process: dict[str, Any], linux: dict[str, Any]) -> list[Operation]:
+    """Nothing for most containers."""
+    fields: dict[str, Any] = {
+        "rlimits": process.get("rlimits") or [],
+        "scheduler": process.get("scheduler"),
+        "io_priority": process.get("ioPriority"),
+        "personality": (linux.get("personality") or {}).get("domain") or "",
+        "memory_policy": linux.get("memoryPolicy"),
+    }
+    if not any(fields.values()):
+        return []
+    from pyctr.core.runtime import ops_limits
+
+    return [ops_limits.Limits(**fields)]
+
+
+def privileges(process: dict[str, Any], linux: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
+    capabilities = {name: _known(names or []) for name, names in (process.get("capabilities") or {}).items()}
     umask = (process.get("user") or {}).get("umask")
     no_new = bool(process.get("noNewPrivileges"))
-    plan: list[Operation] = [ops_identity.Keyring()]
+    plan: list[Operation] = [ops_identity.Keyring(), *limits(process, linux)]
     if no_new:
         plan.append(ops_identity.NoNewPrivileges())
     elif seccomp:
@@ -55,6 +89,13 @@ def privileges(process: dict[str, Any], seccomp: bytes | None) -> list[Operation
     return plan
 
 
+def _known(names: list[str]) -> list[str]:
+    """Without names that no kernel has: `check` has warned of them."""
+    from pyctr.core.linux.capnames import NAMES
+
+    return [name for name in names if name in NAMES or name == "ALL"]
+
+
 def command(process: dict[str, Any], init: bool) -> list[Operation]:
     path = ops_exec.Find._defaults["path"]
     for item in process.get("env") or []:
@@ -71,15 +112,16 @@ def execute(process: dict[str, Any], init: bool) -> Operation:
     return ops_exec.Execute(args=list(process["args"]), env=list(process.get("env") or []), init=init)
 
 
-def execs(process: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Operation]:
+def execs(process: dict[str, Any], linux: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Operation]:
     """Operations of a process that joins the running container; `execute.py` fills in what its request says."""
     seccomp = wishes.get("seccomp")
+    affinity = process.get("execCPUAffinity") or {}
     return [
-        ops_cgroup.EnterGroup(group=group),
+        ops_cgroup.EnterGroup(group=group, initial=affinity.get("initial") or "", final=affinity.get("final") or ""),
         identify(process),
         ops_exec.Console(device=False),
         scores(process),
-        *privileges(process, seccomp),
+        *privileges(process, linux, seccomp),
         *command(process, False),
         *last_filter(process, seccomp),
         execute(process, False),

@@ -136,6 +136,8 @@ def listen(context: Context, trace: Trace, hold: bool = False) -> None:
             os.set_blocking(descriptors[0], False)
         elif kind == sync.FAILED:
             raise Failed(*marshal.loads(payload))
+        elif kind == sync.WARNING:
+            context.warnings.append(payload.decode(errors="replace"))
         elif kind == sync.HOOKS:
             _hooks(context)
         elif kind == sync.READY:

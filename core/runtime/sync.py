@@ -27,6 +27,7 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
                     N  your end of the link is there                        M  console master, as SCM_RIGHTS
                     G  go: state "created" is over (OCI)                    Y  ready, waiting for G
                     H  the hooks of the host have run                       H  run the hooks of the host
+                                                                            !  a warning, as text
                                                                             F  this failed
     end of file from init without F: execve succeeded.
 
@@ -51,6 +52,7 @@ HEALTH = b"H"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, GO, MASTER, READY = b"U", b"N", b"G", b"M", b"Y"
 HOOKS = HOOKED = b"H"
+WARNING = b"!"
 
 MAX_FRAME = 64 << 20
 """Nothing we send is near this; a longer frame is a peer that speaks something else."""

@@ -121,7 +121,6 @@ BAD: dict[str, dict[str, Any]] = {
     "a rootfs that is not there": {"root": {"path": "nowhere"}},
     "a sysctl that is not there": {"sysctl": {"net.no.such": "1"}},
     "a host name that is too long": {"hostname": "x" * 100},
-    "a capability nobody knows": {"capabilities": {"bounding": ["CAP_MOON"]}},
     "an rlimit nobody knows": {"rlimits": [{"type": "RLIMIT_MOON", "soft": 1, "hard": 1}]},
     "a working directory that is a file": {"cwd": "/etc/passwd"},
     "a command that is not there": {"args": ["nope"]},
