@@ -118,7 +118,7 @@ class Poller:
         self._host_history: list[tuple[float, float]] = []
         self._last = Snapshot(loaded=False, read_only=read_only)
         self._turn = 0
-        self._cost_before: tuple[float, float] | None = None
+        self._cost_before: tuple[float, float, float] | None = None
         self._broken = ""
         self._views: dict[tuple[str, str], _View] = {}
         self.sources = Sources(self.engine, self.clock.time, self.wake)
@@ -494,12 +494,13 @@ class Poller:
 
     def _cost(self, moment: float) -> Cost:
         """This program's own share of a core, and its memory."""
-        used = sum(os.times()[:2])
-        before, self._cost_before = self._cost_before, (moment, used)
+        # both clocks read here and now: the sample's moment may be long past when a screen took its time
+        now, used = time.monotonic(), time.process_time()
+        before, self._cost_before = self._cost_before, (moment, now, used)
         if before is None or moment - before[0] < 0.2:
             self._cost_before = before or self._cost_before
             return self._last.cost
-        cpu = (used - before[1]) * 100 / (moment - before[0])
+        cpu = (used - before[2]) * 100 / (now - before[1])
         try:
             with open("/proc/self/statm", "rb") as file:
                 memory = int(file.read().split()[1]) * 4096.0
