@@ -57,9 +57,10 @@ def test_a_tab(host: screens.Replay, tab: str, size: tuple[int, int]) -> None:
                 view = app.screen.detail.content  # type: ignore[attr-defined]
                 log = host.paths.container(host.id(TABS[tab]), "log", "ctr.log")
                 written = len(Path(log).read_bytes().splitlines())
-                # the follower is a thread, and its first batch may be a part of the log
-                for _ in range(200):
-                    if len(view.entries) >= written:
+                # the follower is a thread, its first batch may be a part of the log, a layout may still be under way
+                for _ in range(2000):
+                    end = view.scroll_offset.y + view.size.height
+                    if len(view.entries) >= written and end >= view.virtual_size.height:
                         break
                     await asyncio.sleep(0.01)
                 await pilot.pause()
