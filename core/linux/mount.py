@@ -93,6 +93,12 @@ def fsopen(fstype: str, flags: int = const.FSOPEN_CLOEXEC) -> int:
     return syscall(SYSCALLS["fsopen"], path_bytes(fstype), flags, name="fsopen", path=fstype)
 
 
+def fspick(fd: int) -> int:
+    """fspick(2): a context that reconfigures the filesystem a descriptor is on."""
+    flags = const.FSPICK_CLOEXEC | const.FSPICK_EMPTY_PATH
+    return syscall(SYSCALLS["fspick"], fd, path_bytes(""), flags, name="fspick")
+
+
 def fsconfig(fd: int, command: int, key: str | None = None, value: str | None = None, aux: int = 0) -> None:
     """fsconfig(2). The kernel's explanation of a refusal, if it left one in the context, is in the error."""
     try:

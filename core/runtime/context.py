@@ -32,6 +32,10 @@ class Context:
         self.pidfd = -1
         self.joined: list[tuple[int, int]] = []
         """(descriptor, CLONE_NEW*) of namespaces that are joined, in the order of joining."""
+        self.trees: dict[int, int] = {}
+        """Place in "mounts" -> detached mount that the host's side has opened, see `ops_sources`."""
+        self.users = False
+        """In a user namespace that is not the runtime's."""
         self.stdio: list[int] = [-1, -1, -1]
         """What becomes 0, 1 and 2 inside, or -1 with a terminal."""
         self.streams: list[int] = [-1, -1, -1]

@@ -29,7 +29,8 @@ def run(context: Context) -> NoReturn:
         from pyctr.core.linux import process, procfs
 
         # the lock, the client's socket, the shim's epoll: nothing of it may live on in here
-        kept = {packets.socket.fileno(), *context.stdio, *(fd for fd, _ in context.joined)}
+        kept = {packets.socket.fileno(), *context.stdio, *context.trees.values()}
+        kept |= {fd for fd, _ in context.joined}
         close_all_but(kept)
         process.parent_death_signal(9)
         context.proc = procfs.open_root()
@@ -43,7 +44,8 @@ def run(context: Context) -> NoReturn:
 def perform(context: Context, operations: list[Operation]) -> None:
     """Run them; a step's time is sent when the next step begins. The last one does not return."""
     assert context.packets is not None
-    operations[-1].prepare(context)
+    for item in operations:
+        item.prepare(context)
     step, started = operations[0].step, now()
     words: list[str] = []
     for item in operations:

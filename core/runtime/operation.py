@@ -39,7 +39,7 @@ class Operation(Record):
         return ""
 
     def prepare(self, context: Context) -> None:
-        """Called on the last operation before any other runs."""
+        """Called on all before any runs, in whatever way a later one may not: modules, names, memory."""
 
     def execute(self, context: Context) -> None:
         """Do it. Raises OSError or PyctrError; what was half done by then is undone or dies with the namespaces."""

@@ -28,6 +28,10 @@ class Mount(Operation):
     type: str = ""
     source: str = ""
     options: list[str] = []
+    index: int = -1
+    """Its place in the list, for messages and for what `ops_sources.Sources` has opened for it."""
+    label: str = ""
+    """SELinux context of a new file system."""
 
     def describe(self) -> str:
         words = ",".join(self.options)
@@ -41,33 +45,60 @@ class Mount(Operation):
         return "dev" if self.destination == "/dev" else ""
 
     def is_bind(self) -> bool:
-        return self.type in ("bind", "none") or "bind" in self.options or "rbind" in self.options
+        if "bind" in self.options or "rbind" in self.options:
+            return True
+        return self.type in ("bind", "none") and "remount" not in self.options
+
+    def prepare(self, context: Context) -> None:
+        """A file system that starts with a copy needs the copier while our own files can be read."""
+        if "tmpcopyup" in self.options:
+            from pyctr.core.images import merged
+
+            del merged
 
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, mount
 
         flags, clear, propagation, data = mount.parse_options(self.options)
+        if flags & const.MS_REMOUNT:
+            self._remount(context, flags, clear, data)
+            return
         if self.is_bind():
-            tree = self._clone(flags)
+            ready = context.trees.pop(self.index, -1)
+            tree = ready if ready >= 0 else self._clone(flags)
             target = self._target(context, bool(stat.S_ISDIR(os.fstat(tree).st_mode)))
             on, off = attributes(flags), attributes(clear)
             if on & const.MOUNT_ATTR__ATIME or flags & const.MS_RELATIME:
                 off |= const.MOUNT_ATTR__ATIME
             if on or off:
                 mount.mount_setattr(tree, "", 0, on, off)
+            if ready >= 0 and propagation & const.MS_SLAVE:
+                propagation = 0  # it is one of the host's mount already
         else:
+            if self.type == "tmpfs" and "mode=" not in data:
+                data = f"{data},{self._mode(context)}" if data else self._mode(context)
             # the directory first: a filesystem that is on its way to a wrong place is never made
             target = self._target(context, True)
-            tree = self._make(flags, data)
+            if any(len(option) > _LONGEST for option in self.options):
+                self._mount(context, target, flags, data, propagation)
+                return
+            tree = self._make(context, flags, data)
+            if "tmpcopyup" in self.options:
+                self._copy_up(target, tree)
+                if flags & const.MS_RDONLY:
+                    mount.mount_setattr(tree, "", 0, const.MOUNT_ATTR_RDONLY, 0)
         on, off = mount.parse_recursive(self.options)
         if on or off:
             mount.mount_setattr(tree, "", const.AT_RECURSIVE, on, off)
         mount.move_mount(tree, "", target, "")
-        if propagation:
-            recursive = const.AT_RECURSIVE if propagation & const.MS_REC else 0
-            mount.mount_setattr(tree, "", recursive, 0, 0, propagation & ~const.MS_REC)
+        _propagate(tree, propagation)
         os.close(tree)
         os.close(target)
+
+    @property
+    def field(self) -> str:
+        """Where the user finds this entry."""
+        return f"mounts[{self.index}]" if self.index >= 0 else f"mount of '{self.destination}'"
 
     def _clone(self, flags: int) -> int:
         from pyctr.core.linux import const, mount
@@ -75,42 +106,164 @@ class Mount(Operation):
         recursive = const.AT_RECURSIVE if flags & const.MS_REC else 0
         try:
             return mount.open_tree(const.AT_FDCWD, self.source, const.OPEN_TREE_CLONE | recursive)
-        except FileNotFoundError as error:
-            raise errors.RuntimeFailure(
-                f"bind mount source '{self.source}' does not exist", hint="make it first, or use a volume"
-            ) from error
+        except OSError as error:
+            raise refused_source(self.field, self.source, error) from error
 
-    def _make(self, flags: int, data: str) -> int:
+    def _mode(self, context: Context) -> str:
+        """A tmpfs over a directory looks like it from outside, as under runc."""
+        from pyctr.core.linux import inroot
+
+        try:
+            fd = inroot.open_in(context.root, self.destination, os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return "mode=1777"
+        try:
+            return f"mode={stat.S_IMODE(os.fstat(fd).st_mode):o}"
+        finally:
+            os.close(fd)
+
+    def _make(self, context: Context, flags: int, data: str) -> int:
         from pyctr.core.linux import const, mount
 
-        context = mount.fsopen(self.type)
+        try:
+            filesystem = mount.fsopen(self.type)
+        except OSError as error:
+            raise self._refused(error) from error
         try:
             if self.source:
-                mount.fsconfig(context, const.FSCONFIG_SET_STRING, "source", self.source)
-            for flag, key in ((const.MS_SYNCHRONOUS, "sync"), (const.MS_DIRSYNC, "dirsync"), (_LAZY, "lazytime")):
-                if flags & flag:
-                    mount.fsconfig(context, const.FSCONFIG_SET_FLAG, key)
-            for option in filter(None, data.split(",")):
-                key, equals, value = option.partition("=")
-                if equals:
-                    mount.fsconfig(context, const.FSCONFIG_SET_STRING, key, value)
-                else:
-                    mount.fsconfig(context, const.FSCONFIG_SET_FLAG, key)
-            mount.fsconfig(context, const.FSCONFIG_CMD_CREATE)
-            return mount.fsmount(context, const.FSMOUNT_CLOEXEC, attributes(flags))
+                mount.fsconfig(filesystem, const.FSCONFIG_SET_STRING, "source", self.source)
+            if self.label and self.type not in _UNLABELLED:
+                mount.fsconfig(filesystem, const.FSCONFIG_SET_STRING, "context", self.label)
+            _configure(filesystem, self.type, flags, data)
+            mount.fsconfig(filesystem, const.FSCONFIG_CMD_CREATE)
+            if "tmpcopyup" in self.options:
+                flags &= ~const.MS_RDONLY
+            return mount.fsmount(filesystem, const.FSMOUNT_CLOEXEC, attributes(flags))
+        except PermissionError as error:
+            if context.users and self.type in _OF_HOST:
+                return self._of_host(flags)
+            raise self._refused(error) from error
         except OSError as error:
-            raise errors.RuntimeFailure(
-                f"cannot mount {self.type} on '{self.destination}': {(error.strerror or '').lower()}",
-                hint=f"options were {','.join(self.options)}",
-            ) from error
+            raise self._refused(error) from error
         finally:
-            os.close(context)
+            os.close(filesystem)
+
+    def _of_host(self, flags: int) -> int:
+        """A user namespace may mount these only for namespaces that it owns; what is not owned is shown as it is."""
+        from pyctr.core.linux import const, mount
+
+        recursive = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
+        tree = mount.open_tree(const.AT_FDCWD, _OF_HOST[self.type], recursive)
+        mount.mount_setattr(tree, "", const.AT_RECURSIVE, attributes(flags), 0)
+        return tree
+
+    def _mount(self, context: Context, target: int, flags: int, data: str, propagation: int) -> None:
+        """With mount(2), whose options may be longer than fsconfig(2)'s: overlay with many lower directories."""
+        from pyctr.core.linux import inroot, mount
+
+        try:
+            mount.mount(self.source or self.type, mount.fd_path(target), self.type, flags, data)
+        except OSError as error:
+            raise self._refused(error) from error
+        os.close(target)
+        if propagation:
+            tree = inroot.open_in(context.root, self.destination)
+            _propagate(tree, propagation)
+            os.close(tree)
+
+    def _remount(self, context: Context, flags: int, clear: int, data: str) -> None:
+        """Other options for what is mounted there already."""
+        from pyctr.core.linux import const, inroot, mount
+
+        try:
+            place = inroot.open_in(context.root, self.destination)
+        except OSError as error:
+            raise self._refused(error) from error
+        try:
+            if not self.is_bind() and data:
+                filesystem = mount.fspick(place)
+                try:
+                    _configure(filesystem, self.type, flags, data)
+                    mount.fsconfig(filesystem, const.FSCONFIG_CMD_RECONFIGURE)
+                finally:
+                    os.close(filesystem)
+            on, off = attributes(flags), attributes(clear)
+            if on & const.MOUNT_ATTR__ATIME or flags & const.MS_RELATIME:
+                off |= const.MOUNT_ATTR__ATIME
+            mount.mount_setattr(place, "", 0, on, off)
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            os.close(place)
+
+    def _copy_up(self, target: int, tree: int) -> None:
+        from pyctr.core.images import merged
+
+        below = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=target)
+        into = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
+        try:
+            mode = stat.S_IMODE(os.fstat(into).st_mode)
+            merged.copy(merged.Directory([below]), into)
+            if any(word.startswith("mode=") for word in self.options):
+                os.fchmod(into, mode)
+        except OSError as error:
+            raise self._refused(error) from error
+        finally:
+            os.close(below)
+            os.close(into)
+
+    def _refused(self, error: OSError) -> errors.PyctrError:
+        return errors.RuntimeFailure(
+            f"{self.field}: cannot mount {self.type} on '{self.destination}': {(error.strerror or '').lower()}",
+            hint=f"options were {','.join(self.options)}",
+        )
 
     def _target(self, context: Context, directory: bool) -> int:
         return target(context, self.destination, directory, strict=self.type in ("proc", "sysfs"))
 
 
-_LAZY = 1 << 25
+def refused_source(field: str, source: str, error: OSError) -> errors.PyctrError:
+    """The error for a bind mount's source."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return errors.RuntimeFailure(
+            f"{field}.source: bind mount source '{source}' does not exist", hint="make it first, or use a volume"
+        )
+    return errors.RuntimeFailure(
+        f"{field}.source: bind mount source '{source}' cannot be used: {(error.strerror or '').lower()}"
+    )
+
+
+def _configure(filesystem: int, type: str, flags: int, data: str) -> None:
+    from pyctr.core.linux import const, mount
+
+    for flag, key in ((const.MS_SYNCHRONOUS, "sync"), (const.MS_DIRSYNC, "dirsync"), (const.MS_LAZYTIME, "lazytime")):
+        if flags & flag:
+            mount.fsconfig(filesystem, const.FSCONFIG_SET_FLAG, key)
+    if flags & const.MS_RDONLY and type not in _PSEUDO:
+        # a disk is not written to at all, not even for its journal
+        mount.fsconfig(filesystem, const.FSCONFIG_SET_FLAG, "ro")
+    for option in filter(None, data.split(",")):
+        key, equals, value = option.partition("=")
+        if equals:
+            mount.fsconfig(filesystem, const.FSCONFIG_SET_STRING, key, value)
+        else:
+            mount.fsconfig(filesystem, const.FSCONFIG_SET_FLAG, key)
+
+
+def _propagate(tree: int, propagation: int) -> None:
+    from pyctr.core.linux import const, mount
+
+    if propagation:
+        recursive = const.AT_RECURSIVE if propagation & const.MS_REC else 0
+        mount.mount_setattr(tree, "", recursive, 0, 0, propagation & ~const.MS_REC)
+
+
+_LONGEST = 250
+"""fsconfig(2) takes values of less than 256 bytes."""
+_PSEUDO = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "bpf", "ramfs"})
+"""File systems without a disk; of some there is only one instance, whose own flags are not ours to change."""
+_UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
+_OF_HOST = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 
 
 def target(context: Context, destination: str, directory: bool, *, strict: bool = False) -> int:
@@ -161,58 +314,3 @@ def attributes(flags: int) -> int:
     elif flags & const.MS_STRICTATIME:
         found |= const.MOUNT_ATTR_STRICTATIME
     return found
-
-
-class CgroupMount(Operation):
-    """The container's own cgroups, seen through its cgroup namespace: one tree on v2, one per hierarchy on v1."""
-
-    step = operation.ROOTFS
-
-    destination: str
-    options: list[str] = []
-    cgroup_root: str = "/sys/fs/cgroup"
-
-    def describe(self) -> str:
-        return f"mount cgroup on {self.destination} ({','.join(self.options)})"
-
-    def execute(self, context: Context) -> None:
-        from pyctr.core import cgroups
-        from pyctr.core.linux import const, mount
-
-        flags, _, _, _ = mount.parse_options(self.options)
-        layout = context.manager.layout if context.manager is not None else cgroups.detect(self.cgroup_root)
-        if layout.mode == "v2":
-            Mount(destination=self.destination, type="cgroup2", source="cgroup", options=self.options).execute(context)
-            return
-        wanted = [word for word in self.options if word not in ("ro", "rw")]
-        Mount(
-            destination=self.destination, type="tmpfs", source="tmpfs", options=[*wanted, "mode=755", "size=64k"]
-        ).execute(context)
-        hierarchies: dict[str, list[str]] = {}
-        for controller, mountpoint in layout.controllers.items():
-            if mountpoint != layout.unified:
-                hierarchies.setdefault(mountpoint, []).append(controller)
-        if layout.unified:
-            hierarchies[layout.unified] = []
-        top = target(context, self.destination, True)
-        for mountpoint, controllers in hierarchies.items():
-            # without a group of its own there, the namespace's root is the host's whole tree
-            if context.manager is None or not os.path.isdir(mountpoint + context.manager.group):
-                continue
-            name = os.path.basename(mountpoint)
-            os.mkdir(name, 0o755, dir_fd=top)
-            inner = "cgroup2" if mountpoint == layout.unified else "cgroup"
-            entry = Mount(
-                destination=f"{self.destination}/{name}", type=inner, source="cgroup", options=[*wanted, *controllers]
-            )
-            entry.options = [f"name={c[5:]}" if c.startswith("name=") else c for c in entry.options]
-            tree = entry._make(flags, mount.parse_options(entry.options)[3])
-            place = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
-            mount.move_mount(tree, "", place, "")
-            os.close(tree)
-            os.close(place)
-            for alias in controllers if len(controllers) > 1 else []:
-                os.symlink(name, alias, dir_fd=top)
-        if flags & const.MS_RDONLY:
-            mount.mount_setattr(top, "", 0, const.MOUNT_ATTR_RDONLY, 0)
-        os.close(top)

@@ -84,22 +84,24 @@ class Clone(Operation):
                 namespaces.setns(back, namespaces.FLAGS["pid"])
                 os.close(back)
             theirs.close()
-            for fd, _ in context.joined:
+            for fd in (*(fd for fd, _ in context.joined), *context.trees.values()):
                 os.close(fd)
-            context.joined = []
+            context.joined, context.trees = [], {}
         context.packets, context.pid, context.pidfd = ours, pid, pidfd
         if "user" in self.new:
             self._map(pid)
             ours.send(sync.MAPPED)
 
     def _map(self, pid: int) -> None:
-        for name, maps in (("uid_map", self.uid_mappings), ("gid_map", self.gid_mappings)):
-            text = "".join(f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in maps)
-            fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, text.encode())  # one write(2), user_namespaces(7)
-            finally:
-                os.close(fd)
+        from pyctr.core.linux import usernamespace
+
+        try:
+            usernamespace.write_maps(pid, self.uid_mappings, self.gid_mappings)
+        except OSError as error:
+            raise errors.UsageError(
+                f"linux.uidMappings: the kernel refuses the mappings: {(error.strerror or '').lower()}",
+                hint="ids that the runtime's own user namespace does not have cannot be given away",
+            ) from error
 
     def undo(self, context: Context) -> None:
         if context.pidfd < 0:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.context import Context
 
 
+TREE = -2
+"""The rootfs among `Context.trees`."""
+
+
 class Root(Operation):
     """The rootfs on a mount point of its own, in a mount tree that tells the host nothing.
 
@@ -49,25 +53,25 @@ class Root(Operation):
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, mount
 
-        word = self.propagation or "rprivate"
-        _, _, propagation, _ = mount.parse_options([word if word.startswith("r") else "r" + word])
-        mount.mount(None, "/", None, propagation or const.MS_PRIVATE | const.MS_REC)
+        # a shared root is a new peer group, made of its own when it has become the root (config-linux.md, "Rootfs Mount
+        # Propagation"); as a peer of the host's it would show there all that is mounted below
+        tied = self.propagation.removeprefix("r") in ("slave", "shared")
+        mount.mount(None, "/", None, (const.MS_SLAVE if tied else const.MS_PRIVATE) | const.MS_REC)
         if self.rootfs is not None:
             from pyctr.core import storage
 
             storage.mount_rootfs(self.rootfs, self.target)
             context.root = os.open(self.target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        elif (tree := context.trees.pop(TREE, -1)) >= 0:
+            # on top of the host's root: no path of it need be within reach of who we are now
+            context.root = tree
+            mount.move_mount(tree, "", const.AT_FDCWD, "/")
         else:
             flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
             target = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             context.root = mount.open_tree(target, "", flags | const.AT_EMPTY_PATH)
             mount.move_mount(context.root, "", target, "")
             os.close(target)
-        # pivot_root refuses a new root whose parent mount is shared
-        if propagation & const.MS_SHARED:
-            parent = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=context.root)
-            mount.mount(None, mount.fd_path(parent), None, const.MS_PRIVATE)
-            os.close(parent)
 
 
 class Devices(Operation):

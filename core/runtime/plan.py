@@ -28,6 +28,7 @@ from pyctr.core import errors
 from pyctr.core.runtime import (
     operation,
     ops_cgroup,
+    ops_cgroupfs,
     ops_exec,
     ops_identity,
     ops_mount,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 CLASSES: dict[str, type[Operation]] = {
     name: value
-    for module in (ops_cgroup, ops_namespace, ops_mount, ops_root, ops_identity, ops_exec)
+    for module in (ops_cgroup, ops_namespace, ops_mount, ops_cgroupfs, ops_root, ops_identity, ops_exec)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Operation) and value is not Operation
 }
@@ -53,6 +54,7 @@ _RARE = {
     "InnerHooks": "ops_hooks",
     "Limits": "ops_limits",
     "RequireModules": "ops_labels",
+    "Sources": "ops_sources",
     "RaiseLimits": "ops_limits",
 }
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
@@ -169,6 +171,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
     plan: list[Operation] = [
         *plan_process.labels(process, linux),
+        *plan_mounts.sources(config, wishes, "user" in new or "user" in join),
         ops_cgroup.MakeGroup(group=group, root=cgroup_root, resources=linux.get("resources") or {}),
         ops_namespace.Clone(
             new=new,

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 from pyctr.core import errors
-from pyctr.core.runtime import ops_mount, ops_root
+from pyctr.core.runtime import ops_cgroupfs, ops_mount, ops_root
 from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_TIED = frozenset({"shared", "rshared", "slave", "rslave"})
+_MAPPED = frozenset({"idmap", "ridmap"})
+
 
 def filesystem(config: dict[str, Any], wishes: dict[str, Any], cgroup_root: str, propagation: str) -> list[Operation]:
     process, linux = config.get("process") or {}, config.get("linux") or {}
-    path = (config.get("root") or {}).get("path") or "rootfs"
-    if not path.startswith("/"):
-        path = f"{wishes.get('bundle') or '.'}/{path}"
+    path = _rootfs(config, wishes)
     rootfs = wishes.get("rootfs")
     plan: list[Operation] = [
         # mounting onto the container's volatile directory spares making one: nobody needs that inside init
         ops_root.Root(rootfs=rootfs, target=wishes.get("run") or "", path=path, propagation=propagation)
     ]
     own_dev = True
-    for entry in config.get("mounts") or []:
-        destination, kind = entry.get("destination") or "", entry.get("type") or ""
-        if not destination.startswith("/"):
-            destination = f"/{destination}"
-        options = list(entry.get("options") or [])
-        if kind == "cgroup":
-            plan.append(ops_mount.CgroupMount(destination=destination, options=options, cgroup_root=cgroup_root))
+    cgroupns = any(entry.get("type") == "cgroup" for entry in linux.get("namespaces") or [])
+    for index, entry in enumerate(config.get("mounts") or []):
+        mount = _mount(entry, index, wishes, linux)
+        if mount.type == "cgroup" and not mount.is_bind():
+            plan.append(
+                ops_cgroupfs.CgroupMount(
+                    destination=mount.destination, options=mount.options, cgroup_root=cgroup_root, own=cgroupns
+                )
+            )
             continue
-        mount = ops_mount.Mount(destination=destination, type=kind, source=entry.get("source") or "", options=options)
-        if mount.is_bind():
-            if not mount.source.startswith("/"):
-                mount.source = f"{wishes.get('bundle') or '.'}/{mount.source}"
-            if destination.rstrip("/") == "/dev":
-                own_dev = False
+        if mount.is_bind() and mount.destination.rstrip("/") == "/dev":
+            own_dev = False
         plan.append(mount)
     plan.append(ops_root.Devices(devices=linux.get("devices") or [], own=own_dev))
     cwd = process.get("cwd") or "/"
@@ -44,3 +43,57 @@ def filesystem(config: dict[str, Any], wishes: dict[str, Any], cgroup_root: str,
     if cwd != "/":
         plan.append(ops_root.Workdir(path=cwd))
     return plan
+
+
+def _rootfs(config: dict[str, Any], wishes: dict[str, Any]) -> str:
+    path: str = (config.get("root") or {}).get("path") or "rootfs"
+    return path if path.startswith("/") else f"{wishes.get('bundle') or '.'}/{path}"
+
+
+def _mount(entry: dict[str, Any], index: int, wishes: dict[str, Any], linux: dict[str, Any]) -> ops_mount.Mount:
+    destination = entry.get("destination") or ""
+    mount = ops_mount.Mount(
+        destination=destination if destination.startswith("/") else f"/{destination}",
+        type=entry.get("type") or "",
+        source=entry.get("source") or "",
+        options=list(entry.get("options") or []),
+        index=index,
+        label=linux.get("mountLabel") or "",
+    )
+    if mount.is_bind() and not mount.source.startswith("/"):
+        mount.source = f"{wishes.get('bundle') or '.'}/{mount.source}"
+    return mount
+
+
+def sources(config: dict[str, Any], wishes: dict[str, Any], users: bool) -> list[Operation]:
+    """What the host's side has to open for bind mounts; nothing for most containers. `users`: a user namespace."""
+    linux = config.get("linux") or {}
+    words = _TIED | _MAPPED
+    path = next((item.get("path") for item in linux.get("namespaces") or [] if item.get("type") == "user"), "")
+    found = []
+    for index, entry in enumerate(config.get("mounts") or []):
+        mount = _mount(entry, index, wishes, linux)
+        maps = entry.get("uidMappings") or [], entry.get("gidMappings") or []
+        if not mount.is_bind() or not (users or maps[0] or words.intersection(mount.options)):
+            continue
+        mapped = bool(maps[0]) or bool(_MAPPED.intersection(mount.options))
+        if mapped and not maps[0] and not path:
+            maps = linux.get("uidMappings") or [], linux.get("gidMappings") or []
+        found.append(
+            {
+                "index": index,
+                "source": mount.source,
+                "options": mount.options,
+                "uid": maps[0] if mapped else [],
+                "gid": maps[1] if mapped else [],
+                "userns": (path or "") if mapped and not maps[0] else "",
+            }
+        )
+    if users and wishes.get("rootfs") is None:
+        path = _rootfs(config, wishes)
+        found.append({"index": ops_root.TREE, "source": path, "options": ["rbind"], "uid": [], "gid": [], "userns": ""})
+    if not found:
+        return []
+    from pyctr.core.runtime import ops_sources
+
+    return [ops_sources.Sources(mounts=found, slave=(linux.get("rootfsPropagation") or "").endswith("slave"))]
