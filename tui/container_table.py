@@ -65,6 +65,8 @@ def _cpu_of_limit(row: ContainerRow, width: int, look: Look) -> Line:
 
 
 def _spark(row: ContainerRow, width: int, look: Look) -> Line:
+    if row.status == "paused":
+        return ((f.fit("paused", width), "warn"),)  # a frozen one has nothing to plot, and a word for its state is due
     known = [value for value in row.spark if value is not None]
     # one scale for everybody would flatten the small ones, one per row would make noise look like work
     ceiling = max(100.0, *known) if known else 100.0
@@ -154,7 +156,7 @@ def columns(total: int) -> list[Column]:
         )
     )
     if middle:
-        chosen.append(Column("oflimit", "of lim", 6, _cpu_of_limit, align="right", gap=1))
+        chosen.append(Column("oflimit", "% lim", 6, _cpu_of_limit, align="right", gap=1))
     chosen.append(Column("spark", "last 60s" if middle else "60 s", 8 if middle else 6, _spark, gap=1))
     chosen.append(
         Column(

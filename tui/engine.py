@@ -493,7 +493,9 @@ class Poller:
             self.wake()
 
     def _cost(self, moment: float) -> Cost:
-        """This program's own share of a core, and its memory."""
+        """This program's own share of a core, and its memory; nothing while no screen lives on."""
+        if self._thread is None:
+            return Cost()
         # both clocks read here and now: the sample's moment may be long past when a screen took its time
         now, used = time.monotonic(), time.process_time()
         before, self._cost_before = self._cost_before, (moment, now, used)

@@ -84,8 +84,7 @@ def host_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
             spans.append(("/", "faint"))
         spans.append(_judged(_psi(value), value, warn, bad))
     left.append(tuple(spans))
-    if width >= 132:
-        left.append((("load ", "faint"), (f.UNKNOWN if host.load is None else f"{host.load:.2f}", "text")))
+    left.append((("load ", "faint"), (f.UNKNOWN if host.load is None else f"{host.load:.2f}", "text")))
     right: list[Span] = []
     if snapshot.read_only:
         right += [("read-only", "warn"), ("  ", "text")]

@@ -300,7 +300,7 @@ def _doctor(scene: Scene, width: int, now: float, look: Look) -> list[Line]:
         lead: list[Span] = [(f.fit(mark, 3), style), (f.fit(finding.topic, 12), "muted")]
         text = f.neutral(finding.text)
         if finding.level == GOOD:
-            cells.append((*lead, (text, "text")))
+            cells.append((*lead, (f.cut(text, (width - 4) // 2 - 15 if width >= WIDE else width - 15), "text")))
             continue
         lines.append((*lead, (f.cut(text, width - 15), "strong")))
         if finding.hint:

@@ -50,4 +50,5 @@ def text_of(app: PyctrApp) -> str:
 
 
 def svg_of(app: PyctrApp) -> str:
-    return app.export_screenshot(title="pyctr")
+    # some renderers drop the spaces a text begins with, unless told
+    return app.export_screenshot(title="pyctr").replace("<svg ", '<svg xml:space="preserve" ', 1)

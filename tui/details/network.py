@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from itertools import islice
 from typing import NamedTuple
 
 from pyctr.tui import format as f
@@ -87,7 +88,7 @@ def _sockets(path: str, kind: str, listening: set[str], peers: dict[str, int]) -
     """proc_net_tcp: local and remote address in hex, the state, …"""
     try:
         with open(path) as file:
-            lines = [file.readline() for _ in range(STATES)]
+            lines = list(islice(file, STATES))  # every read beyond the end would walk all the host's sockets again
     except OSError:
         return  # no IPv6 here, or it ended
     for line in lines[1:]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyctr.tui import format as f
-from pyctr.tui.container_table import message
+from pyctr.tui.container_table import message, state_style
 from pyctr.tui.widgets.chart import area, nice_ceiling
 
 TYPE_CHECKING = False
@@ -14,21 +14,38 @@ if TYPE_CHECKING:
     from pyctr.tui.snapshot import ContainerRow, Snapshot
     from pyctr.tui.table import Look
 
+LAST_WORDS = 60
+"""Lines of the log that the page of an ended container may show."""
+
 
 def collect(engine: Engine, container: Container, before: object) -> object:
-    """How long the last start took, and what the last probe said; the rest is in the row."""
+    """How long the last start took, what the last probe said, and the last words of one that has ended."""
     from pyctr.core import fsutil
 
     found: dict[str, object] = {}
     try:
         found["took_us"] = fsutil.read_json(container.path("birth.json")).get("total_us")
     except OSError:
-        pass  # never started
+        return found  # never started
     if container.spec.health is not None:
         from pyctr.core import health
 
         found["health"] = health.load(container, container.status)
+    ended = container.state.exit
+    if ended is not None and not container.alive:
+        found["ended"] = ended.finished_at
+        known = isinstance(before, dict) and before.get("ended") == ended.finished_at
+        found["words"] = before["words"] if known and isinstance(before, dict) else _last_words(container)
     return found
+
+
+def _last_words(container: Container) -> list[tuple[str, str]]:
+    """(stream, line) of the end of its log."""
+    from pyctr.core import logs
+    from pyctr.tui.logfollow import readable
+
+    lines = logs.read(container.path("log", "ctr.log"), tail=LAST_WORDS)
+    return [(stream, readable(raw)) for _, stream, raw in lines]
 
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
@@ -42,7 +59,7 @@ def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, 
             )
         )
         lines.append(())
-        return lines + facts
+        return lines + facts + _words(document, width, height - len(lines) - len(facts), look)
     series = snapshot.detail.series if snapshot.detail is not None else {}
     room = height - len(facts) - 1
     span = snapshot.detail.span if snapshot.detail is not None else 300.0
@@ -222,12 +239,29 @@ def _last_probe(health: object) -> str:
     return f" ({code}{times}{f': {said}' if said else ''})"
 
 
+def _words(document: object, width: int, room: int, look: Look) -> list[Line]:
+    """As many of the last lines as there is room for."""
+    words = document.get("words") if isinstance(document, dict) else None
+    if not words or room < 3:
+        return []
+    edge = "|" if look.glyphs.ascii else "▎"
+    return [
+        (),
+        (("last lines", "strong"),),
+        *(
+            ((edge if stream == "stderr" else " ", "stream.err"), (" ", "text"), (f.cut(text, width - 2), "muted"))
+            for stream, text in words[2 - room :]
+        ),
+    ]
+
+
 def _facts(document: object, row: ContainerRow, width: int, look: Look) -> list[Line]:
     """`throttled 12% of periods · psi cpu 8.4 · ports …`, folded between facts."""
     known = document if isinstance(document, dict) else {}
     took = known.get("took_us")
     pieces: list[tuple[str, str, str]] = []
     if row.live:
+        pieces.append(("state", row.status, state_style(row)))
         if row.health:
             style = {"healthy": "good", "unhealthy": "bad"}.get(row.health, "warn")
             pieces.append(("health", row.health + _last_probe(known.get("health")), style))

@@ -8,15 +8,19 @@ from textual.containers import Vertical
 from pyctr.tui import details
 from pyctr.tui import format as f
 from pyctr.tui.container_table import state_style
+from pyctr.tui.logfollow import LogFollower
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.widgets.bars import FrameTitle
-from pyctr.tui.widgets.logview import LogFollower, LogView
+from pyctr.tui.widgets.logview import LogView
 from pyctr.tui.widgets.painted import PaintedLines, look_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.core.paths import Paths
     from pyctr.tui.format import Line, Span
+
+ROOMY = 110
+"""Cells from which on the title has room for the state's word beside the tabs."""
 
 
 class DetailPane(Vertical):
@@ -104,6 +108,8 @@ class DetailPane(Vertical):
         else:
             glyph = look_of(self).glyphs.state(row.status, failed=row.failed)
             title.words = ((f"{glyph} ", state_style(row)), (f.cut(f.neutral(row.name), 30), "strong"))
+            if title.size.width >= ROOMY and row.live:
+                title.words += ((f" {row.status}", state_style(row)),)
             title.tabs = tuple((tab.name, tab.title) for tab in details.TABS)
         title.current = self.tab
         right: tuple[Span, ...] = ()

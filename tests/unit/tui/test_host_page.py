@@ -29,7 +29,10 @@ MACHINE = Machine(
     memory_points=((98.0, 14.0 * GIB),),
 )
 SPACE = Space("/var/lib/pyctr", 100 * GIB, 5 * GIB, (Kind("images", 3, 1, 4 * GIB, GIB), Kind("volumes", 0, 0, 0, 0)))
-FINE = (Finding(topic="kernel", level=GOOD, text="Linux 6.1"),)
+FINE = (
+    Finding(topic="kernel", level=GOOD, text="Linux 6.1"),
+    Finding(topic="storage", level=GOOD, text="overlayfs, on a filesystem with " + "many features, " * 20),
+)
 ILL = (
     *FINE,
     Finding(topic="firewall", level=WARNING, text="no nf_tables", hint="modprobe nf_tables"),
