@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import sys
@@ -46,10 +47,10 @@ def put_cursor(terminal: Terminal, name: str) -> None:
     """The frame of the details names the container under the cursor."""
     terminal.press("g")
     for _ in range(5):
-        if f" {name} ─ Overview" in terminal.screen():
+        if re.search(rf" {name}( +\w+)? ─ Overview", terminal.screen()):
             return
         terminal.press("j")
-    terminal.wait_for(rf"{name} ─ Overview")
+    terminal.wait_for(rf" {name}( +\w+)? ─ Overview")
 
 
 def test_a_life_from_start_to_removal_by_keys(busy_host: Host, terminal: Terminal) -> None:
