@@ -153,6 +153,7 @@ _NUMBERS = {
     "sched_setattr": (314, 274),
     "seccomp": (317, 277),
     "bpf": (321, 280),
+    "execveat": (322, 281),
     "pidfd_send_signal": (424, 424),
     "open_tree": (428, 428),
     "move_mount": (429, 429),

@@ -101,18 +101,11 @@ def set_name(name: str) -> None:
     prctl(const.PR_SET_NAME, ctypes.addressof(buffer))
 
 
-def set_arguments(text: str) -> None:
-    """What /proc/PID/cmdline shows, as much of `text` as fits over the arguments this process was started with.
-
-    Raises OSError where no procfs is mounted.
-    """
-    with open("/proc/self/stat", "rb", buffering=0) as file:
-        fields = file.read().rpartition(b")")[2].split()
-    # fields 48 and 49 of proc_pid_stat(5); a process may always ask for its own
-    start, end = int(fields[45]), int(fields[46])
-    if 0 < start < end:
-        ctypes.memset(start, 0, end - start)
-        ctypes.memmove(start, os.fsencode(text), min(len(os.fsencode(text)), end - start - 1))
+def execveat(fd: int, arguments: list[str]) -> None:
+    """Execute the file behind a descriptor, without environment. Returns never; raises OSError."""
+    argv = (ctypes.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
+    envp = (ctypes.c_char_p * 1)(None)
+    syscall(const.SYSCALLS["execveat"], fd, b"", argv, envp, const.AT_EMPTY_PATH, name="execveat")
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF, flags: int = 0) -> None:

@@ -27,7 +27,7 @@ class Context:
         self.packets: Packets | None = None
         """Our end of the pair: the shim's, and after the clone init's own."""
         self.keeps_init = False
-        """PID 1 stays our own code."""
+        """PID 1 becomes a program of ours, the command is its child."""
         self.pid = 0
         self.pidfd = -1
         self.joined: list[tuple[int, int]] = []
@@ -45,6 +45,8 @@ class Context:
         """O_PATH of the container's root directory."""
         self.proc = -1
         """O_PATH of a verified procfs of the host, for writes about ourselves."""
+        self.init = -1
+        """The program that PID 1 becomes with `--init`."""
         self.command = ""
         """The file to execute, found by `Find`."""
         self.home = ""

@@ -97,9 +97,10 @@ def prespawn(paths: Paths | None = None) -> Spawn:
     executable = getattr(sys, "_base_executable", "") or sys.executable
     words = [executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(root=where), run, key]
     fd = theirs.fileno()
+    stub = _stub()
     try:
         pid = os.posix_spawn(
-            executable,
+            f"/proc/self/fd/{stub}" if stub >= 0 else executable,
             words,
             {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             file_actions=[
@@ -118,8 +119,20 @@ def prespawn(paths: Paths | None = None) -> Spawn:
         raise
     finally:
         theirs.close()
+        if stub >= 0:
+            os.close(stub)
     _children.append(pid)
     return Spawn(pid, ours)
+
+
+def _stub() -> int:
+    """What makes the interpreter read-only for all that comes of this shim; -1 where that cannot be executed."""
+    from pyctr.core.linux import machine
+
+    try:
+        return machine.program("spawn")
+    except OSError:
+        return -1
 
 
 def start(

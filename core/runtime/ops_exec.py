@@ -13,8 +13,6 @@ from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
-
     from pyctr.core.runtime.context import Context
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -127,7 +125,7 @@ class Find(Operation):
 
 
 class Execute(Operation):
-    """execve(2). With `init`, PID 1 stays our own code, and the command is its child."""
+    """execve(2). With `init`, PID 1 is a program of ours, and the command is its child."""
 
     step = operation.EXEC
 
@@ -150,6 +148,10 @@ class Execute(Operation):
             name, equals, value = item.partition("=")
             if equals and name:
                 self._environment[name] = value
+        if self.init:
+            from pyctr.core.linux import machine
+
+            context.init = machine.program("init")
 
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import process
@@ -179,13 +181,14 @@ class Execute(Operation):
 
 
 def _stay(context: Context) -> None:
-    """Fork; the child returns, PID 1 reaps and forwards signals until the child has ended, and takes its code.
+    """Fork; the child returns, PID 1 becomes the program that reaps, forwards signals and takes the child's code.
 
-    PID 1 is a copy of the shim's memory, so it is undumpable (nobody inside opens its memory or its executable
-    without CAP_SYS_PTRACE) and holds no descriptor.
+    A program of its own, because this process is a copy of the shim: with CAP_SYS_PTRACE its memory and the host's
+    interpreter would be open to everyone inside.
     """
-    every = _signal.valid_signals()
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, every)
+    from pyctr.core.linux import process
+
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -193,36 +196,6 @@ def _stay(context: Context) -> None:
             # SIGTTOU, which this would raise in a background group, is still blocked
             os.tcsetpgrp(0, os.getpid())
         return
-    _reap(child)
-
-
-def _reap(child: int) -> NoReturn:
-    from pyctr.core.linux import process
-
-    try:
-        # the shim's own arguments name directories of the host
-        process.set_arguments("pyctr-init")
-    except OSError:
-        pass  # no /proc in this container: nobody can read them either
-    process.set_name("pyctr-init")
-    os.closerange(0, 65536)
-    every: Any = _signal.valid_signals()
-    while True:
-        number = _signal.sigwait(every)
-        if number != _signal.SIGCHLD:
-            try:
-                os.kill(child, number)
-            except OSError:
-                pass  # it has ended, its SIGCHLD is pending; or it runs setuid and we may not
-            continue
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            if pid == child:
-                code = os.waitstatus_to_exitcode(status)
-                # a PID 1 cannot die of a signal of its own: a shell's 128+n says it
-                os._exit(code if code >= 0 else 128 - code)
+    process.parent_death_signal(0)
+    process.close_on_exec_from(0)
+    process.execveat(context.init, ["pyctr-init", str(child)])

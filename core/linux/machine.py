@@ -1,0 +1,89 @@
+"""Two programs of a few hundred bytes, for where an interpreter must not be; their sources are asm/*.S.
+
+    init     PID 1 of a container with --init: nothing of the host is in its memory or behind /proc/1/exe
+    spawn    becomes its argv[0], read-only: neither /proc/PID/exe nor a "#!/proc/self/exe" leads to a file of the host
+             that can be overwritten (CVE-2019-5736)
+
+They are executed from a sealed memfd, which needs neither an installed binary nor a directory without noexec. A test
+assembles the sources and compares. Clients use this: it imports no ctypes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+_CODE = {
+    ("init", "x86_64"): (
+        "488b74241031db0fb60648ffc683e83078076bdb0a01c3ebeebf0f000000488d3575000000b89d0000000f056aff6aff4889e731"
+        "f631d241ba08000000b8800000000f0585c07ee883f811740d89df89c6b83e0000000f05ebd648c7c7ffffffff488d742408ba01"
+        "0000004531d2b83d0000000f0585c07eb739d875dd8b44240889c783e77f740881c780000000eb030fb6fcb8e70000000f057079"
+        "6374722d696e697400"
+    ),
+    ("init", "aarch64"): (
+        "e10b40f913008052430180522014403800c00071640000547302031bfcffff17e00180d2c1040010e81480d2010000d409008092"
+        "e927bfa9e0030091010080d2020080d2030180d2281180d2010000d41f0000712dffff541f440071c0000054e103002ae003132a"
+        "281080d2010000d4f2ffff1700008092e1230091220080d2030080d2882080d2010000d41f0000714dfdff541f00136be1feff54"
+        "e10b40b920180072600000540000021102000014203c0853c80b80d2010000d470796374722d696e697400"
+    ),
+    ("spawn", "x86_64"): (
+        "488b04244c8d6c24084d8d74c508bf9cffffff498b7500ba01000800b8ac0100000f0585c0784489c389c7488d3576000000ba00"
+        "1000004c8d154a00000041b820000000b8ba0100000f0585c0781c89df488d35500000004c89ea4d89f241b800100000b8420100"
+        "000f05498b7d004c89ee4c89f2b83b0000000f05bf7f000000b8e70000000f050100000000000000000000000000000000000000"
+        "00000000000000000000000000"
+    ),
+    ("spawn", "aarch64"): (
+        "e00340f9f3230091740e008b94220091600c8092610240f92200805242000d32883580d2010000d41f0000712b020054f503002a"
+        "e1030010020082d2a3020010040480d2483780d2010000d41f0000710b010054e003152ac1020010e20313aae30314aa040082d2"
+        "282380d2010000d4600240f9e10313aae20314aaa81b80d2010000d4e00f80d2c80b80d2010000d4010000000000000000000000"
+        "000000000000000000000000000000000000000000"
+    ),
+}
+"""(name, machine as in uname(2)): what follows the headers."""
+_MACHINES = {"x86_64": (62, 0x1000), "aarch64": (183, 0x10000)}
+"""e_machine and p_align (elf(5))."""
+_BASE = 0x400000
+_HEADERS = 64 + 56
+_MFD_EXEC = 0x10
+
+
+def image(name: str, machine: str) -> bytes:
+    """The whole ELF file: its header, one loadable segment, the code. Raises KeyError for another machine."""
+    code = bytes.fromhex(_CODE[name, machine])
+    number, align = _MACHINES[machine]
+    head = struct.pack("<4s12B", b"\x7fELF", 2, 1, 1, *[0] * 9)
+    head += struct.pack("<HHIQQQIHHHHHH", 2, number, 1, _BASE + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = _HEADERS + len(code)
+    return head + struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, align) + code
+
+
+def program(name: str) -> int:
+    """A close-on-exec descriptor, not below 4, of a program that nobody can change.
+
+    Raises OSError: ENOSYS on a machine there is no code for, EACCES where vm.memfd_noexec forbids it.
+    """
+    try:
+        content = image(name, os.uname().machine)
+    except KeyError:
+        raise OSError(errno.ENOSYS, f"no '{name}' for this machine") from None
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create(f"pyctr-{name}", flags | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        fd = os.memfd_create(f"pyctr-{name}", flags)  # before Linux 6.3 all of them are executable
+    try:
+        os.write(fd, content)
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+        # a descriptor for writing keeps the file from being executed (ETXTBSY)
+        readable = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
+    try:
+        return fcntl.fcntl(readable, fcntl.F_DUPFD_CLOEXEC, 4)
+    finally:
+        os.close(readable)
