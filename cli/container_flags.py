@@ -29,6 +29,7 @@ def configure(parser: Declares) -> None:
     add("--rm", **on, help="remove it when it has exited")
     add("--cidfile", help="write its id to this file")
     add("--pull", choices=("always", "missing", "never"), default="missing", help="when to fetch the image")
+    add("--platform", metavar="OS/ARCH[/VARIANT]", default="", help="the platform to fetch")
     add("--dry-run", **on, help="print the plan, do nothing")
 
     add("-e", "--env", **many, type=_environment, metavar="NAME[=VALUE]", help="an environment variable")

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 
 from pyctr.cli import container_flags, output
-from pyctr.core.errors import UsageError, from_oserror
+from pyctr.core.errors import ImageNotFound, UsageError, from_oserror
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from pyctr.cli.flags import Arguments
     from pyctr.cli.main import Call
     from pyctr.core.containers import Container
     from pyctr.core.spec import ContainerSpec
+
+    T = TypeVar("T")
 
 INTERSPERSED = False
 configure = container_flags.configure
@@ -22,8 +27,25 @@ def run(call: Call, args: Arguments) -> int:
     if args.dry_run:
         return dry_run(call, args)
     call.need_root("creating a container")
-    output.write(make(call, args).id)
+    output.write(with_image(call, args, lambda: make(call, args)).id)
     return 0
+
+
+def with_image(call: Call, args: Arguments, act: Callable[[], T]) -> T:
+    """Do what needs the image, and fetch that first as --pull says: always, when it is missing, or never."""
+    if args.pull == "always":
+        from pyctr.cli.verbs import pull
+
+        pull.refresh(call, args.image, platform=args.platform)
+    try:
+        return act()
+    except ImageNotFound as missing:
+        if args.pull != "missing":
+            raise
+        from pyctr.cli.verbs import pull
+
+        pull.supply(call, args.image, missing, platform=args.platform)
+    return act()
 
 
 def wanted(call: Call, args: Arguments) -> ContainerSpec:

@@ -38,15 +38,23 @@ def run(call: Call, args: Arguments) -> int:
         raise UsageError("--tty: stdin is not a terminal", hint="leave -t out when input is piped in")
     from pyctr.core import lifecycle
 
-    spec = create.wanted(call, args)
+    spec = (
+        create.with_image(call, args, lambda: create.wanted(call, args))
+        if args.publish_all
+        else create.wanted(call, args)
+    )
     spec.stdin_open = spec.stdin_open or attach_stdin
     with create.CidFile(args.cidfile) as cidfile:
-        container, launched = lifecycle.run(
-            call.engine,
-            spec,
-            attach=not args.detach,
-            spawn=call.spawn,
-            meanwhile=None if args.detach else _read_ahead,
+        container, launched = create.with_image(
+            call,
+            args,
+            lambda: lifecycle.run(
+                call.engine,
+                spec,
+                attach=not args.detach,
+                spawn=call.spawn,
+                meanwhile=None if args.detach else _read_ahead,
+            ),
         )
         cidfile.write(container.id)
     if args.trace:

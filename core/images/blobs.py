@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import BinaryIO
 
+PARTIAL = ".part"
+"""Ending of a download that was cut; it is named by its digest (see `download`)."""
+KEEP = 24 * 3600
+"""Seconds that such a file waits for the pull to be repeated."""
+
 
 class Blobs:
     """The blobs below one image layout. Half-written ones live in `.ingest`, each under its writer's flock."""
@@ -70,6 +75,8 @@ class Blobs:
             return
         for name in names:
             leftover = f"{self.ingest}/{name}"
+            if name.endswith(PARTIAL) and not self._stale(leftover):
+                continue  # a later pull goes on where it ended
             lock = Lock(leftover)
             try:
                 if os.path.exists(leftover) and lock.try_acquire():
@@ -78,6 +85,15 @@ class Blobs:
                 pass  # its writer committed it just now
             finally:
                 lock.release()
+
+    @staticmethod
+    def _stale(path: str) -> bool:
+        import time
+
+        try:
+            return os.stat(path).st_mtime < time.time() - KEEP
+        except FileNotFoundError:
+            return False
 
 
 class Writer:

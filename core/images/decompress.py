@@ -15,7 +15,9 @@ from pyctr.core.errors import StorageError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO
+    from typing import Any
+
+    from pyctr.core.images.layers import Source
 
 _PIECE = 1 << 16
 _AHEAD = 16
@@ -24,7 +26,7 @@ _AHEAD = 16
 class Plain:
     """Iterate over it once, completely; then `digest` is the blob's, `diff_id` that of the plain tar stream."""
 
-    def __init__(self, blob: BinaryIO) -> None:
+    def __init__(self, blob: Source) -> None:
         self._blob = blob
         self._outer = sha256()
         self._inner = sha256()

@@ -20,10 +20,16 @@ from pyctr.core.images.reference import is_digest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from pyctr.core.images.model import Image, Layer
     from pyctr.core.paths import Paths
+
+    class Source(Protocol):
+        """What a layer's bytes are read from."""
+
+        def read(self, count: int, /) -> bytes: ...
+
 
 _SHORT = 6
 
@@ -92,6 +98,17 @@ class LayerStore:
             raise StorageError(f"a layer of image '{image.short_id}' vanished while it was unpacked")
         return stack
 
+    def receive(self, layer: Layer, blob: Source) -> None:
+        """Unpack a layer from bytes that may still be on their way. `ensure` makes it usable. Raises as `ensure`."""
+        if not self.has(layer.diff_id):
+            make_private_directory(self.links)
+            self._ensure_one(layer, blob)
+
+    def flush(self) -> None:
+        """Bring everything written to this filesystem to disk."""
+        make_private_directory(self.links)
+        self._to_disk()
+
     def collect(self, needed: set[str]) -> list[str]:
         """Remove layers that neither `needed` (diffIDs) nor any container's rootfs names. Returns diffIDs."""
         used = {_hex(diff_id) for diff_id in needed} | self._used_by_containers()
@@ -127,21 +144,26 @@ class LayerStore:
                 return name[:length], target.endswith("/.")
         return None
 
-    def _ensure_one(self, layer: Layer) -> None:
+    def _ensure_one(self, layer: Layer, blob: Source | None = None) -> None:
         name = _hex(layer.diff_id)
         with Lock(f"{self.root}/{name}.lock") as lock:
             try:
                 if self._link(name) is None and self.info(layer.diff_id).get("boot") != self._boot():
                     # nothing, or a layer without a link that was not on disk for sure when the machine went down
                     self._remove(name)
-                    self._unpack(layer, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
+                    if blob is not None:
+                        self._unpack(layer, blob, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
+                        return
+                    from pyctr.core.images.blobs import Blobs
+
+                    with Blobs(self.paths.images).open(layer.digest) as own:
+                        self._unpack(layer, own, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
             finally:
                 os.unlink(lock.path)  # while it is held; who waits for it sees that and takes a new one
 
-    def _unpack(self, layer: Layer, temporary: str, target: str) -> None:
+    def _unpack(self, layer: Layer, blob: Source, temporary: str, target: str) -> None:
         from shutil import rmtree
 
-        from pyctr.core.images.blobs import Blobs
         from pyctr.core.images.decompress import Plain
         from pyctr.core.images.unpack import Unpacker
 
@@ -150,14 +172,13 @@ class LayerStore:
             os.mkdir(f"{temporary}/diff", 0o700)
             root = os.open(f"{temporary}/diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                with Blobs(self.paths.images).open(layer.digest) as blob:
-                    plain = Plain(blob)
-                    unpacker = Unpacker(root)
-                    pieces = iter(plain)
-                    try:
-                        unpacker.unpack(pieces)
-                    finally:
-                        pieces.close()  # type: ignore[attr-defined]
+                plain = Plain(blob)
+                unpacker = Unpacker(root)
+                pieces = iter(plain)
+                try:
+                    unpacker.unpack(pieces)
+                finally:
+                    pieces.close()  # type: ignore[attr-defined]
                 for expected, found in ((layer.digest, plain.digest), (layer.diff_id, plain.diff_id)):
                     if found != expected:
                         raise StorageError(

@@ -73,7 +73,9 @@ class ImageStore:
                 if found := self._named(index, candidate):
                     return found
         digits = text.removeprefix("sha256:")
-        return self._by_id(index, digits, text) if is_hex(digits) else None
+        if is_hex(digits) and (found := self._by_id(index, digits, text)):
+            return found
+        return self._configured(index, text) if reference is not None else None
 
     def list(self) -> Images:
         """Every image once, newest first; images that cannot be read are left out (`broken` tells them)."""
@@ -260,17 +262,32 @@ class ImageStore:
         for descriptor in index["manifests"]:
             name = (descriptor.get("annotations") or {}).get(REF_NAME) or ""
             if reference.digest:
-                matches = descriptor["digest"] == reference.digest and _repository(name) == reference.name
+                matches = _repository(name) == reference.name and (
+                    descriptor["digest"] == reference.digest or name.endswith(f"@{reference.digest}")
+                )
             else:
                 matches = name == wanted
             if matches and (found := self._image(descriptor, index)):
                 return found
         return None
 
+    def _configured(self, index: dict[str, Any], text: str) -> Image | None:
+        """A short name that the user's registries.conf gives another meaning than Docker Hub."""
+        from pyctr.core.images import registries
+
+        if not registries.is_short(text) or not index["manifests"]:
+            return None
+        try:
+            candidates = registries.load().candidates(text)
+        except UsageError:
+            return None  # several meanings, or a broken file: `pull` says so
+        return next((found for one in candidates if (found := self._named(index, one))), None)
+
     def _by_id(self, index: dict[str, Any], digits: str, text: str) -> Image | None:
         images = self._all(index)[0]
+        # manifests that differ only in how layers are compressed share their configuration: any of them is the image
         matching = {
-            image.digest: image
+            image.id: image
             for image in images
             if image.id.startswith(f"sha256:{digits}") or image.digest == f"sha256:{digits}"
         }
@@ -313,13 +330,10 @@ class ImageStore:
         return image(digest, names, manifest, self._document(manifest["config"]["digest"]))
 
     def _choose(self, index: dict[str, Any]) -> str | None:
-        architecture = platform_architecture()
-        entries = [entry for entry in index["manifests"] if self.blobs.has(entry["digest"])]
-        for entry in entries:
-            platform = entry.get("platform") or {}
-            if platform.get("os", "linux") == "linux" and platform.get("architecture", architecture) == architecture:
-                return str(entry["digest"])
-        return None
+        from pyctr.core.images import platforms
+
+        entry = platforms.choose(entry for entry in index["manifests"] if self.blobs.has(entry["digest"]))
+        return str(entry["digest"]) if entry else None
 
     def _descriptor(self, image: Image) -> dict[str, Any]:
         """The top-level descriptor that leads to an image (an image index keeps all its platforms when tagged)."""
@@ -389,7 +403,8 @@ def _candidates(reference: Reference, text: str) -> list[Reference]:
 
 
 def _repository(name: str) -> str:
-    """ "a/b:tag" -> "a/b"."""
+    """ "a/b:tag", "a/b@sha256:…" -> "a/b"."""
+    name = name.partition("@")[0]
     colon = name.rfind(":")
     return name[:colon] if colon > name.rfind("/") else name
 

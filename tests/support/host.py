@@ -31,12 +31,16 @@ class Host:
         if images_from is not None:
             os.symlink(images_from.images, self.paths.images)
             os.symlink(images_from.layers, self.paths.layers)
+        # a name that is not here must not lead a test to a registry of the world
+        configuration = f"{self.base}/registries.conf"
+        Path(configuration).write_text('[[registry]]\nprefix = "docker.io"\nblocked = true\n')
         self.env = {
             **{key: value for key, value in os.environ.items() if not key.startswith("PYCTR_")},
             "PYCTR_ROOT": self.paths.root,
             "PYCTR_RUNROOT": self.paths.run,
             "PYCTR_CGROUP_PARENT": name,
             "PYCTR_BRIDGE": name,
+            "CONTAINERS_REGISTRIES_CONF": configuration,
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONSAFEPATH": "1",
         }
