@@ -2,7 +2,7 @@
 
     demo-cpu      busy under a quota, harder and softer in turn
     demo-memory   fills and frees memory below its limit
-    demo-web      a web server with a published port
+    demo-web      a web server with a published port and a health check
     demo-client   asks demo-web for a page by its name, again and again
 
 All are made from the embedded base image, so that nothing is fetched. A label marks them; `down` goes by it.
@@ -14,7 +14,7 @@ import os
 
 from pyctr.core import containers, errors, lifecycle
 from pyctr.core.images import base
-from pyctr.core.spec import ContainerSpec, Limits, Mount, Port
+from pyctr.core.spec import ContainerSpec, Health, Limits, Mount, Port
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING
 
 TYPE_CHECKING = False
@@ -67,13 +67,21 @@ if command -v httpd >/dev/null; then exec httpd -f -v -p 80 -h /tmp/www; fi
 exec "$PYTHON" -u -m http.server 80
 """
 
-_CLIENT = """
-trap 'exit 0' TERM
-if command -v wget >/dev/null; then
+_GET = """if command -v wget >/dev/null; then
   get() { wget -q -O - "http://$1/"; }
 else
   get() { bash -c 'exec 3<>"/dev/tcp/$0/80" && printf "GET / HTTP/1.0\\\\r\\\\n\\\\r\\\\n" >&3 && cat <&3' "$1"; }
 fi
+"""
+
+_PROBE = _GET + "get localhost | grep lives"
+
+_CLIENT = (
+    """
+trap 'exit 0' TERM
+"""
+    + _GET
+    + """
 asked=0; failed=0
 while :; do
   for burst in 1 1 2 4 8 4 2 1; do
@@ -87,6 +95,7 @@ while :; do
   done
 done
 """
+)
 
 
 def up(engine: Engine, progress: Progress) -> list[Container]:
@@ -159,6 +168,7 @@ def _specs(engine: Engine, image: Image) -> list[ContainerSpec]:
             _WEB,
             limits=Limits(cpus=0.5, memory=64 * MIB, pids=64),
             ports=[Port(container_port=80, host_port=PORT)],
+            health=Health(test=["CMD-SHELL", _PROBE], interval=5.0, start_period=30.0, start_interval=0.5),
             # as PID 1 the server would ignore the SIGTERM it has no handler for: a stop would take ten seconds
             init=True,
             **_python(engine, image),

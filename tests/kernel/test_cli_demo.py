@@ -10,6 +10,7 @@ import urllib.request
 
 import pytest
 
+from pyctr.core.events import Events
 from tests.support.host import Host
 
 pytestmark = pytest.mark.kernel
@@ -21,6 +22,9 @@ def test_up_lives_and_down_leaves_nothing(bare_host: Host) -> None:
     rows = [json.loads(line) for line in host.run("ps", "--format", "json").stdout.splitlines()]
     assert {row["State"] for row in rows} == {"running"}
     assert all("pyctr.demo=1" in row["Labels"] for row in rows)
+    # a server that never answered its probe would keep this from ending
+    news = Events(host.paths).follow(0, {"event": ["health_status"]})
+    assert next(news).action == "health_status: healthy"
     address = host.run("port", "demo-web", "80").stdout.strip().replace("0.0.0.0", "127.0.0.1")
     with subprocess.Popen(
         host.command("logs", "-f", "demo-client"), env=host.env, stdout=subprocess.PIPE, text=True

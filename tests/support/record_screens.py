@@ -18,7 +18,7 @@ from pyctr.core import containers, lifecycle
 from pyctr.core.engine import Engine
 from pyctr.core.images import base
 from pyctr.core.paths import Paths
-from pyctr.core.spec import ContainerSpec, Limits, Mount, Port
+from pyctr.core.spec import ContainerSpec, Health, Limits, Mount, Port
 from tests.support.record_host import copy, record
 
 ROOT, RUN, PARENT, BRIDGE = "/var/tmp/pyctr-recorded", "/run/pyctr-recorded", "pyctr-recorded", "recbr0"
@@ -41,11 +41,14 @@ def scene(engine: Engine) -> None:
     for name in ("acme/api:2.4", "acme/worker:1.9", "postgres:16", "caddy:2"):
         engine.images.tag(base.NAME, name)
     # a hole in the address plan would show in the picture: made one after the other
-    run(engine, "proxy", "caddy:2", WEB, ports=[Port(container_port=80, host_port=18080)])
+    probe = Health(test=["CMD-SHELL", "wget -q -O /dev/null http://localhost/"], interval=2.0, timeout=1.0)
+    run(engine, "proxy", "caddy:2", WEB, ports=[Port(container_port=80, host_port=18080)], health=probe)
     run(engine, "api-1", "acme/api:2.4", BUSY, limits=Limits(cpus=0.3, memory=64 * MIB, pids=64))
     run(engine, "api-2", "acme/api:2.4", CLIENT, limits=Limits(cpus=1.0, memory=32 * MIB, pids=32))
     volume = [Mount(kind="volume", source="pgdata", target="/var/lib/postgresql"), Mount(kind="tmpfs", target="/tmp")]
-    run(engine, "db", "postgres:16", HOLD, limits=Limits(memory=256 * MIB, pids=100), mounts=volume, shm_size=256 * MIB)
+    ready = Health(test=["CMD-SHELL", "test -e /dev/shm/ready"], interval=2.0, timeout=1.0, start_period=60.0)
+    memory = Limits(memory=256 * MIB, pids=100)
+    run(engine, "db", "postgres:16", HOLD, limits=memory, mounts=volume, shm_size=256 * MIB, health=ready)
     run(engine, "batch-7", "acme/api:2.4", BUSY, limits=Limits(memory=128 * MIB))
     lifecycle.pause(engine, "batch-7")
     run(engine, "migrate", "acme/api:2.4", "echo 14 tables; sleep 0.2; exit 0")
@@ -67,22 +70,29 @@ def run(engine: Engine, name: str, image: str, script: str, **more: object) -> N
 
 def moment(engine: Engine) -> dict[str, str]:
     """Path below root/, cgroup/ or proc/ -> text, now."""
-    pids = set()
+    pids, shims = set(), []
     for container in containers.all(engine):
         if container.running:
             pids |= set(engine.group(container.state.group).pids())
+            process = container.state.process
+            if container.spec.health is not None and process is not None:
+                shims.append(process.shim_pid)
     tree = record(f"/{PARENT}", pids=sorted(pids))
     for name in HOST:
         copy(f"/proc/{name}", tree, f"proc/{name}")
     for pid in pids:
         for name in PROCESS:
             copy(f"/proc/{pid}/{name}", tree, f"proc/{pid}/{name}")
+    for pid in shims:
+        copy(f"/proc/{pid}/stat", tree, f"proc/{pid}/stat")
+    for file in Path(RUN).glob("containers/*/health.json"):
+        copy(str(file), tree, f"run/{file.relative_to(RUN)}")
     tree["proc/sys/kernel/hostname"] = "web-01\n"
     for name in ("proc/net/dev", "proc/net/route"):
         tree[name] = ours(tree[name])
     for directory, _, files in os.walk(ROOT):
-        for file in files:
-            path = Path(directory, file)
+        for name in files:
+            path = Path(directory, name)
             if path.is_symlink() or not path.is_file() or path.stat().st_size > LIMITED or "/diff/" in str(path):
                 continue
             try:
