@@ -6,10 +6,6 @@ import sys
 
 from pyctr.core.errors import PyctrError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 INTERRUPTED = 130
 """128 + SIGINT, as a shell says it."""
 BROKEN_PIPE = 141
@@ -40,14 +36,6 @@ def report(error: BaseException) -> int:
     if error.hint:
         say(f"  hint: {safe(error.hint)}")
     return error.exit_code
-
-
-def near(word: str, known: Iterable[str]) -> str:
-    """The known word that was probably meant, or ""."""
-    import difflib
-
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return found[0] if found else ""
 
 
 def _domain(error: BaseException) -> PyctrError:

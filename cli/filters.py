@@ -24,9 +24,9 @@ def collect(pairs: Iterable[tuple[str, str]], known: Iterable[str]) -> dict[str,
     found: dict[str, list[str]] = {}
     for key, value in pairs:
         if key not in known:
-            from pyctr.cli.diagnostics import near
+            from pyctr.core.near import nearest
 
-            close = near(key, known)
+            close = nearest(key, known)
             raise UsageError(
                 f"--filter: '{key}' is not known",
                 hint=f"did you mean '{close}'?" if close else f"known are {', '.join(known)}",

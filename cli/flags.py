@@ -195,10 +195,10 @@ class Flags:
             raise UsageError(f"'{self.prog}' does not know what to do with '{rest[0]}'", hint=self._usage())
 
     def _unknown(self, name: str, word: str = "") -> UsageError:
-        from pyctr.cli.diagnostics import near
+        from pyctr.core.near import nearest
 
         where = f" in '{word}'" if word and word != name else ""
-        close = near(name, self.options) if name.startswith("--") else ""
+        close = nearest(name, self.options) if name.startswith("--") else ""
         return UsageError(
             f"'{self.prog}' has no flag '{name}'{where}", hint=f"did you mean '{close}'?" if close else self._usage()
         )

@@ -275,20 +275,20 @@ def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _no_such(verb: str, known: Any, prog: str) -> Exception:
-    from pyctr.cli.diagnostics import near
     from pyctr.core.errors import UsageError
+    from pyctr.core.near import nearest
 
-    close = near(verb, known)
+    close = nearest(verb, known)
     return UsageError(
         f"'{prog}' has no command '{verb}'", hint=f"did you mean '{close}'?" if close else f"'{prog} --help' lists them"
     )
 
 
 def _no_such_flag(name: str) -> Exception:
-    from pyctr.cli.diagnostics import near
     from pyctr.core.errors import UsageError
+    from pyctr.core.near import nearest
 
-    close = near(name.partition("=")[0], [*GLOBAL_FLAGS, "--help", "--version"])
+    close = nearest(name.partition("=")[0], [*GLOBAL_FLAGS, "--help", "--version"])
     return UsageError(
         f"'pyctr' has no flag '{name}'", hint=f"did you mean '{close}'?" if close else "flags of a verb follow the verb"
     )

@@ -182,9 +182,9 @@ class _Run:
                 return value[name]
             if value is not self.root:
                 return None
-            from pyctr.cli.diagnostics import near
+            from pyctr.core.near import nearest
 
-            close = near(name, [key for key in value if isinstance(key, str)])
+            close = nearest(name, [key for key in value if isinstance(key, str)])
             raise _bad(
                 f"there is no field '.{name}'",
                 f"did you mean '.{close}'?" if close else f"known are {', '.join(value)}",

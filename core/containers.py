@@ -209,13 +209,13 @@ def named(paths: Paths, name: str) -> str | None:
 
 
 def _near(paths: Paths, ref: str) -> str:
-    import difflib
+    from pyctr.core.near import near
 
     try:
         names = os.listdir(paths.names)
     except FileNotFoundError:
         names = []
-    near = difflib.get_close_matches(ref, names, 3, 0.6) or [name for name in names if ref and ref in name][:3]
-    if near:
-        return f"did you mean {' or '.join(sorted(near))}?"
+    meant = near(ref, names) or [name for name in names if ref and ref in name][:3]
+    if meant:
+        return f"did you mean {' or '.join(sorted(meant))}?"
     return "'pyctr ps -a' lists all containers" if names else "there are no containers yet"

@@ -79,11 +79,10 @@ class Networks:
         """The network of a name. Raises NotFound with near names."""
         network = self._read(name)
         if network is None:
-            import difflib
+            from pyctr.core.near import nearest
 
-            known = sorted({DEFAULT, *(network.name for network in self.list())})
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean '{near[0]}'?" if near else f"pyctr network create {name}"
+            meant = nearest(name, sorted({DEFAULT, *(network.name for network in self.list())}))
+            hint = f"did you mean '{meant}'?" if meant else f"pyctr network create {name}"
             raise errors.NotFound(f"no network '{name}'", hint=hint)
         return network
 

@@ -57,9 +57,12 @@ def human_size(text: str) -> int:
 
 
 def cpus(text: str) -> float:
-    """A number of CPUs above zero."""
+    """A number of CPUs above zero, at most as many as this host has."""
     if not is_number(text) or float(text) <= 0:
         raise BadValue(f"'{text}' is not a number of cpus", "give something like 0.5 or 2")
+    count = os.cpu_count() or 1
+    if float(text) > count:
+        raise BadValue(f"'{text}' is more than this host has", f"give 0.01 to {count}")
     return float(text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from pyctr.core.errors import UsageError
 from pyctr.core.record import Record
 
 
@@ -48,7 +49,9 @@ class Paths(Record):
             chosen = flags.get(name) or os.environ.get(variable)
             if chosen:
                 values[name] = os.path.abspath(chosen) if name in ("root", "run") else chosen
-        return cls(**values)
+        paths = cls(**values)
+        _check(paths)
+        return paths
 
     @property
     def containers(self) -> str:
@@ -98,3 +101,14 @@ class Paths(Record):
     def runtime(self, id: str, *more: str) -> str:
         """A path in a container's volatile directory: shim.sock."""
         return "/".join((self.run, "containers", id, *more))
+
+
+def _check(paths: Paths) -> None:
+    """What becomes part of other names. Raises UsageError."""
+    group, bridge = paths.cgroup_parent, paths.bridge
+    if group.startswith("/") or any(part in ("", ".", "..") for part in group.split("/")):
+        # the subtree must be ours alone: the root of a hierarchy is everybody's
+        raise UsageError(f"bad cgroup parent '{group}'", hint="a name below the root, like pyctr or system/pyctr")
+    if not 1 <= len(os.fsencode(bridge)) <= 15 or bridge in (".", "..") or set(bridge) & set("/: \t\n"):
+        # IFNAMSIZ, and what dev_valid_name of the kernel refuses
+        raise UsageError(f"bad bridge name '{bridge}'", hint="at most 15 characters, without spaces, ':' or '/'")

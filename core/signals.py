@@ -30,11 +30,11 @@ def number(text: str | int) -> int:
             offset = word[len(base) :].lstrip("+-") or "0"
             if offset.isdigit() and _RTMIN <= value + sign * int(offset) <= _RTMAX:
                 return value + sign * int(offset)
-    import difflib
+    from pyctr.core.near import nearest
 
-    near = difflib.get_close_matches(word, _NAMES, 1)
+    meant = nearest(word, _NAMES)
     raise errors.UsageError(
-        f"unknown signal '{text}'", hint=f"did you mean SIG{near[0]}?" if near else "like SIGTERM or 15"
+        f"unknown signal '{text}'", hint=f"did you mean SIG{meant}?" if meant else "like SIGTERM or 15"
     )
 
 

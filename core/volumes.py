@@ -91,10 +91,10 @@ class Volumes:
         """Raises NotFound, with near names as its hint."""
         volume = self._read(name)
         if volume is None:
-            from difflib import get_close_matches
+            from pyctr.core.near import near
 
-            near = get_close_matches(name, self._names(), n=3, cutoff=0.6)
-            hint = f"did you mean {' or '.join(near)}?" if near else "'pyctr volume ls' lists them"
+            meant = near(name, self._names())
+            hint = f"did you mean {' or '.join(meant)}?" if meant else "'pyctr volume ls' lists them"
             raise NotFound(f"no volume '{name}'", hint=hint)
         return volume
 

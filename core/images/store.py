@@ -381,7 +381,7 @@ class ImageStore:
         return name in {str(candidate) for candidate in _candidates(reference, text)}
 
     def _not_found(self, text: str) -> ImageNotFound:
-        from difflib import get_close_matches
+        from pyctr.core.near import near
 
         known = {}
         for descriptor in self._index()["manifests"]:
@@ -389,8 +389,8 @@ class ImageStore:
                 reference = parse(name)
                 for spelling in (name, reference.familiar, reference.familiar_name, reference.repository):
                     known[spelling] = reference.familiar
-        near = list(dict.fromkeys(known[match] for match in get_close_matches(text, known, n=5, cutoff=0.6)))
-        hint = f"did you mean {' or '.join(near[:3])}?" if near else "'pyctr images' lists what is here"
+        meant = list(dict.fromkeys(known[match] for match in near(text, known, 5)))
+        hint = f"did you mean {' or '.join(meant[:3])}?" if meant else "'pyctr images' lists what is here"
         return ImageNotFound(f"no image '{text}'", hint=hint)
 
 

@@ -399,8 +399,8 @@ def _capability(text: str, known: Iterable[str]) -> str:
         return name
     name = name if name.startswith("CAP_") else f"CAP_{name}"
     if name not in known:
-        import difflib
+        from pyctr.core.near import nearest
 
-        near = difflib.get_close_matches(name, list(known), 1)
-        raise errors.UsageError(f"unknown capability '{text}'", hint=f"did you mean {near[0]}?" if near else "")
+        meant = nearest(name, known)
+        raise errors.UsageError(f"unknown capability '{text}'", hint=f"did you mean {meant}?" if meant else "")
     return name
