@@ -58,6 +58,7 @@ MEMORY_MODES = (
     "MPOL_WEIGHTED_INTERLEAVE",
 )
 MEMORY_FLAGS = ("MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES", "MPOL_F_NUMA_BALANCING")
+CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient")
 SECCOMP_ACTIONS = tuple(
     f"SCMP_ACT_{name}" for name in _words("KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY")
 )

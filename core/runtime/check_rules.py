@@ -6,7 +6,7 @@ Everything that can be known without touching the kernel is refused here, so tha
 from __future__ import annotations
 
 from pyctr.core.linux import cpulist
-from pyctr.core.runtime.check import refuse, shown
+from pyctr.core.runtime.check import CAPABILITY_SETS, refuse, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -317,9 +317,8 @@ def _capabilities(sets: dict[str, list[str]]) -> list[str]:
     from pyctr.core.linux.capnames import NAMES
 
     unknown: dict[str, None] = {}
-    for names in sets.values():
-        if isinstance(names, list):
-            unknown.update((name, None) for name in names if name not in NAMES and name != "ALL")
+    for name in CAPABILITY_SETS:
+        unknown.update((word, None) for word in sets.get(name) or [] if word not in NAMES and word != "ALL")
     if not unknown:
         return []
     return [f"process.capabilities: unknown, ignored: {' '.join(shown(name) for name in unknown)}"]

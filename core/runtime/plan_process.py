@@ -67,7 +67,10 @@ def limits(process: dict[str, Any], linux: dict[str, Any]) -> list[Operation]:
 
 
 def privileges(process: dict[str, Any], linux: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
-    capabilities = {name: _known(names or []) for name, names in (process.get("capabilities") or {}).items()}
+    sets = process.get("capabilities") or {}
+    bounding, effective, inheritable, permitted, ambient = (
+        _known(sets.get(name) or []) for name in ("bounding", "effective", "inheritable", "permitted", "ambient")
+    )
     umask = (process.get("user") or {}).get("umask")
     no_new = bool(process.get("noNewPrivileges"))
     plan: list[Operation] = [ops_identity.Keyring(), *limits(process, linux)]
@@ -76,14 +79,9 @@ def privileges(process: dict[str, Any], linux: dict[str, Any], seccomp: bytes | 
     elif seccomp:
         plan.append(ops_identity.Seccomp(program=seccomp))
     plan += [
-        ops_identity.Bounding(names=capabilities.get("bounding") or []),
+        ops_identity.Bounding(names=bounding),
         ops_identity.User(umask=0o022 if umask is None else umask),
-        ops_identity.Capabilities(
-            effective=capabilities.get("effective") or [],
-            permitted=capabilities.get("permitted") or [],
-            inheritable=capabilities.get("inheritable") or [],
-            ambient=capabilities.get("ambient") or [],
-        ),
+        ops_identity.Capabilities(effective=effective, permitted=permitted, inheritable=inheritable, ambient=ambient),
         ops_identity.Directory(path=process.get("cwd") or "/"),
     ]
     return plan

@@ -18,6 +18,9 @@ from tests.support import ocidoc
 FULL = ocidoc.full()
 PLACES = ocidoc.places(FULL)
 WISHES = {"id": "one", "bundle": "/bundle", "group": "/pyctr/one", "run": "/run/one"}
+FUZZ = os.environ.get("PYCTR_FUZZ", "")
+"""How many mutations to try at random; without it always the same few hundred."""
+BOUNDED = settings(deadline=None, derandomize=not FUZZ)
 _OF_ONE_TYPE = {str: [5, True, [], {}, 1.5], int: ["5", True, [], {}, 1.5, 1 << 70], bool: ["true", 1, []]}
 _OF_ONE_TYPE |= {list: ["x", 5, {}], dict: ["x", 5, []]}
 
@@ -209,7 +212,7 @@ def mutated(draw: st.DrawFn) -> Any:
     return document
 
 
-@settings(max_examples=int(os.environ.get("PYCTR_FUZZ", "400")), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(BOUNDED, max_examples=int(FUZZ or "400"), suppress_health_check=list(HealthCheck))
 @given(mutated())
 def test_no_mutation_ends_in_anything_but_a_plan_or_a_refusal(document: Any) -> None:
     try:
@@ -219,7 +222,7 @@ def test_no_mutation_ends_in_anything_but_a_plan_or_a_refusal(document: Any) -> 
         assert "\n" not in error.message
 
 
-@settings(max_examples=int(os.environ.get("PYCTR_FUZZ", "200")), deadline=None)
+@settings(BOUNDED, max_examples=int(FUZZ or "200"))
 @given(JSON)
 def test_no_document_at_all_ends_in_a_traceback(document: Any) -> None:
     with pytest.raises(errors.UsageError):
