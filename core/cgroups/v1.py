@@ -79,8 +79,11 @@ def writes(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple[
         if block.get("leafWeight"):
             add("blkio", "leaf_weight", block["leafWeight"])
         for device in block.get("weightDevice") or []:
-            value = f"{device['major']}:{device['minor']} {device['weight']}"
-            out.append(("blkio", "blkio.weight_device|blkio.bfq.weight_device", value))
+            number = f"{device['major']}:{device['minor']}"
+            if device.get("weight"):
+                out.append(("blkio", "blkio.weight_device|blkio.bfq.weight_device", f"{number} {device['weight']}"))
+            if device.get("leafWeight"):
+                add("blkio", "leaf_weight_device", f"{number} {device['leafWeight']}")
         for key, name in THROTTLES.items():
             for device in block.get(key) or []:
                 add("blkio", f"throttle.{name}_device", f"{device['major']}:{device['minor']} {device['rate']}")

@@ -71,8 +71,10 @@ def writes(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple[
             # io.weight needs iocost, io.bfq.weight the BFQ scheduler, whose scale is that of blkio
             add("io.weight|io.bfq.weight", f"default {blkio_to_io_weight(weight)}|default {weight}")
         for device in block.get("weightDevice") or []:
-            number, weight = f"{device['major']}:{device['minor']}", device["weight"]
-            add("io.weight|io.bfq.weight", f"{number} {blkio_to_io_weight(weight)}|{number} {weight}")
+            # an entry with nothing but leafWeight says nothing that v2 knows
+            if weight := device.get("weight"):
+                number = f"{device['major']}:{device['minor']}"
+                add("io.weight|io.bfq.weight", f"{number} {blkio_to_io_weight(weight)}|{number} {weight}")
         for key, name in THROTTLES.items():
             for device in block.get(key) or []:
                 add("io.max", f"{device['major']}:{device['minor']} {name}={device['rate'] or 'max'}")
