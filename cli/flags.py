@@ -9,7 +9,6 @@ Docker users type them (`-it`, `-eA=b`, `--init=false`, flags that end at the im
 from __future__ import annotations
 
 from pyctr.core.errors import UsageError
-from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +69,11 @@ class _Argument:
             return text
         try:
             return self.type(text)
-        except BadValue as error:
-            raise UsageError(f"{given}: {error}", hint=error.hint) from None
-        except ValueError:
+        except ValueError as error:
+            from pyctr.core.parse import BadValue
+
+            if isinstance(error, BadValue):
+                raise UsageError(f"{given}: {error}", hint=error.hint) from None
             word = {"int": "a whole number", "float": "a number"}.get(self.type.__name__, "a valid value")
             raise UsageError(f"{given}: '{text}' is not {word}") from None
 

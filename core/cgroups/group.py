@@ -21,7 +21,7 @@ import time
 from pyctr.core import errors
 from pyctr.core.cgroups import devices, make, v1, v2
 from pyctr.core.cgroups.files import put, read, read_or, refused, write
-from pyctr.core.cgroups.tree import is_in, pairs, remove_tree, wait_event, wait_exits, walk
+from pyctr.core.cgroups.tree import is_in, pairs, remove_tree, v2_group, wait_event, wait_exits, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +152,13 @@ class Manager:
         if not self.unified:
             return None
         return os.open(self.unified, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open_group_of(self, pid: int) -> int:
+        """Like `open_for_clone`, of the group below ours that a process of ours is in."""
+        path = v2_group(f"/proc/{pid}/cgroup")
+        if f"{path}/".startswith(f"{self.group}/"):
+            return os.open(f"{self.layout.unified}{path}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        raise OSError(errno.ESRCH, "no process of the group", str(pid))
 
     def join(self, pid: int = 0) -> None:
         """Move a process in: the calling, single-threaded one cheaply (0), or any other (about 10 ms a hierarchy).

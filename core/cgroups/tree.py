@@ -43,11 +43,16 @@ def walk(path: str) -> Iterator[str]:
 
 
 def is_in(group: str) -> bool:
-    """Whether the calling process is in this v2 group: the "0::" line of /proc/self/cgroup."""
-    for line in read_or("/proc/self/cgroup").splitlines():
+    """Whether the calling process is in this v2 group or below it."""
+    return f"{group}/" in f"{v2_group('/proc/self/cgroup')}/"
+
+
+def v2_group(path: str) -> str:
+    """The "0::" line of a /proc/PID/cgroup; "" without a v2 hierarchy or such a process."""
+    for line in read_or(path).splitlines():
         if line.startswith("0::"):
-            return line[3:].endswith(group)
-    return False
+            return line[3:]
+    return ""
 
 
 def pairs(text: str) -> dict[str, int]:

@@ -21,6 +21,12 @@ _MOUNT_ATTR = struct.Struct("QQQQ")
 _ulong = ctypes.c_ulong
 
 
+def unescape(field: str) -> str:
+    """A path of /proc/PID/mountinfo as it is: blanks, tabs, newlines and backslashes are octal there (proc(5))."""
+    first, *rest = field.split("\\")
+    return first + "".join(chr(int(part[:3], 8)) + part[3:] for part in rest)
+
+
 def fd_path(fd: int) -> str:
     """A path that means exactly this descriptor, for calls that take only paths. Needs /proc."""
     return f"/proc/self/fd/{fd}"

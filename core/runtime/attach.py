@@ -94,16 +94,6 @@ class Connection(sync.Channel):
         found = self._ask(sync.frame(sync.HEALTH), sync.EXITED)
         return int(found["code"]), str(found["status"])
 
-    def start(self) -> None:
-        """Let a container in state "created" run. Raises CommandNotFound, CannotInvoke, IllegalTransition."""
-        self.send(sync.frame(sync.GO))
-        try:
-            kind, payload = self.receive()
-        except EOFError:
-            raise errors.RuntimeFailure("the container's shim died", hint="") from None
-        if kind == sync.FAILED:
-            raise_failure(marshal.loads(payload))
-
     def kill(self, number: int) -> None:
         """A signal to what this connection is about: the container's first process, or the executed one."""
         self.send(sync.frame(sync.KILL, bytes([number])))

@@ -26,6 +26,10 @@ class Context:
         self.group_fd: int | None = None
         self.packets: Packets | None = None
         """Our end of the pair: the shim's, and after the clone init's own."""
+        self.gate: tuple[int, int] | None = None
+        """Descriptors that an init waits on and speaks to after its creator has gone, see `gate`."""
+        self.kept = 0
+        """How many descriptors from 3 on the command inherits."""
         self.keeps_init = False
         """PID 1 becomes a program of ours, the command is its child."""
         self.pid = 0

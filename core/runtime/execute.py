@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from pyctr.core import errors
@@ -94,8 +95,11 @@ def execute(plan: Plan, manager: Manager, pidfd: int, own: list[str], request: d
     return context
 
 
-def begin(context: Context, pidfd: int, own: list[str], request: dict[str, Any]) -> None:
+def begin(
+    context: Context, pidfd: int, own: list[str], request: dict[str, Any], listed: list[Operation] | None = None
+) -> None:
     """The clone; what becomes of it is told on `context.packets`. Raises start.Failed with everything closed.
+    `listed` are the operations, if not those of the plan as the request changes them.
 
     The pid namespace is entered for children only, before the clone, so that the process is ours to wait for; the
     others by the child itself, all at once.
@@ -109,12 +113,22 @@ def begin(context: Context, pidfd: int, own: list[str], request: dict[str, Any])
     ours, theirs = sync.packets()
     back = -1
     try:
-        listed = operations(context.plan, request)
+        if listed is None:
+            listed = operations(context.plan, request)
         context.group_fd = context.manager.open_for_clone()
         if "pid" in own:
             back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
             namespaces.setns(pidfd, const.CLONE_NEWPID)
-        pid, child = namespaces.clone3(0, context.group_fd)
+        try:
+            pid, child = namespaces.clone3(0, context.group_fd)
+        except OSError as error:
+            if context.group_fd is None or error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
+                raise
+            # the container made groups below its own and handed controllers down, or threaded ones: no process may be
+            # in the upper one then, and the first process has gone down, too
+            os.close(context.group_fd)
+            context.group_fd = context.manager.open_group_of(_pid(pidfd))
+            pid, child = namespaces.clone3(0, context.group_fd)
         if pid == 0:
             context.packets = theirs
             _enter(context, pidfd, flags & ~const.CLONE_NEWPID, listed, probe=bool(request.get("probe")))
@@ -130,13 +144,18 @@ def begin(context: Context, pidfd: int, own: list[str], request: dict[str, Any])
     context.packets, context.pid, context.pidfd = ours, pid, child
 
 
+def _pid(pidfd: int) -> int:
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:
+        return next(int(line[4:]) for line in file.read().splitlines() if line.startswith(b"Pid:"))
+
+
 def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation], *, probe: bool) -> None:
     """In the child. Never returns."""
     assert context.packets is not None
     try:
         from pyctr.core.linux import namespaces, process, procfs
 
-        init.close_all_but({context.packets.socket.fileno(), *context.stdio, pidfd})
+        init.close_all_but({*init.needed(context), pidfd})
         process.parent_death_signal(9)
         if probe:
             process.subreaper()
@@ -149,6 +168,6 @@ def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation], *,
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init.perform(context, rest)
     except BaseException as error:
-        init.report(context.packets, error, "exec")
+        init.report(context, error, "exec")
     finally:
         os._exit(1)

@@ -1,7 +1,8 @@
 """The container's side of a start: a forked child of the shim, in new namespaces, up to execve.
 
 It runs the plan's inside operations in order, tells the shim how long each step took, and what failed. It dies with
-the shim: whatever it had made lives in its namespaces and goes with them.
+the shim: whatever it had made lives in its namespaces and goes with them. (Where "shim" stands, pyctr-runtime has the
+command itself: see `direct`.)
 """
 
 from __future__ import annotations
@@ -23,20 +24,17 @@ if TYPE_CHECKING:
 
 def run(context: Context) -> NoReturn:
     """Become the container's process. The caller has just been cloned."""
-    assert context.packets is not None
-    packets = context.packets
     try:
         from pyctr.core.linux import process, procfs
 
         # the lock, the client's socket, the shim's epoll: nothing of it may live on in here
-        kept = {packets.socket.fileno(), *context.stdio, *context.trees.values()}
-        kept |= {fd for fd, _ in context.joined}
+        kept = {*needed(context), *context.trees.values(), *(fd for fd, _ in context.joined)}
         close_all_but(kept)
         process.parent_death_signal(9)
         context.proc = procfs.open_root()
         perform(context, context.plan.inside)
     except BaseException as error:
-        report(packets, error, context.doing.step if context.doing else "")
+        report(context, error, context.doing.step if context.doing else "")
     finally:
         os._exit(1)
 
@@ -65,10 +63,34 @@ def _trace(context: Context, step: str, words: list[str], started: int) -> None:
     context.packets.send(sync.TRACE, marshal.dumps((step, ", ".join(words), started, now() - started)))
 
 
-def report(packets: sync.Packets, error: BaseException, doing: str = "") -> None:
+def load(*, terminal: bool, seccomp: bool) -> None:
+    """What the operations import when the host's files are out of sight; the shim has loaded more than that."""
+    from pyctr.core import netns
+    from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs
+    from pyctr.core.runtime import passwd
+
+    del caps, devices, inroot, keyring, mount, namespaces, netns, passwd, process, procfs
+    if terminal:
+        from pyctr.core.linux import pty
+
+        del pty
+    if seccomp:
+        from pyctr.core.linux import seccomp as filters
+
+        del filters
+
+
+def needed(context: Context) -> set[int]:
+    """Descriptors that any process inside needs until execve."""
+    assert context.packets is not None
+    return {context.packets.socket.fileno(), *context.stdio, *(context.gate or ()), *range(3, 3 + context.kept)}
+
+
+def report(context: Context, error: BaseException, doing: str = "") -> None:
     """The error as a message; a system call filter or a dead shim may forbid even that."""
+    assert context.packets is not None
     try:
-        packets.send(sync.FAILED, marshal.dumps(describe(error, doing)))
+        context.packets.send(sync.FAILED, marshal.dumps(describe(error, doing)))
     except OSError:
         pass
 

@@ -141,15 +141,13 @@ def start(
     *,
     lock_fd: int,
     spawn: Spawn | None = None,
-    stdio: tuple[int, ...] = (),
     meanwhile: Callable[[], None] | None = None,
 ) -> Launched:
     """Carry out the plan of `config` and `wishes` (plan.build). Returns when the command runs and is on record.
 
-    `lock_fd` is the container's lock, held; the shim keeps it until its record is written. `stdio` are three
-    descriptors for the process itself, instead of a log and attached clients. `meanwhile` is called while the shim
-    works: on a second processor it costs nothing. Raises UsageError, CommandNotFound, CannotInvoke, RuntimeFailure and
-    others of errors.py after everything was undone.
+    `lock_fd` is the container's lock, held; the shim keeps it until its record is written. `meanwhile` is called while
+    the shim works: on a second processor it costs nothing. Raises UsageError, CommandNotFound, CannotInvoke,
+    RuntimeFailure and others of errors.py after everything was undone.
     """
     begin = time.monotonic_ns() // 1000
     from pyctr.core.paths import Paths
@@ -158,14 +156,14 @@ def start(
     order = sync.document(sync.PLAN, (config, wishes))
     spawn = spawn or prespawn(Paths(**known) if known else None)
     try:
-        return _start(order, lock_fd, stdio, spawn, begin, meanwhile)
+        return _start(order, lock_fd, spawn, begin, meanwhile)
     except _Vanished:
         _bury(wishes)
         if spawn.pid:
             raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
     # a launcher may end, or be killed, between our connect and its fork
     try:
-        return _start(order, lock_fd, stdio, prespawn(), begin, None)
+        return _start(order, lock_fd, prespawn(), begin, None)
     except _Vanished:
         _bury(wishes)
         raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
@@ -178,7 +176,6 @@ class _Vanished(Exception):
 def _start(
     order: bytes,
     lock_fd: int,
-    stdio: tuple[int, ...],
     spawn: Spawn,
     begin: int,
     meanwhile: Callable[[], None] | None,
@@ -188,8 +185,7 @@ def _start(
     trace: list[tuple[str, str, int, int]] = []
     report: tuple[str, str, str] | None = None
     try:
-        descriptors = ((lock_fd,) if lock_fd >= 0 else ()) + stdio
-        channel.send(order, descriptors)
+        channel.send(order, (lock_fd,) if lock_fd >= 0 else ())
         if meanwhile is not None:
             meanwhile()
         while True:

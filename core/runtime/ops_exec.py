@@ -70,22 +70,6 @@ class Console(Operation):
         os.close(slave)
 
 
-class Ready(Operation):
-    """Everything is made; wait for the word to go on (OCI state "created")."""
-
-    step = operation.EXEC
-
-    def describe(self) -> str:
-        return "wait for start"
-
-    def execute(self, context: Context) -> None:
-        from pyctr.core.runtime import ops_namespace
-
-        assert context.packets is not None
-        context.packets.send(sync.READY)
-        ops_namespace.wait_for(context, sync.GO)
-
-
 class Find(Operation):
     """The command's file, in the container and as its user. Before the filter: it needs stat."""
 
@@ -118,7 +102,8 @@ class Find(Operation):
                 return
         if refused:
             raise errors.CannotInvoke(f"cannot execute '{command}': {refused}", hint="chmod +x, or another user")
-        where = "no such file in the container" if "/" in command else "not found in $PATH of the container"
+        # the words callers of OCI runtimes look for to tell exit code 127 from others
+        where = "no such file or directory" if "/" in command else "executable file not found in $PATH"
         raise errors.CommandNotFound(
             f"'{command}': {where}", hint=f"$PATH is {self.path}" if "/" not in command else ""
         )
@@ -165,13 +150,13 @@ class Execute(Operation):
             _signal.signal(number, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         process.parent_death_signal(_signal.SIGKILL if self.mortal else 0)
-        process.close_on_exec_from(3)
+        process.close_on_exec_from(3 + context.kept)
         try:
             os.execve(context.command, self.args, self._environment)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 raise errors.CommandNotFound(
-                    f"'{self.args[0]}': no such file in the container", hint="the interpreter it names is missing"
+                    f"'{self.args[0]}': no such file or directory", hint="the interpreter it names is missing"
                 ) from error
             reason = "exec format error" if error.errno == errno.ENOEXEC else (error.strerror or "").lower()
             raise errors.CannotInvoke(

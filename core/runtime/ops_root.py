@@ -234,24 +234,29 @@ class Pivot(Operation):
 
     readonly: bool = False
     propagation: str = ""
+    pivot: bool = True
+    """False on a ramdisk: the first mount of all cannot be pivoted away, so ours is moved over it (--no-pivot)."""
 
     def describe(self) -> str:
-        return "pivot_root" + (", root read-only" if self.readonly else "")
+        return ("pivot_root" if self.pivot else "move the root") + (", root read-only" if self.readonly else "")
 
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, mount
 
         if self.readonly:
             mount.mount_setattr(context.root, "", 0, const.MOUNT_ATTR_RDONLY, 0)
-        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.fchdir(context.root)
-        mount.pivot_root(".", ".")
-        # the old root is on top of ours; slaved first, so that the host never sees this unmount
-        os.fchdir(old)
-        mount.mount(None, ".", None, const.MS_SLAVE | const.MS_REC)
-        mount.umount(".", const.MNT_DETACH)
-        os.close(old)
-        os.chdir("/")
+        if self.pivot:
+            old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.fchdir(context.root)
+            mount.pivot_root(".", ".")
+            # the old root is on top of ours; slaved first, so that the host never sees this unmount
+            os.fchdir(old)
+            mount.mount(None, ".", None, const.MS_SLAVE | const.MS_REC)
+            mount.umount(".", const.MNT_DETACH)
+            os.close(old)
+            os.chdir("/")
+        else:
+            self._move(context)
         if self.propagation:
             _, _, propagation, _ = mount.parse_options([self.propagation])
             mount.mount(None, "/", None, propagation)
@@ -259,3 +264,26 @@ class Pivot(Operation):
         context.root = -1
         os.close(context.proc)  # the last descriptor that leads to the host
         context.proc = -1
+
+    def _move(self, context: Context) -> None:
+        """The host's mounts stay below: those that could show it (mount namespaces count a procfs or sysfs that is
+        mounted already as a right to mount another) are unmounted first, or covered where they are locked."""
+        from pyctr.core.linux import const, mount
+
+        os.fchdir(context.root)
+        inside = os.getcwd()
+        mount.mount(None, "/", None, const.MS_PRIVATE | const.MS_REC)
+        with open("/proc/self/mountinfo", "rb", buffering=0) as file:
+            lines = file.read().decode(errors="surrogateescape").splitlines()
+        for line in reversed(lines):
+            fields, _, kind = line.partition(" - ")
+            target = mount.unescape(fields.split(" ")[4])
+            if kind.split(" ")[0] not in ("proc", "sysfs") or f"{target}/".startswith(f"{inside}/"):
+                continue
+            try:
+                mount.umount(target, const.MNT_DETACH)
+            except OSError:
+                mount.mount("tmpfs", target, "tmpfs", 0, "size=0")
+        mount.mount(".", "/", None, const.MS_MOVE)
+        os.chroot(".")
+        os.chdir("/")

@@ -13,11 +13,11 @@
     score, labels          through the host's procfs, before it is gone
     hooks of create        everything is made, the host's files can still be seen
     pivot_root             the last path to the host goes
-    hooks of start         after the word to go on, as root still
     keyring, rlimits, scheduling, no_new_privs
     bounding set           takes CAP_SETPCAP, which the user change drops
     user, capabilities     a setuid from 0 clears the effective set, so capset after it
     directory, command     with the rights of that user
+    ready, hooks of start  all that can fail has been done; the hooks are what the command will be
     seccomp                forbids what all before needed (without no_new_privs: before the capabilities go)
     execve
 """
@@ -55,6 +55,8 @@ _RARE = {
     "Limits": "ops_limits",
     "RequireModules": "ops_labels",
     "Sources": "ops_sources",
+    "MakeGate": "ops_gate",
+    "Ready": "ops_gate",
     "RaiseLimits": "ops_limits",
 }
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
@@ -152,8 +154,8 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     container's volatile directory), root (of the engine, for its journal), rootfs (what storage prepared, else
     root.path of the config), group, cgroup_root, network (what networks attached), join {type: pid}, log {path,
     max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal, auto_remove,
-    health (`health.settings`), cleanup (argv), seccomp (a compiled filter), created (OCI: stop before execve and
-    wait for `start`).
+    health (`health.settings`), cleanup (argv), seccomp (a compiled filter), gate (OCI "created": the directory in which
+    init waits for `start`), keep_fds (how many descriptors from 3 on are inherited), no_pivot, keep_keyring.
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}
@@ -173,6 +175,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         *plan_process.labels(process, linux),
         *plan_mounts.sources(config, wishes, "user" in new or "user" in join),
         ops_cgroup.MakeGroup(group=group, root=cgroup_root, resources=linux.get("resources") or {}),
+        *_gate(wishes),
         ops_namespace.Clone(
             new=new,
             join=join,
@@ -210,19 +213,28 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     hooked = config.get("hooks") or {}
     if hooked:
         plan += _hooks(config, hooked, wishes)
-    plan.append(ops_root.Pivot(readonly=bool((config.get("root") or {}).get("readonly")), propagation=propagation))
-    if wishes.get("created"):
-        plan.append(ops_exec.Ready())
+    plan.append(
+        ops_root.Pivot(
+            readonly=bool((config.get("root") or {}).get("readonly")),
+            propagation=propagation,
+            pivot=not wishes.get("no_pivot"),
+        )
+    )
+    plan += plan_process.privileges(process, linux, wishes.get("seccomp"))
+    plan += plan_process.command(process, bool(wishes.get("init")))
+    if wishes.get("gate"):
+        from pyctr.core.runtime import ops_gate
+
+        plan.append(ops_gate.Ready())
     if inner := hooked.get("startContainer"):
         from pyctr.core.runtime import ops_hooks
 
         state = _state(config, wishes, "created")
         plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
-    privileges = plan_process.privileges(process, linux, wishes.get("seccomp"))
-    plan += privileges
-    plan += plan_process.command(process, bool(wishes.get("init")))
     plan += plan_process.last_filter(process, wishes.get("seccomp"))
     plan.append(plan_process.execute(process, bool(wishes.get("init"))))
+    if wishes.get("keep_keyring"):
+        plan = [item for item in plan if not isinstance(item, ops_identity.Keyring)]
     return Plan(
         {
             "operations": [operation.to_document(item) for item in plan],
@@ -230,6 +242,14 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
             "wishes": {**_console(process), **{key: value for key, value in wishes.items() if key != "seccomp"}},
         }
     )
+
+
+def _gate(wishes: dict[str, Any]) -> list[Operation]:
+    if not wishes.get("gate"):
+        return []
+    from pyctr.core.runtime import ops_gate
+
+    return [ops_gate.MakeGate(directory=wishes["gate"])]
 
 
 def _namespaces(linux: dict[str, Any], pids: dict[str, int]) -> tuple[list[str], dict[str, str]]:

@@ -43,7 +43,7 @@ class Recorder:
         """For `running`; by the holder of the lock, so nobody changes it in between."""
         self._ahead = self.read()
 
-    def running(self, facts: dict[str, Any], restarts: int | None, *, held: bool = False) -> None:
+    def running(self, facts: dict[str, Any], restarts: int | None) -> None:
         """The process of this incarnation; `restarts` as it is now, or None to leave it."""
         state, self._ahead = self._ahead or self.read(), None
         if state is None:
@@ -51,8 +51,6 @@ class Recorder:
         state["process"] = facts
         state["exit"] = None
         state["restarting"] = False
-        if held or "held" in state:
-            state["held"] = held
         if restarts is not None:
             state["restarts"] = restarts
         # what it says means nothing after a power failure: the process is gone then

@@ -109,11 +109,7 @@ class Shim:
         self.document = b""
         """The marshal'ed plan: kept as bytes, it is small."""
         self.channel: sync.Channel | None = channel
-        self.lock = descriptors[0] if len(descriptors) in (1, 4) else -1
-        self.inherited = descriptors[-3:] if len(descriptors) >= 3 else []
-        """0, 1 and 2 for the process, from a caller that keeps the streams itself."""
-        self.held: Context | None = None
-        """A container that waits for `start` (OCI "created")."""
+        self.lock = descriptors[0] if descriptors else -1
         self.loop = Loop()
         self.policy = restart.Policy()
         self.children: dict[int, Callable[[int], None]] = {}
@@ -148,7 +144,7 @@ class Shim:
         facts = self._began()
         try:
             if self.lock >= 0 or not self.recorder.path:
-                self.recorder.running(facts, None, held=self.held is not None)
+                self.recorder.running(facts, None)
             self._adopt(context)
         except OSError as error:
             self._abandon(context)
@@ -178,9 +174,7 @@ class Shim:
         self.recorder = record.Recorder(self.wishes.get("state") or "")
         self._make_directory()
         try:
-            hold = bool(plan.wishes.get("created")) and not self.began
-            context, trace = start.start(plan, hold=hold, stdio=self.inherited, meanwhile=self._meanwhile)
-            self.held = context if hold else None
+            context, trace = start.start(plan, meanwhile=self._meanwhile)
         except start.Failed:
             self._forget()
             raise
@@ -242,11 +236,7 @@ class Shim:
     def _adopt(self, context: Context) -> None:
         """The streams of a new incarnation, and who listens."""
         fds, context.streams = context.streams, [-1, -1, -1]
-        if self.held is None:
-            start.close(context)
-        if self.terminal and (path := self.wishes.get("console_socket")):
-            self._hand_over(path, fds[0])
-            fds[0] = -1
+        start.close(context)
         self.streams = Streams(self.loop, fds, terminal=self.terminal, log=self.log)
         self.log = None
         for client in self.clients:
@@ -269,18 +259,6 @@ class Shim:
 
     def _health_changed(self, status: str) -> None:
         self._event(f"health_status: {status}")
-
-    def _hand_over(self, path: str, master: int) -> None:
-        """The terminal's master to a caller that serves it (runc's --console-socket)."""
-        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-        try:
-            socket.connect(path)
-            sync.Channel(socket).send(b"/dev/ptmx", (master,))
-        except OSError:
-            pass  # then nobody sees it; the container lives
-        finally:
-            socket.close()
-            os.close(master)
 
     def _listen(self, client: Client, streams: Streams) -> None:
         client.streams = streams
@@ -389,8 +367,6 @@ class Shim:
         elif kind == sync.STOP:
             self.no_restart = True
             client.send(sync.DONE)
-        elif kind == sync.GO:
-            self._release(client)
         elif kind == sync.ATTACH:
             self._attach(client, marshal.loads(payload))
         elif kind == sync.EXEC:
@@ -415,27 +391,6 @@ class Shim:
             client.finish()
         else:
             self.health.ask(answer)
-
-    def _release(self, client: Client) -> None:
-        """OCI start: the held init goes on to execve."""
-        held, self.held = self.held, None
-        if held is None or self.status is not None:
-            client.send(sync.FAILED, marshal.dumps(("IllegalTransition", "the container is not in state created", "")))
-            client.finish()
-            return
-        try:
-            start.release(held, [])
-        except start.Failed as failed:
-            client.send(sync.FAILED, marshal.dumps(failed.report))
-            client.finish()
-            return
-        start.close(held)
-        if (lock := self.recorder.lock()) is not None:
-            state = self.recorder.read()
-            if state is not None:
-                self.recorder.running(state["process"], None)
-            lock.release()
-        client.send(sync.DONE)
 
     def _kill(self, client: Client, number: int) -> None:
         try:

@@ -52,17 +52,17 @@ def make_streams(context: Context, *, terminal: bool, open_stdin: bool) -> None:
 def start(
     plan: Plan,
     *,
-    hold: bool = False,
     stdio: list[int] | None = None,
     meanwhile: Callable[[Context], None] | None = None,
 ) -> tuple[Context, Trace]:
-    """Carry a plan out until its command runs. With `hold` until it waits for `release` (OCI "created").
+    """Carry a plan out until its command runs, or with the wish `gate` until init waits there (OCI "created").
 
     `meanwhile` is called while init works: on a second processor it costs nothing. `stdio` are given descriptors
     instead of pipes of ours. Raises Failed after everything was undone in reverse.
     """
     context = Context(plan)
     context.keeps_init = bool(plan.wishes.get("init"))
+    context.kept = plan.wishes.get("keep_fds") or 0
     if size := plan.wishes.get("winsize"):
         context.winsize = (size[0], size[1])
     if stdio:
@@ -82,7 +82,7 @@ def start(
             trace.append((item.step, item.brief(), begin, now() - begin))
         if meanwhile is not None:
             meanwhile(context)
-        listen(context, trace, hold)
+        listen(context, trace)
     except BaseException as error:
         failed = error if isinstance(error, Failed) else _last_words(context) or Failed(*init.describe(error, doing))
         undo(context, done)
@@ -118,13 +118,14 @@ def undo(context: Context, operations: list[operation.Operation]) -> None:
     close(context)
 
 
-def listen(context: Context, trace: Trace, hold: bool = False) -> None:
+def listen(context: Context, trace: Trace) -> None:
     """Until init has become the command (or waits before that). Raises Failed with what it said."""
     assert context.packets is not None
     for number, fd in enumerate(context.stdio):
         if fd >= 0:
             os.close(fd)
             context.stdio[number] = -1
+    _close_gate(context)
     last: tuple[str, str, int, int] | None = None
     while True:
         kind, payload, descriptors = context.packets.receive()
@@ -141,15 +142,13 @@ def listen(context: Context, trace: Trace, hold: bool = False) -> None:
         elif kind == sync.HOOKS:
             _hooks(context)
         elif kind == sync.READY:
-            if hold:
-                return
-            context.packets.send(sync.GO)
+            return
         elif not kind:
             break
     # the socket closed: by execve, or by death
     context.packets.close()
     context.packets = None
-    if not context.keeps_init and not _executed(context.pid):
+    if not context.keeps_init and not executed(context.pid):
         raise Failed("RuntimeFailure", f"init died before exec{_death(context.pid)}", "is memory limited too tightly?")
     if last is not None:
         step, text, begin, took = trace.pop()
@@ -167,17 +166,6 @@ def _hooks(context: Context) -> None:
         raise Failed(*init.describe(error)) from None
 
 
-def release(context: Context, trace: Trace) -> None:
-    """Let a held init go on to execve. Raises Failed."""
-    assert context.packets is not None
-    context.packets.send(sync.GO)
-    try:
-        listen(context, trace)
-    except Failed:
-        close(context)
-        raise
-
-
 def close(context: Context) -> None:
     """Every descriptor of an attempt."""
     if context.packets is not None:
@@ -187,6 +175,13 @@ def close(context: Context) -> None:
         if fd >= 0:
             os.close(fd)
     context.stdio, context.streams, context.group_fd = [-1, -1, -1], [-1, -1, -1], None
+    _close_gate(context)
+
+
+def _close_gate(context: Context) -> None:
+    for fd in context.gate or ():
+        os.close(fd)
+    context.gate = None
 
 
 def merge(trace: Trace) -> Trace:
@@ -208,8 +203,8 @@ def merge(trace: Trace) -> Trace:
     ]
 
 
-def _executed(pid: int) -> bool:
-    """Whether our child, alive or a zombie, has gone through execve: PF_FORKNOEXEC of its flags (proc_pid_stat(5))."""
+def executed(pid: int) -> bool:
+    """Whether a process, alive or a zombie, has gone through execve: PF_FORKNOEXEC of its flags (proc_pid_stat(5))."""
     with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
         fields = file.read().rpartition(b")")[2].split()
     return not int(fields[6]) & 0x40

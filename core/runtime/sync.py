@@ -13,9 +13,8 @@ Client and shim talk over a stream socket, in frames:
     0  stdin; empty is its end                             1  stdout (all output of a terminal)
     W  rows, cols (2 x u16 BE)                             2  stderr
     K  signal (u8): to the process of this connection      X  marshal {code, signal, oom_killed}: the end
-    S  no further restarts                                 Q  done (answer to S, K, G)
+    S  no further restarts                                 Q  done (answer to S, K)
     C  "I clean up": no auto-remove by the shim
-    G  OCI start of a container in state "created"
     H  probe the health now; X then has {code, status}
 
 A start uses P over the socket pair the shim was spawned with; A, E, H, S and K open a connection to shim.sock. After X
@@ -25,7 +24,7 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
 
     shim ──> init   U  your user namespace is mapped        init ──> shim   T  (step, text, started_us, took_us)
                     N  your end of the link is there                        M  console master, as SCM_RIGHTS
-                    G  go: state "created" is over (OCI)                    Y  ready, waiting for G
+                                                                            Y  ready, waits at its gate (`gate`)
                     H  the hooks of the host have run                       H  run the hooks of the host
                                                                             !  a warning, as text
                                                                             F  this failed
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
 HEALTH = b"H"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
-MAPPED, LINKED, GO, MASTER, READY = b"U", b"N", b"G", b"M", b"Y"
+MAPPED, LINKED, MASTER, READY = b"U", b"N", b"M", b"Y"
 HOOKS = HOOKED = b"H"
 WARNING = b"!"
 

@@ -144,7 +144,7 @@ def test_output_is_cut_and_the_last_five_results_are_kept(host: Host) -> None:
 def test_a_command_that_does_not_exist_is_a_failure_in_words(host: Host) -> None:
     container = running(host, health=Health(test=["CMD", "no-such-probe"], interval=RARELY))
     assert probe(container) == (-1, "starting")
-    assert "'no-such-probe': not found in $PATH" in state(container)["log"][0]["output"]
+    assert "'no-such-probe': executable file not found in $PATH" in state(container)["log"][0]["output"]
 
 
 def test_a_probe_is_the_containers_user_with_its_environment_and_no_more_rights(host: Host) -> None:

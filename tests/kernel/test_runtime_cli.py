@@ -63,16 +63,15 @@ def test_a_created_container_can_be_deleted_unstarted(cli: Cli) -> None:
     assert cli("delete", "one").returncode == 0
 
 
-def test_a_missing_command_is_told_by_start(cli: Cli) -> None:
-    assert cli("create", "-b", cli.write("nope"), "one").returncode == 0
-    done = cli("start", "one")
-    assert done.returncode == 127 and "not found" in done.stderr
-    cli("delete", "--force", "one")
+def test_a_missing_command_is_told_by_create_and_leaves_nothing(cli: Cli) -> None:
+    done = cli("create", "-b", cli.write("nope"), "one")
+    assert done.returncode == 1 and "'nope': executable file not found in $PATH" in done.stderr
+    assert cli("state", "one").returncode == 1
 
 
 def test_bad_requests_are_refused_with_a_reason(cli: Cli) -> None:
     assert "config.json" in cli("run", "-b", "/tmp", "one").stderr
-    assert "bad container id" in cli("run", "-b", cli.write("true"), "../x").stderr
+    assert "invalid container ID" in cli("run", "-b", cli.write("true"), "../x").stderr
     cli("create", "-b", cli.write("sleep", "100"), "two")
     assert "exists" in cli("create", "-b", str(cli.path), "two").stderr
     cli("delete", "-f", "two")

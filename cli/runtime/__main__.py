@@ -1,0 +1,5 @@
+"""`python -m pyctr.cli.runtime`."""
+
+from pyctr.cli.runtime import main
+
+main()

@@ -1,0 +1,79 @@
+"""`pyctr-runtime create` and `run`."""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.cli.runtime.inherited import descriptors
+from pyctr.core.linux import process
+from pyctr.core.runtime import direct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.cli.flags import Arguments, Declares
+    from pyctr.cli.runtime import Call
+
+
+def configure(parser: Declares) -> None:
+    parser.add_argument("-b", "--bundle", default=".", metavar="DIR", help="directory of config.json")
+    parser.add_argument("--console-socket", default="", metavar="SOCKET", help="gets the terminal's master")
+    parser.add_argument("--pid-file", default="", metavar="FILE", help="write the pid of the first process there")
+    parser.add_argument("--no-pivot", action="store_true", help="no pivot_root: for a root on a ramdisk")
+    parser.add_argument("--no-new-keyring", action="store_true", help="keep the caller's session keyring")
+    parser.add_argument(
+        "--preserve-fds",
+        default=0,
+        type=int,
+        metavar="N",
+        help="descriptors after 0 to 2 and LISTEN_FDS that stay open",
+    )
+    parser.add_argument("id", metavar="ID")
+
+
+def run_configure(parser: Declares) -> None:
+    configure(parser)
+    parser.add_argument("-d", "--detach", action="store_true", help="do not wait for the end")
+    parser.add_argument("--keep", action="store_true", help="do not delete the container at the end")
+    parser.add_argument("--no-subreaper", action="store_true", help="do not adopt the container's orphans")
+
+
+def run(call: Call, args: Arguments) -> int:
+    direct.create(call.container(args.id), _order(args), call.paths, call.warn)
+    return 0
+
+
+def run_run(call: Call, args: Arguments) -> int:
+    container = call.container(args.id)
+    order = _order(args)
+    order.held = False
+    order.detached = args.detach
+    if args.detach:
+        direct.create(container, order, call.paths, call.warn)
+        return 0
+    from pyctr.cli.runtime.foreground import Foreground
+
+    if not args.no_subreaper:
+        process.subreaper()
+    foreground = Foreground()
+    try:
+        context = direct.create(container, order, call.paths, call.warn)
+        code = foreground.attend(context.pid, context.streams[0])
+    finally:
+        foreground.close()
+    if not args.keep:
+        direct.delete(container, force=True, warn=call.warn)
+    return code
+
+
+def _order(args: Arguments) -> direct.Order:
+    # nobody of our uid, in a container that shares our pid namespace either, looks into our memory (CVE-2016-9962)
+    process.set_dumpable(False)
+    os.umask(0o077)
+    order = direct.Order()
+    order.bundle = args.bundle
+    order.pid_file = os.path.abspath(args.pid_file) if args.pid_file else ""
+    order.console_socket = args.console_socket
+    order.pivot = not args.no_pivot
+    order.keyring = not args.no_new_keyring
+    order.kept, order.environment = descriptors(args.preserve_fds)
+    return order

@@ -1,0 +1,64 @@
+"""What goes wrong: one line to stderr, and one to --log in the format that the caller reads.
+
+conmon shows podman our stderr; containerd takes the last "error" of the JSON log, podman parses the whole log as one
+document: so a failure is a single entry, without the warnings that came before it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from pyctr.core import errors, jsontext
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.cli.runtime import Call
+
+PROG = "pyctr-runtime"
+
+
+def error(call: Call, failure: Exception) -> None:
+    message, hint = _words(call, failure)
+    message = " ".join(message.split())
+    _write(call, "error", message)
+    print(f"{PROG}: {message}", file=sys.stderr)
+    # a second line is for people: callers take all of stderr for the reason
+    if hint and os.isatty(2):
+        print(f"  hint: {hint}", file=sys.stderr)
+
+
+def warnings(call: Call) -> None:
+    for text in call.warnings:
+        if call.log:
+            _write(call, "warning", text)
+        else:
+            print(f"{PROG}: warning: {text}", file=sys.stderr)
+
+
+def _words(call: Call, failure: Exception) -> tuple[str, str]:
+    if isinstance(failure, errors.PyctrError):
+        return failure.message, failure.hint
+    if isinstance(failure, OSError):
+        text = (failure.strerror or str(failure)).lower()
+        return f"{call.verb or 'runtime'}: {text}" + (f" '{failure.filename}'" if failure.filename else ""), ""
+    return f"{call.verb}: {type(failure).__name__}: {failure}", "this is a bug in pyctr; PYCTR_DEBUG=1 shows where"
+
+
+def _write(call: Call, level: str, message: str) -> None:
+    if not call.log:
+        return
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if call.log_format == "json":
+        line = jsontext.dumps({"level": level, "msg": message, "time": stamp})
+    else:
+        line = f'time="{stamp}" level={level} msg={jsontext.dumps(message)}'
+    try:
+        fd = os.open(call.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:
+        return  # stderr has it
+    try:
+        os.write(fd, line.encode() + b"\n")
+    finally:
+        os.close(fd)

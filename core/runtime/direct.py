@@ -1,0 +1,342 @@
+"""Containers without a shim: the caller's own process makes init its child, records it and ends.
+
+    create   plan, host operations, clone; init makes everything and waits at its gate; the record; end
+    start    opens the gate and hears what becomes of it
+    delete   kills what is left by its cgroup and removes all traces
+
+Whoever is the nearest subreaper above (conmon, containerd's shim) gets init as its child. See `gate` for the waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyctr.core import errors, fsutil
+from pyctr.core.runtime import gate, hooks, ocistate, sync
+from pyctr.core.runtime.ocistate import Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from pyctr.core.paths import Paths
+    from pyctr.core.runtime.context import Context
+
+    Warn = Callable[[str], None]
+
+
+class Order:
+    """What the command line says about a create."""
+
+    bundle = "."
+    pid_file = ""
+    console_socket = ""
+    kept = 0
+    pivot = True
+    keyring = True
+    environment: list[str] = []
+    """On top of the configuration's."""
+    held = True
+    """Wait for `start`; else the command runs at once."""
+    detached = True
+    """The caller ends, so a terminal needs somebody else who serves it."""
+
+
+def create(container: Container, order: Order, paths: Paths, warn: Warn) -> Context:
+    """Make the container of a bundle, as far as `order` says. After an error nothing of it is left.
+
+    Its process is our child; its terminal's master, if nobody else got it, is `streams[0]` of the result.
+    """
+    from pyctr.core.runtime import check
+
+    bundle = os.path.abspath(order.bundle)
+    config = check.load(f"{bundle}/config.json")
+    for warning in check.config(config):
+        warn(warning)
+    check_terminal(bool((config.get("process") or {}).get("terminal")), order.detached, order.console_socket)
+    lock = container.make()
+    try:
+        context = _create(container, order, paths, config, bundle)
+        for warning in context.warnings:
+            warn(warning)
+    except BaseException:
+        fsutil.remove_tree(container.directory)
+        raise
+    finally:
+        lock.release()
+    return context
+
+
+def check_terminal(terminal: bool, detached: bool, console_socket: str) -> None:
+    if terminal and detached and not console_socket:
+        raise errors.UsageError("cannot allocate a terminal without --console-socket: nobody would serve it")
+    if console_socket and not (terminal and detached):
+        raise errors.UsageError("--console-socket is for a detached container with a terminal")
+
+
+def _create(container: Container, order: Order, paths: Paths, config: dict[str, Any], bundle: str) -> Context:
+    from pyctr.core.linux import procfs
+    from pyctr.core.runtime import init, plan, start
+
+    linux = config.get("linux") or {}
+    if order.environment:
+        config["process"]["env"] = [*(config["process"].get("env") or []), *order.environment]
+    group = group_of(linux, container.id, paths)
+    seccomp = _seccomp(config, paths)
+    wishes = {
+        "id": container.id,
+        "bundle": bundle,
+        "group": group,
+        "cgroup_root": paths.cgroup_root,
+        "gate": container.directory if order.held else "",
+        "keep_fds": order.kept,
+        "no_pivot": not order.pivot,
+        "keep_keyring": not order.keyring,
+        "seccomp": seccomp,
+    }
+    record: dict[str, Any] = {
+        "id": container.id,
+        "bundle": bundle,
+        "rootfs": os.path.normpath(os.path.join(bundle, (config.get("root") or {}).get("path") or "rootfs")),
+        "created": _now(),
+        "owner": _owner(),
+        "version": config.get("ociVersion") or "1.0.0",
+        "annotations": config.get("annotations") or {},
+        "group": group,
+        "cgroup_root": paths.cgroup_root,
+        "boot_id": procfs.boot_id(),
+        "hooks": {name: listed for name, listed in (config.get("hooks") or {}).items() if name.startswith("post")},
+        "creating": True,
+    }
+
+    def meanwhile(context: Context) -> None:
+        """On record before it is ready: whatever happens to us, `delete` finds it."""
+        record.update(pid=context.pid, start_time=procfs.start_time(context.pid) or 0)
+        container.write(record)
+        container.keep_process({"process": config["process"], "linux": _process_part(linux), "seccomp": seccomp})
+
+    _allow_default_devices(linux)
+    made = plan.build(config, wishes)
+    record["own"] = made.own
+    init.load(terminal=made.terminal, seccomp=seccomp is not None)
+    try:
+        context, _ = start.start(made, stdio=None if made.terminal else stdio(), meanwhile=meanwhile)
+    except start.Failed as failed:
+        start.raise_failure(failed.report)
+        raise
+    try:
+        if order.console_socket:
+            hand_over(order.console_socket, context)
+        del record["creating"]
+        container.write(record)
+        if order.pid_file:
+            write_pid(order.pid_file, context.pid)
+        if not order.held:
+            _poststart(container, record)
+    except BaseException:
+        start.undo(context, made.host)
+        raise
+    return context
+
+
+def _allow_default_devices(linux: dict[str, Any]) -> None:
+    """Every container has the default devices (config-linux.md, "Default Devices"), whatever its rules forbid."""
+    from pyctr.core.runtime import defaults
+
+    if rules := (linux.get("resources") or {}).get("devices"):
+        for kind, major, minor, access in defaults.DEVICE_RULES:
+            numbers = {name: number for name, number in (("major", major), ("minor", minor)) if number is not None}
+            rules.append({"allow": True, "type": kind, "access": access, **numbers})
+
+
+def _process_part(linux: dict[str, Any]) -> dict[str, Any]:
+    return {key: linux[key] for key in ("personality", "memoryPolicy", "mountLabel", "uidMappings") if key in linux}
+
+
+def group_of(linux: dict[str, Any], id: str, paths: Paths) -> str:
+    """The path below every hierarchy's root (config-linux.md, "Control groups")."""
+    group: str = linux.get("cgroupsPath") or f"/{paths.cgroup_parent}/{id}"
+    if ":" in group:
+        # systemd's "slice:prefix:name"
+        group = f"/{paths.cgroup_parent}/{group.rpartition(':')[2]}"
+    return "/" + group.strip("/")
+
+
+def _seccomp(config: dict[str, Any], paths: Paths) -> bytes | None:
+    profile = (config.get("linux") or {}).get("seccomp")
+    if not profile:
+        return None
+    from pyctr.core.linux import seccomp
+
+    kept = ((config.get("process") or {}).get("capabilities") or {}).get("bounding") or []
+    return seccomp.compiled(profile, frozenset(kept), paths.cache)
+
+
+def stdio() -> list[int]:
+    """0, 1 and 2, each opened to nothing if the caller has closed it."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open("/dev/null", os.O_RDWR)
+    return [0, 1, 2]
+
+
+def _now() -> str:
+    """RFC 3339 with nanoseconds."""
+    now = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 10**9)) + f".{now % 10**9:09d}Z"
+
+
+def _owner() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def hand_over(path: str, context: Context) -> None:
+    """The terminal's master to whoever serves it (runc's --console-socket)."""
+    import _socket
+
+    master, context.streams[0] = context.streams[0], -1
+    socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        os.set_blocking(master, True)
+        socket.connect(path)
+        sync.Channel(socket).send(b"/dev/ptmx", (master,))
+    except OSError as error:
+        raise errors.RuntimeFailure(
+            f"--console-socket: '{path}': {(error.strerror or str(error)).lower()}", hint="is somebody listening there?"
+        ) from error
+    finally:
+        socket.close()
+        os.close(master)
+
+
+def write_pid(path: str, pid: int) -> None:
+    try:
+        fsutil.write_atomic(path, str(pid).encode(), mode=0o644, durable=False)
+    except OSError as error:
+        raise errors.from_oserror(error, f"--pid-file: writing '{path}'") from error
+
+
+def release(container: Container, warn: Warn) -> None:
+    """Let a created container run. Raises IllegalTransition, or what its init said."""
+    lock = container.lock()
+    try:
+        record = container.record()
+        status = container.status(record, frozen=False)
+        if status != ocistate.CREATED:
+            raise errors.IllegalTransition(f"cannot start a container that is {status}: '{container.id}'")
+        try:
+            for kind, payload in gate.release(container.directory):
+                if kind == sync.WARNING:
+                    warn(payload.decode(errors="replace"))
+                elif kind == sync.FAILED:
+                    _refuse(payload)
+        except OSError as error:
+            raise errors.IllegalTransition(f"cannot start a container that is stopped: '{container.id}'") from error
+        _check_executed(record)
+        gate.remove(container.directory)
+        _poststart(container, record)
+    finally:
+        lock.release()
+
+
+def _refuse(payload: bytes) -> None:
+    import marshal
+
+    from pyctr.core.runtime import start
+
+    start.raise_failure(marshal.loads(payload))
+
+
+def _check_executed(record: dict[str, Any]) -> None:
+    from pyctr.core.linux import procfs
+
+    try:
+        found = procfs.stat(record["pid"])
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has run, ended, and been waited for by its parent
+    if found.start_time == record["start_time"] and found.flags & 0x40:  # PF_FORKNOEXEC
+        raise errors.RuntimeFailure("init died before exec", hint="killed, or is memory limited too tightly?")
+
+
+def _poststart(container: Container, record: dict[str, Any]) -> None:
+    """Raises RuntimeFailure after the container was killed (config.md, "Poststart")."""
+    listed = (record.get("hooks") or {}).get("poststart")
+    if not listed:
+        return
+    try:
+        hooks.run(
+            listed, _hook_state(container, record, ocistate.RUNNING), name="poststart", directory=record["bundle"]
+        )
+    except errors.PyctrError:
+        container.manager(record).kill()
+        raise
+
+
+def _hook_state(container: Container, record: dict[str, Any], status: str) -> dict[str, Any]:
+    pid = 0 if status == ocistate.STOPPED else record.get("pid") or 0
+    return hooks.state(record["version"], container.id, status, pid, record["bundle"], record.get("annotations"))
+
+
+def delete(container: Container, *, force: bool, warn: Warn) -> None:
+    """Remove all traces of a container that does not run; with `force` of any. Raises NotFound, IllegalTransition."""
+    if force:
+        _end(container)
+    try:
+        lock = container.lock()
+    except errors.NotFound:
+        if force:
+            return
+        raise
+    try:
+        try:
+            record = container.record()
+        except errors.NotFound:
+            fsutil.remove_tree(container.directory)  # its creator died before there was anything else
+            return
+        status = container.status(record)
+        if status not in (ocistate.STOPPED, ocistate.CREATED) and not force:
+            raise errors.IllegalTransition(
+                f"cannot delete container '{container.id}' that is not stopped: {status}", hint="kill it, or --force"
+            )
+        _remove_group(container, record)
+        fsutil.remove_tree(container.directory)
+    finally:
+        lock.release()
+    if listed := (record.get("hooks") or {}).get("poststop"):
+        state = _hook_state(container, record, ocistate.STOPPED)
+        hooks.run(listed, state, name="poststop", directory=record["bundle"], warn=warn)
+
+
+def _end(container: Container) -> None:
+    """Kill its first process without the lock: a `start` may hold that for as long as a hook takes."""
+    from pyctr.core.errors import PyctrError
+
+    try:
+        record = container.record()
+        fd = container.open(record)
+    except PyctrError:
+        return  # nothing there to be killed
+    import _signal  # type: ignore[import-not-found]
+
+    try:
+        _signal.pidfd_send_signal(fd, 9)
+    except ProcessLookupError:
+        pass  # it was quicker
+    finally:
+        os.close(fd)
+
+
+def _remove_group(container: Container, record: dict[str, Any]) -> None:
+    group = container.manager(record)
+    if group.exists():
+        group.kill()
+        group.remove()

@@ -1,0 +1,170 @@
+"""Containers of `pyctr-runtime`: one directory each below its root, and their state (runtime.md, "State").
+
+    <root>/<id>/    lock  state.json  process.marshal  exec.fifo said.fifo (until started)
+
+Nothing of ours runs beside such a container. Its status is what the kernel says: whether the recorded process lives
+(pid, start time and boot id), whether an init waits at the gate, whether the group is frozen.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from pyctr.core import errors, fsutil
+from pyctr.core.fsutil import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.cgroups.group import Manager
+
+VERSION = "1.2.0"
+"""Of the runtime-spec."""
+
+CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
+
+
+class Root:
+    """The containers below one root."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def container(self, id: str) -> Container:
+        """The container of that id, which need not exist. Raises UsageError for what cannot be one."""
+        if (
+            not id
+            or len(id) > 1024
+            or id in (".", "..")
+            or not all((c.isalnum() and c.isascii()) or c in "_+-." for c in id)
+        ):
+            raise errors.UsageError(f"invalid container ID '{id}'", hint="letters, digits, '_', '+', '-', '.'")
+        return Container(f"{self.path}/{id}", id)
+
+    def all(self) -> list[Container]:
+        """Those that have a record, by id."""
+        try:
+            ids = sorted(os.listdir(self.path))
+        except FileNotFoundError:
+            return []
+        return [Container(f"{self.path}/{id}", id) for id in ids if os.path.exists(f"{self.path}/{id}/state.json")]
+
+
+class Container:
+    def __init__(self, directory: str, id: str) -> None:
+        self.directory = directory
+        self.id = id
+
+    def make(self) -> Lock:
+        """The directory, 0700, with the lock held. Raises Conflict when the id is taken."""
+        fsutil.make_private_directory(os.path.dirname(self.directory))
+        try:
+            os.mkdir(self.directory, 0o700)
+        except FileExistsError:
+            raise errors.Conflict(
+                f"container with id '{self.id}' already exists", hint=f"'pyctr-runtime delete {self.id}' removes it"
+            ) from None
+        return Lock(f"{self.directory}/lock").__enter__()
+
+    def lock(self) -> Lock:
+        """Against every other change of this container. Raises NotFound."""
+        lock = Lock(f"{self.directory}/lock")
+        try:
+            return lock.__enter__()
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing() from None
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.directory)
+
+    def _missing(self) -> errors.NotFound:
+        return errors.NotFound(f"container '{self.id}' does not exist", hint="'pyctr-runtime list' has all")
+
+    def record(self) -> dict[str, Any]:
+        """What `direct` has written down. Raises NotFound, also for one whose creator has not come that far."""
+        try:
+            document: dict[str, Any] = fsutil.read_json(f"{self.directory}/state.json")
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing() from None
+        return document
+
+    def write(self, record: dict[str, Any]) -> None:
+        """State of a process means nothing after a power failure."""
+        fsutil.write_json(f"{self.directory}/state.json", record, durable=False, throwaway=True)
+
+    def process(self) -> dict[str, Any]:
+        """What a further process starts from: {process, linux, seccomp} as `direct` has kept it."""
+        try:
+            with open(f"{self.directory}/process.marshal", "rb", buffering=0) as file:
+                document: dict[str, Any] = marshal.loads(file.read())
+        except FileNotFoundError:
+            raise self._missing() from None
+        return document
+
+    def keep_process(self, document: dict[str, Any]) -> None:
+        # bytes of a filter have no place in JSON; only our own code of this very host reads it
+        fsutil.write_atomic(f"{self.directory}/process.marshal", marshal.dumps(document), durable=False, throwaway=True)
+
+    def alive(self, record: dict[str, Any]) -> bool:
+        """Whether its first process lives. A zombie does not."""
+        from pyctr.core.linux import procfs
+
+        pid = record.get("pid") or 0
+        return bool(pid) and procfs.alive(pid, record["start_time"]) and procfs.boot_id() == record["boot_id"]
+
+    def status(self, record: dict[str, Any], *, frozen: bool = True) -> str:
+        """With `frozen` false a paused container counts as running, which spares looking at its group."""
+        from pyctr.core.runtime import gate
+
+        if not self.alive(record):
+            return STOPPED
+        if record.get("creating"):
+            return CREATING
+        if frozen and self.manager(record).frozen():
+            return PAUSED
+        return CREATED if gate.waiting(self.directory) else RUNNING
+
+    def manager(self, record: dict[str, Any]) -> Manager:
+        from pyctr.core.runtime.ops_cgroup import manager
+
+        return manager(record["group"], record["cgroup_root"])
+
+    def open(self, record: dict[str, Any]) -> int:
+        """A pidfd of the first process. Raises IllegalTransition when it is gone."""
+        try:
+            fd = os.pidfd_open(record.get("pid") or -1)
+        except (ProcessLookupError, OSError):
+            raise not_running(self.id) from None
+        # looked at after the descriptor was there: it cannot mean another process from now on
+        if not self.alive(record):
+            os.close(fd)
+            raise not_running(self.id)
+        return fd
+
+
+def not_running(id: str) -> errors.IllegalTransition:
+    # containerd and podman look for these words
+    return errors.IllegalTransition(f"container not running: '{id}'")
+
+
+def state(container: Container, record: dict[str, Any], status: str, **more: Any) -> dict[str, Any]:
+    """The document of the specification; `more` is put at its end."""
+    document: dict[str, Any] = {
+        "ociVersion": VERSION,
+        "id": container.id,
+        "pid": 0 if status == STOPPED else record.get("pid") or 0,
+        "status": status,
+        "bundle": record["bundle"],
+        **more,
+    }
+    if annotations := record.get("annotations"):
+        document["annotations"] = annotations
+    return document
+
+
+def shown(container: Container, record: dict[str, Any]) -> dict[str, Any]:
+    """What `state` and `list` print, with the fields that runc adds."""
+    status = container.status(record)
+    return state(container, record, status, rootfs=record["rootfs"], created=record["created"], owner=record["owner"])

@@ -1,0 +1,90 @@
+"""The two operations of a container that is created now and started later (OCI "created"), see `gate`."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import os
+
+from pyctr.core.runtime import operation, sync
+from pyctr.core.runtime.operation import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.runtime.context import Context
+
+_FATAL = (1, 2, 3, 10, 12, 14, 15)
+"""HUP INT QUIT USR1 USR2 ALRM TERM: what ends a process that does nothing about it."""
+
+
+class MakeGate(Operation):
+    """The FIFOs, on the host's side and before the clone."""
+
+    step = operation.EXEC
+    inside = False
+
+    directory: str
+
+    def describe(self) -> str:
+        return f"FIFOs for start in {self.directory}"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.runtime import gate
+
+        context.gate = gate.make(self.directory)
+
+    def undo(self, context: Context) -> None:
+        from pyctr.core.runtime import gate
+
+        gate.remove(self.directory)
+
+
+class Ready(Operation):
+    """Nothing is left that could fail but the hooks of a start, the filter and execve: wait for the word to go on.
+
+    Whoever made this container ends now, so from here on no parent's death counts.
+    """
+
+    step = operation.EXEC
+
+    def describe(self) -> str:
+        return "wait for start"
+
+    def prepare(self, context: Context) -> None:
+        """What is needed in there is loaded out here."""
+        from pyctr.core.linux import libc
+        from pyctr.core.runtime import gate
+
+        del libc, gate
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import process
+        from pyctr.core.runtime import gate
+
+        assert context.packets is not None and context.gate is not None
+        go, said = context.gate
+        for number in _FATAL:
+            # a PID 1 is spared what it has no handler for; execve takes the handlers away again
+            _signal.signal(number, _end)
+        process.set_name("pyctr-init")
+        process.parent_death_signal(0)
+        _give_back_memory()
+        context.packets.send(sync.READY)
+        context.packets.close()
+        context.packets = gate.Voice(said)
+        os.read(go, 1)
+
+
+def _end(number: int, frame: object) -> None:
+    os._exit(128 + number)
+
+
+def _give_back_memory() -> None:
+    import gc
+
+    from pyctr.core.linux.libc import libc
+
+    gc.collect()
+    try:
+        libc.malloc_trim(0)
+    except AttributeError:
+        pass  # not glibc
