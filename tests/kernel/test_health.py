@@ -183,8 +183,6 @@ def test_a_paused_container_is_not_probed(host: Host) -> None:
     assert "(Paused)" in host.run("ps").stdout
     lifecycle.unpause(container.engine, container)
     eventually(lambda: probes(container) > before[0] + 2)
-    assert state(container)["status"] == "healthy"
-    assert {entry["code"] for entry in state(container)["log"]} == {0}
 
 
 def test_an_end_during_a_probe_is_no_failure_of_it(host: Host) -> None:
