@@ -31,8 +31,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "delete": ("delete", "remove all traces of a container"),
     "state": ("state", "the state of a container as JSON"),
     "list": ("state", "all containers below the root"),
+    "ps": ("ps", "the processes of a container"),
     "pause": ("pause", "stop all processes of a container where they are"),
     "resume": ("pause", "let the processes of a paused container go on"),
+    "update": ("update", "change the limits of a container"),
+    "events": ("events", "resource use and out-of-memory kills of a container, as JSON lines"),
+    "features": ("features", "what this runtime knows of the specification, as JSON"),
+    "spec": ("spec", "write a config.json to begin with"),
 }
 """verb -> (module, one line of help)."""
 

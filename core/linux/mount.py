@@ -229,6 +229,10 @@ EXTENSIONS = frozenset({"tmpcopyup", "idmap", "ridmap", "defaults"})
 """Words of the OCI specification that are neither flags nor filesystem data; their reader looks for them itself."""
 
 
+WORDS = frozenset({*_SET, *_CLEAR, *_PROPAGATION, *_RECURSIVE, *EXTENSIONS})
+"""All that mean something to us; others are the filesystem's own."""
+
+
 def parse_options(options: list[str]) -> tuple[int, int, int, str]:
     """OCI mount options (config.md, "Linux mount options") as (flags, clear_flags, propagation, data).
 

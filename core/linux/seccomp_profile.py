@@ -39,7 +39,7 @@ _HOSTS = {
 _ALIASES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 # what one audit architecture answers for: (AUDIT_ARCH_*, tables and their names in profiles), native table first
-_AUDIT = {
+AUDIT = {
     "x86_64": [
         (0xC000003E, [("x86_64", "SCMP_ARCH_X86_64"), ("x32", "SCMP_ARCH_X32")]),
         (0x40000003, [("x86", "SCMP_ARCH_X86")]),
@@ -127,7 +127,7 @@ def program(profile: dict[str, Any], arch: str, caps: frozenset[str], kernel: tu
     wanted = _architectures(profile, arch)
     rules = _applicable(profile, _HOSTS[arch][0], caps, kernel)
     sections = []
-    for audit, members in _AUDIT[arch]:
+    for audit, members in AUDIT[arch]:
         base: list[tuple[int, int]] = []
         single: dict[int, Verdict] = {}
         for table, name in members:

@@ -7,7 +7,7 @@ as the specification demands (config.md, "Extensibility"); null means absent. Wh
 
 from __future__ import annotations
 
-from pyctr.core import errors
+from pyctr.core import errors, jsontext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -385,19 +385,24 @@ def resources(document: Any) -> None:
 
 def load(path: str) -> dict[str, Any]:
     """The document in a file, not yet checked. Raises NotFound, or UsageError for what is no JSON object."""
-    import json
-
     try:
         with open(path, "rb") as file:
-            document = json.loads(file.read())
+            content = file.read()
     except FileNotFoundError:
         raise errors.NotFound(f"no such file '{path}'", hint="--bundle names the directory of config.json") from None
     except OSError as error:
         raise errors.UsageError(f"cannot read '{path}': {(error.strerror or '').lower()}") from error
+    return parse(content, f"'{path}'")
+
+
+def parse(content: bytes, name: str) -> dict[str, Any]:
+    """The document in a text that messages call `name`. Raises UsageError for what is no JSON object."""
+    try:
+        document = jsontext.loads(content)
     except RecursionError:
-        raise errors.UsageError(f"'{path}' is nested too deeply") from None
+        raise errors.UsageError(f"{name} is nested too deeply") from None
     except ValueError as error:
-        raise errors.UsageError(f"'{path}' is not valid JSON: {' '.join(str(error).split())}") from None
+        raise errors.UsageError(f"{name} is not valid JSON: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
-        raise errors.UsageError(f"'{path}' is not a JSON object")
+        raise errors.UsageError(f"{name} is not a JSON object")
     return document
