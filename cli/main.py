@@ -51,6 +51,8 @@ VERBS: dict[str, str] = {
     "events": "what happened to containers",
     "images": "list images",
     "pull": "fetch images from a registry",
+    "login": "keep a user name and password for a registry",
+    "logout": "forget them",
     "rmi": "remove images",
     "tag": "give an image another name",
     "history": "the layers of an image and what made them",

@@ -50,8 +50,8 @@ class Keyring:
         if self.authfile:
             return [self.authfile]
         config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        docker = os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-        return [_runtime_file(), f"{config}/containers/auth.json", f"{docker}/config.json"]
+        found = [_runtime_file(), f"{config}/containers/auth.json", os.path.expanduser("~/.docker/config.json")]
+        return [f"{docker}/config.json", *found[:2]] if (docker := os.environ.get("DOCKER_CONFIG")) else found
 
     def find(self, registry: str, repository: str = "") -> Credentials:
         """The credentials for a repository of a registry, empty ones when there are none.
@@ -67,7 +67,7 @@ class Keyring:
 
     def login(self, registry: str, credentials: Credentials) -> str:
         """Keep them, with the helper that the file names for this registry, or in the file. Returns where."""
-        path = self.authfile or _runtime_file()
+        path = self.files()[0]
         helper = self._helper(registry)
         if helper:
             import json
@@ -218,7 +218,7 @@ def _ask(helper: str, verb: str, words: str) -> str:
 
 
 def _runtime_file() -> str:
-    """Where podman keeps them: gone after a reboot."""
+    """Where podman keeps them unless DOCKER_CONFIG is set: gone after a reboot."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     return f"{runtime}/containers/auth.json" if runtime else f"/run/containers/{os.geteuid()}/auth.json"
 
