@@ -7,9 +7,7 @@ entry. What was downloaded before a failure or a Ctrl-C is taken up by the next 
 
 from __future__ import annotations
 
-import queue
 import threading
-import time
 
 from pyctr.core.errors import ImageNotFound, NetworkError, PyctrError, StorageError
 from pyctr.core.fsutil import sync_directory
@@ -19,6 +17,7 @@ from pyctr.core.images.download import Partial, Reader, fetch
 from pyctr.core.images.model import INDEXES, Image, image
 from pyctr.core.images.progress import DONE, DOWNLOADING, EXISTS, NOTE, UNPACKING, WAITING, Progress
 from pyctr.core.images.transport import Cancel, Cancelled, Transport
+from pyctr.core.images.workers import together
 from pyctr.core.record import Record
 
 TYPE_CHECKING = False
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pyctr.core.images.reference import Reference
     from pyctr.core.images.registry import Registry
     from pyctr.core.images.store import ImageStore
+    from pyctr.core.images.workers import Tell
 
 PARALLEL = 4
 _DEPTH = 3
@@ -218,43 +218,23 @@ class _Batch:
         self.pull = pull
         self.work = work
         self.todo = list(work)
-        self.events: queue.SimpleQueue[Progress | BaseException | None] = queue.SimpleQueue()
         self.lock = threading.Lock()
 
     def run(self) -> None:
-        names = ["unpack", *(f"download-{number}" for number in range(min(PARALLEL, len(self.work))))]
-        threads = [
-            threading.Thread(target=self._guard, args=(self._unpack if name == "unpack" else self._download,),
-                             name=name, daemon=True)
-            for name in names
-        ]  # fmt: skip
+        jobs = [self._unpack, *[self._download] * min(PARALLEL, len(self.work))]
         try:
-            for thread in threads:
-                thread.start()
-            self._listen(len(threads))
+            together(jobs, self.pull.tell, self.pull.cancel, self._fail)
             self._publish()
         except BaseException as error:
-            for _, partial in self.work:
-                partial.fail(error)
-            self.pull.cancel.set()
+            self._fail(error)
             raise
         finally:
-            deadline = time.monotonic() + 5
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
             for _, partial in self.work:
                 partial.close()
 
-    def _listen(self, threads: int) -> None:
-        """Pass on what the threads say until all have ended; the first error is the transfer's."""
-        while threads:
-            event = self.events.get()
-            if event is None:
-                threads -= 1
-            elif isinstance(event, BaseException):
-                raise event
-            else:
-                self.pull.tell(event)
+    def _fail(self, error: BaseException) -> None:
+        for _, partial in self.work:
+            partial.fail(error)
 
     def _publish(self) -> None:
         blobs = self.pull.images.blobs
@@ -264,58 +244,51 @@ class _Batch:
             partial.publish()
         sync_directory(blobs.directory)
 
-    def _guard(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-            self.events.put(None)
-        except BaseException as error:
-            self.events.put(error)
-
-    def _download(self) -> None:
+    def _download(self, tell: Tell) -> None:
         while True:
             with self.lock:
                 if not self.todo:
                     return
                 layer, partial = self.todo.pop(0)
             try:
-                fetch(
-                    self.pull.registry,
-                    partial,
-                    _Meter(self.events, layer).bytes,
-                    lambda have, layer=layer: self.events.put(  # type: ignore[misc]
-                        Progress(what=NOTE, digest=layer.digest, text=f"{layer.digest[7:19]}: going on at byte {have}")
-                    ),
-                )
+                fetch(self.pull.registry, partial, _Meter(tell, layer).bytes, _resumption(tell, layer))
             except BaseException as error:
                 partial.fail(error)
                 raise
-            self.events.put(Progress(what=UNPACKING, digest=layer.digest, done=layer.size, total=layer.size))
+            tell(Progress(what=UNPACKING, digest=layer.digest, done=layer.size, total=layer.size))
 
-    def _unpack(self) -> None:
+    def _unpack(self, tell: Tell) -> None:
         for layer, partial in self.work:
             try:
                 self.pull.layers.receive(layer, Reader(partial))
+                while partial.read(1, partial.size):
+                    pass  # a layer that was unpacked already: wait until its blob is right
             except Cancelled:
                 if partial.failure is None or isinstance(partial.failure, Cancelled):
                     raise
                 return  # the download says why
-            while partial.read(1, partial.size):
-                pass  # a layer that was unpacked already: wait until its blob is right
-            self.events.put(Progress(what=DONE, digest=layer.digest, done=layer.size, total=layer.size))
+            tell(Progress(what=DONE, digest=layer.digest, done=layer.size, total=layer.size))
+
+
+def _resumption(tell: Tell, layer: Layer) -> Callable[[int], None]:
+    def resumed(have: int) -> None:
+        tell(Progress(what=NOTE, digest=layer.digest, text=f"{layer.digest[7:19]}: going on at byte {have}"))
+
+    return resumed
 
 
 class _Meter:
     """Tells of bytes, but not of every one."""
 
-    def __init__(self, events: queue.SimpleQueue[Progress | BaseException | None], layer: Layer) -> None:
-        self.events = events
+    def __init__(self, tell: Tell, layer: Layer) -> None:
+        self.tell = tell
         self.layer = layer
         self.next = 0
 
     def bytes(self, have: int) -> None:
         if have >= self.next or have == self.layer.size:
             self.next = have + max(1 << 18, self.layer.size // 200)
-            self.events.put(Progress(what=DOWNLOADING, digest=self.layer.digest, done=have, total=self.layer.size))
+            self.tell(Progress(what=DOWNLOADING, digest=self.layer.digest, done=have, total=self.layer.size))
 
 
 def sync_blobs(directory: str, flushed: str) -> None:

@@ -139,7 +139,7 @@ class ImageStore:
         if reference.digest:
             raise UsageError(f"'{new}' is a digest, not a name", hint="use NAME:TAG")
         found = self.resolve(text)
-        self._put(self._descriptor(found), str(reference))
+        self._put(self.descriptor(found), str(reference))
         return self.resolve(new)
 
     def remove(self, text: str, force: bool = False) -> Pairs:
@@ -335,7 +335,7 @@ class ImageStore:
         entry = platforms.choose(entry for entry in index["manifests"] if self.blobs.has(entry["digest"]))
         return str(entry["digest"]) if entry else None
 
-    def _descriptor(self, image: Image) -> dict[str, Any]:
+    def descriptor(self, image: Image) -> dict[str, Any]:
         """The top-level descriptor that leads to an image (an image index keeps all its platforms when tagged)."""
         leading = [one for one in self._index()["manifests"] if self._leads_to(one, image.digest)]
         for descriptor in leading:

@@ -101,9 +101,16 @@ class Proxy:
     `requests` are the first lines and headers of everything that was asked, as text.
     """
 
-    def __init__(self, port: int, cut: Callable[[int], int | None] = lambda number: None) -> None:
+    def __init__(
+        self,
+        port: int,
+        cut: Callable[[int], int | None] = lambda number: None,
+        cut_up: Callable[[int], int | None] = lambda number: None,
+    ) -> None:
         self.target = port
         self.cut = cut
+        self.cut_up = cut_up
+        """Likewise, by the bytes that the client sends."""
         self.requests: list[str] = []
         self.connections = 0
         self.stall = False
@@ -137,7 +144,7 @@ class Proxy:
             threading.Thread(target=self._serve, args=(client, self.connections), daemon=True).start()
 
     def _serve(self, client: socket.socket, number: int) -> None:
-        left = self.cut(number)
+        left, up = self.cut(number), self.cut_up(number)
         with client, socket.create_connection(("127.0.0.1", self.target)) as server:
             while True:
                 ready, _, _ = select.select([client, server], [], [])
@@ -150,7 +157,12 @@ class Proxy:
                         return
                     if source is client:
                         self.requests.append(piece.decode("latin-1"))
+                        if up is not None:
+                            piece = piece[:up]
+                            up -= len(piece)
                         server.sendall(piece)
+                        if up == 0:
+                            return
                         continue
                     if left is not None:
                         piece = piece[:left]
