@@ -53,6 +53,11 @@ def loads(text: bytes | str) -> Any:
         document, end = _scan(text, 0)
     except StopIteration as error:
         raise ValueError(f"a value is missing at character {error.value}") from None
+    except SystemError:
+        # the C scanner takes its exception from a `json` that is loaded already, and stumbles when none is
+        import json
+
+        return json.loads(text)
     if end != len(text):
         raise ValueError(f"something follows the document at character {end}")
     return document

@@ -1,47 +1,93 @@
-"""Images from elsewhere: an OCI layout directory, or the same in a tar archive (oci-archive)."""
+"""Images from files: an OCI layout as directory or archive, and what docker save and podman save write.
+
+Archives are read once, forward, packed or not, from files and pipes. Every blob goes into the store under its own
+digest; what no image turns out to need is taken out again.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
+from pyctr.core import jsontext
 from pyctr.core.errors import PyctrError, StorageError, from_oserror
-from pyctr.core.fsutil import read_json
-from pyctr.core.images import tarstream
+from pyctr.core.images import documents, tarstream
 from pyctr.core.images.decompress import Plain
-from pyctr.core.images.model import INDEXES, REF_NAME, Image
+from pyctr.core.images.model import (
+    CONFIG,
+    INDEXES,
+    LAYER,
+    LAYER_GZIP,
+    LAYER_ZSTD,
+    MANIFEST,
+    REF_NAME,
+    Image,
+    image,
+    platform_architecture,
+)
 from pyctr.core.images.reference import is_digest, parse
 from pyctr.core.images.store import ImageStore
 from pyctr.core.images.tarstream import Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
+    from pyctr.core.images.layers import LayerStore
+
+    Fetch = Callable[[str], None]
+
 _PIECE = 1 << 20
+_SMALL = 16 << 20
+_INDEX, _DOCKER = "index.json", "manifest.json"
+
+
+def load(store: ImageStore, layers: LayerStore, path: str, names: list[str] | None = None) -> list[tuple[str, Image]]:
+    """Import every image of a file, "-" for stdin, or directory, and unpack those for this host.
+
+    Returns each with the name it got, "" for none. Nothing gets a name before all of it is found to be right. Raises
+    StorageError for what is no image or damaged.
+    """
+    return _load(store, layers, path, names)
 
 
 def load_layout(store: ImageStore, path: str, names: list[str] | None = None) -> list[Image]:
-    """Import every image of a layout; `names` replace the names in it, in order.
+    """Import every image; `names` replace the names in the file, in order. Raises StorageError, PyctrError.
 
-    Only blobs that a manifest needs are kept, each checked against its digest. Raises StorageError for what is no
-    layout or is damaged; nothing of it gets a name then.
+    Only blobs that a manifest needs are kept, each checked against its digest.
     """
+    return [found for _, found in _load(store, None, path, names)]
+
+
+def _load(store: ImageStore, layers: LayerStore | None, path: str, names: list[str] | None) -> list[tuple[str, Image]]:
     try:
         with store.adding():
-            index = _from_directory(store, path) if os.path.isdir(path) else _from_archive(store, path)
+            found = _from_directory(store, path) if os.path.isdir(path) else _from_archive(store, path)
+            if not found:
+                raise StorageError(f"'{path}' holds no image")
+            if layers is not None:
+                for content, _ in found:
+                    _unpack(store, layers, content)
             given = list(names or [])
-            images = []
-            for descriptor in index.get("manifests") or []:
-                name = given.pop(0) if given else _name(descriptor)
-                images.append(store.add(store.blobs.read(descriptor["digest"]), name))
+            named = [(content, str(parse(given.pop(0))) if given else name) for content, name in found]
+            return [(name, store.add(content, name)) for content, name in named]
     except OSError as error:
         raise from_oserror(error, f"reading '{path}'") from error
     except (KeyError, TypeError) as error:
         raise StorageError(f"'{path}' is no OCI image layout: {error!r}") from error
-    if not images:
-        raise StorageError(f"'{path}' holds no image")
-    return images
+    finally:
+        store.collect()
+
+
+def _unpack(store: ImageStore, layers: LayerStore, content: bytes) -> None:
+    document, kind = documents.manifest(content, "", "a manifest")
+    if kind in INDEXES:
+        return  # the first start unpacks what it needs of it
+    configuration = store.manifest(document["config"]["digest"])
+    if configuration.get("architecture") in (None, "", platform_architecture()):
+        layers.ensure(image("sha256:" + "0" * 64, [], document, configuration))
 
 
 def _name(descriptor: dict[str, Any]) -> str:
@@ -57,13 +103,12 @@ def _name(descriptor: dict[str, Any]) -> str:
     return ""
 
 
-def _from_directory(store: ImageStore, path: str) -> dict[str, Any]:
+def _from_directory(store: ImageStore, path: str) -> list[tuple[bytes, str]]:
     try:
-        index: dict[str, Any] = read_json(f"{path}/index.json")
+        with open(f"{path}/{_INDEX}", "rb") as file:
+            index = documents.parse(file.read(documents.LIMIT + 1), f"'{path}/{_INDEX}'")
     except FileNotFoundError:
         raise StorageError(f"'{path}' is no OCI image layout: no index.json in it") from None
-    except ValueError as error:
-        raise StorageError(str(error)) from error
 
     def copy(digest: str) -> None:
         if store.blobs.has(digest):
@@ -73,71 +118,156 @@ def _from_directory(store: ImageStore, path: str) -> dict[str, Any]:
                 writer.write(piece)
             writer.commit(digest)
 
-    for digest in _needed(store, index, copy):
-        copy(digest)
-    return index
+    return _gather(store, index, copy)
 
 
-def _needed(store: ImageStore, index: dict[str, Any], fetch: object) -> Iterator[str]:
+def _gather(store: ImageStore, index: dict[str, Any], fetch: Fetch) -> list[tuple[bytes, str]]:
+    """Fetch everything below an index; (manifest, name) of its entries."""
+    for digest in _needed(store, index, fetch, 0):
+        fetch(digest)
+    return [(store.blobs.read(entry["digest"]), _name(entry)) for entry in index.get("manifests") or []]
+
+
+def _needed(store: ImageStore, index: dict[str, Any], fetch: Fetch, depth: int) -> Iterator[str]:
     """Digests of the blobs below an index; manifests are fetched on the way. Platforms that are absent are left out."""
-    for descriptor in index.get("manifests") or []:
-        digest = str(descriptor["digest"])
-        if not is_digest(digest):
-            raise StorageError(f"'{digest}' is not a sha256 digest")
+    if depth > 3:
+        raise StorageError("an index of indexes of indexes", hint="it is broken or hostile")
+    for entry in index.get("manifests") or []:
+        digest, _ = documents.descriptor(entry, "the index")
         try:
-            fetch(digest)  # type: ignore[operator]
+            fetch(digest)
         except FileNotFoundError:
-            if descriptor.get("platform"):
+            if entry.get("platform"):
                 continue
             raise
-        document = store.manifest(digest)
-        if descriptor.get("mediaType") in INDEXES or "manifests" in document:
-            yield from _needed(store, document, fetch)
+        content = store.blobs.read(digest, documents.LIMIT)
+        document, kind = documents.manifest(content, str(entry.get("mediaType") or ""), f"manifest '{digest[7:19]}'")
+        if kind in INDEXES:
+            yield from _needed(store, document, fetch, depth + 1)
             continue
-        for part in [document["config"], *(document.get("layers") or [])]:
-            if not is_digest(part["digest"]):
-                raise StorageError(f"'{part['digest']}' is not a sha256 digest")
-            yield part["digest"]
+        config = document["config"]["digest"]
+        fetch(config)
+        documents.configuration(
+            store.blobs.read(config, documents.LIMIT), len(document["layers"]), f"configuration '{config[7:19]}'"
+        )
+        yield from (part["digest"] for part in document["layers"])
 
 
-def _from_archive(store: ImageStore, path: str) -> dict[str, Any]:
-    """One pass: every blob goes into the store under its own digest; what no manifest names is collected later."""
-    import json
+class _Archive:
+    """What one pass over an archive found."""
 
-    index: dict[str, Any] | None = None
-    with open(path, "rb", buffering=0) as file:
-        plain = iter(Plain(file))
-        try:
-            stream = Stream(plain)
-            for entry in tarstream.entries(stream):
-                name = os.path.normpath(entry.name)
-                if entry.kind != tarstream.FILE:
-                    continue
-                if name == "index.json" and entry.size <= 16 << 20:
-                    try:
-                        index = json.loads(stream.exactly(entry.size))
-                    except ValueError as error:
-                        raise StorageError(f"index.json in '{path}' is not valid JSON: {error}") from error
-                elif name.startswith("blobs/sha256/") and is_digest(f"sha256:{os.path.basename(name)}"):
-                    with store.blobs.writer() as writer:
-                        remaining = entry.size
-                        while remaining:
-                            piece = stream.exactly(min(_PIECE, remaining))
-                            writer.write(piece)
-                            remaining -= len(piece)
-                        writer.commit(f"sha256:{os.path.basename(name)}")
-                else:
-                    stream.skip(entry.size)
-                stream.pad(entry.size)
-        finally:
-            plain.close()  # type: ignore[attr-defined]
-    if index is None:
-        raise StorageError(f"'{path}' is no oci-archive: no index.json in it")
+    def __init__(self) -> None:
+        self.small: dict[str, bytes] = {}
+        self.blobs: dict[str, str] = {}
+        """Member -> digest."""
+        self.links: dict[str, str] = {}
 
-    def present(digest: str) -> None:
-        if not store.blobs.has(digest):
-            raise FileNotFoundError(2, "blob is not in the archive", digest)
 
-    for digest in _needed(store, index, present):
-        present(digest)
-    return index
+def _from_archive(store: ImageStore, path: str) -> list[tuple[bytes, str]]:
+    archive = _Archive()
+    file = sys.stdin.buffer if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115  closed below
+    plain = iter(Plain(file))
+    try:
+        stream = Stream(plain)
+        for entry in tarstream.entries(stream):
+            _take(store, archive, entry, stream, path)
+            stream.pad(entry.size)
+    finally:
+        plain.close()  # type: ignore[attr-defined]
+        if path != "-":
+            file.close()
+    if _INDEX in archive.small:
+
+        def present(digest: str) -> None:
+            if not store.blobs.has(digest):
+                raise FileNotFoundError(2, "blob is not in the archive", digest)
+
+        return _gather(store, documents.parse(archive.small[_INDEX], f"index.json in '{path}'"), present)
+    if _DOCKER in archive.small:
+        return _from_docker(store, archive, path)
+    raise StorageError(
+        f"'{path}' is no image archive: neither index.json nor manifest.json in it",
+        hint="'pyctr import' takes a rootfs",
+    )
+
+
+def _take(store: ImageStore, archive: _Archive, entry: tarstream.Entry, stream: Stream, path: str) -> None:
+    """One member: a small document, a blob, or a link that old docker archives use for equal layers."""
+    name = os.path.normpath(entry.name)
+    if entry.kind in (tarstream.SYMLINK, tarstream.HARDLINK):
+        base = os.path.dirname(name) if entry.kind == tarstream.SYMLINK else ""
+        archive.links[name] = os.path.normpath(os.path.join(base, entry.linkname))
+        return
+    if entry.kind != tarstream.FILE:
+        return
+    if name in (_INDEX, _DOCKER):
+        if entry.size > _SMALL:
+            raise StorageError(f"{name} in '{path}' is bigger than {_SMALL >> 20} MiB")
+        archive.small[name] = stream.exactly(entry.size)
+        return
+    expected = f"sha256:{os.path.basename(name)}" if name.startswith("blobs/sha256/") else ""
+    if expected and not is_digest(expected):
+        stream.skip(entry.size)
+        return
+    with store.blobs.writer() as writer:
+        remaining = entry.size
+        while remaining:
+            piece = stream.exactly(min(_PIECE, remaining))
+            writer.write(piece)
+            remaining -= len(piece)
+        archive.blobs[name] = writer.commit(expected)
+
+
+def _from_docker(store: ImageStore, archive: _Archive, path: str) -> list[tuple[bytes, str]]:
+    """docker save's manifest.json: configurations and layers by file name; manifests are made for them."""
+    what = f"manifest.json in '{path}'"
+    try:
+        listed = jsontext.loads(archive.small[_DOCKER])
+    except (ValueError, RecursionError) as error:
+        raise StorageError(f"{what} is not valid JSON: {error}") from None
+    found = []
+    for entry in listed if isinstance(listed, list) else []:
+        if not isinstance(entry, dict) or not isinstance(entry.get("Layers"), list):
+            raise StorageError(f"{what} is broken: no list 'Layers'")
+        config = _member(archive, entry.get("Config"), what)
+        content = store.blobs.read(config, documents.LIMIT)
+        document = documents.configuration(content, len(entry["Layers"]), f"the configuration in '{path}'")
+        layers = []
+        for member, diff_id in zip(entry["Layers"], document["rootfs"]["diff_ids"], strict=True):
+            digest = _member(archive, member, what)
+            kind = _packing(store, digest)
+            if kind == LAYER and digest != diff_id:
+                raise StorageError(
+                    f"layer '{diff_id[7:19]}' in '{path}' really is '{digest[7:19]}'", hint="it is damaged"
+                )
+            layers.append({"mediaType": kind, "digest": digest, "size": os.path.getsize(store.blobs.path(digest))})
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": config, "size": len(content)},
+            "layers": layers,
+        }
+        text = jsontext.dumps(manifest).encode()
+        tags = [str(parse(str(tag))) for tag in entry.get("RepoTags") or []]
+        found += [(text, tag) for tag in tags or [""]]
+    return found
+
+
+def _member(archive: _Archive, name: Any, what: str) -> str:
+    """The digest of a member, through links."""
+    at = os.path.normpath(str(name))
+    for _ in range(40):
+        if at in archive.blobs:
+            return archive.blobs[at]
+        if at not in archive.links:
+            break
+        at = archive.links[at]
+    raise StorageError(
+        f"{what} names '{str(name)[:100]}', which is not in it", hint="it was cut on its way: get it again"
+    )
+
+
+def _packing(store: ImageStore, digest: str) -> str:
+    with store.blobs.open(digest) as blob:
+        first = blob.read(4)
+    return LAYER_GZIP if first[:2] == b"\x1f\x8b" else LAYER_ZSTD if first == b"\x28\xb5\x2f\xfd" else LAYER

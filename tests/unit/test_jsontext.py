@@ -33,6 +33,17 @@ def test_what_is_not_json_is_a_value_error(text: bytes) -> None:
         jsontext.loads(text)
 
 
+def test_a_cut_document_is_a_value_error_in_a_process_without_json() -> None:
+    program = (
+        "import sys; from pyctr.core import jsontext; assert 'json' not in sys.modules\n"
+        "try: jsontext.loads('{')\nexcept ValueError: print('right')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, env={"PYTHONPATH": "."}
+    )
+    assert done.stdout == "right\n", done.stderr
+
+
 def test_what_cannot_be_json_is_a_type_error() -> None:
     with pytest.raises(TypeError):
         jsontext.dumps({"a": object()})
