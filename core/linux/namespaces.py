@@ -60,7 +60,8 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
 
     `cgroup_fd`, a directory of a v2 hierarchy, puts the child there before it runs (CLONE_INTO_CGROUP), which
     also spares the RCU grace period of a write to cgroup.procs. Where clone3 is filtered away with ENOSYS, as in
-    containers of Docker, clone(2) does the same without `cgroup_fd` and time namespaces.
+    containers of Docker, clone(2) does the same without `cgroup_fd` and time namespaces. With CLONE_PARENT the child
+    is our sibling and tells our parent of its end.
     """
     # PyDLL keeps the GIL over the call: a CDLL would let it go and take it again in the child,
     # before PyOS_AfterFork_Child has made the child's GIL anew.
@@ -71,8 +72,10 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     pidfd = ctypes.c_int(-1)
     pidfd_address = ctypes.addressof(pidfd)
     with_cgroup = const.CLONE_INTO_CGROUP if cgroup_fd is not None else 0
+    # a sibling's signal is ours, clone(2)
+    signal = 0 if flags & const.CLONE_PARENT else _SIGCHLD
     packed = _CLONE_ARGS.pack(
-        flags | const.CLONE_PIDFD | with_cgroup, pidfd_address, 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup_fd or 0
+        flags | const.CLONE_PIDFD | with_cgroup, pidfd_address, 0, 0, signal, 0, 0, 0, 0, 0, cgroup_fd or 0
     )
     arguments = ctypes.create_string_buffer(packed, len(packed))
     name = "clone3"
@@ -84,7 +87,7 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
         # stack 0 shares the page-aligned copy like fork(2); the third argument takes the pidfd (clone(2), CLONE_PIDFD)
         pid = raw(
             long(const.SYSCALLS["clone"]),
-            long(flags | const.CLONE_PIDFD | _SIGCHLD),
+            long(flags | const.CLONE_PIDFD | signal),
             long(0),
             long(pidfd_address),
             long(0),

@@ -64,7 +64,7 @@ def execute(container: Container, change: Callable[[dict[str, Any]], dict[str, A
         init.load(terminal=terminal, seccomp=base["seccomp"] is not None)
         if not terminal:
             context.stdio = [os.dup(fd) for fd in direct.stdio()]
-        _run(joining, context, pidfd, record["own"], listed)
+        _run(joining, context, pidfd, record["own"], {"paused": order.paused}, listed)
     finally:
         os.close(pidfd)
     try:
@@ -79,18 +79,20 @@ def execute(container: Container, change: Callable[[dict[str, Any]], dict[str, A
 
 
 def _set_terminal(listed: list[Any], terminal: bool) -> None:
-    from pyctr.core.runtime.ops_exec import Console
+    from pyctr.core.runtime.ops_exec import Appear, Console
 
     for item in listed:
-        if isinstance(item, Console):
+        if isinstance(item, (Appear, Console)):
             item.terminal = terminal
 
 
-def _run(joining: Any, context: Context, pidfd: int, own: list[str], listed: list[Any]) -> None:
+def _run(
+    joining: Any, context: Context, pidfd: int, own: list[str], request: dict[str, Any], listed: list[Any]
+) -> None:
     from pyctr.core.runtime import start
 
     try:
-        joining.begin(context, pidfd, own, {}, listed)
+        joining.begin(context, pidfd, own, request, listed)
         try:
             start.listen(context, [])
         except BaseException:

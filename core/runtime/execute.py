@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import marshal
 import os
+import select
+import time
 
 from pyctr.core import errors
 from pyctr.core.runtime import init, ops_exec, ops_identity, start, sync
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.runtime.operation import Operation
     from pyctr.core.runtime.plan import Plan
+
+
+_PATIENCE = 10.0
+"""Seconds for what comes before the pid namespace: some milliseconds of processor time, if the container has any."""
 
 
 def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
@@ -40,6 +47,8 @@ def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
             item = item.replace(command=args[0], path=path[-1] if path else item.path)
         elif isinstance(item, ops_exec.Console):
             item = item.replace(terminal=bool(request.get("tty")))
+        elif isinstance(item, ops_exec.Appear):
+            item = item.replace(terminal=bool(request.get("tty")), probe=bool(request.get("probe")))
         elif isinstance(item, ops_identity.Identify):
             if request.get("user"):
                 item = item.replace(name=request["user"], groups=[], home=True)
@@ -101,26 +110,22 @@ def begin(
     """The clone; what becomes of it is told on `context.packets`. Raises start.Failed with everything closed.
     `listed` are the operations, if not those of the plan as the request changes them.
 
-    The pid namespace is entered for children only, before the clone, so that the process is ours to wait for; the
-    others by the child itself, all at once.
+    Two of them: the first, still in our pid namespace, joins the others and lays down all rights; the second is born
+    into the pid namespace as our child (see `ops_exec.Appear`).
     """
-    from pyctr.core.linux import const, namespaces
+    from pyctr.core.linux import namespaces
 
     assert context.manager is not None
     flags = 0
     for kind in own:
         flags |= namespaces.FLAGS[kind]
     ours, theirs = sync.packets()
-    back = -1
     try:
         if listed is None:
             listed = operations(context.plan, request)
         context.group_fd = context.manager.open_for_clone()
-        if "pid" in own:
-            back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-            namespaces.setns(pidfd, const.CLONE_NEWPID)
         try:
-            pid, child = namespaces.clone3(0, context.group_fd)
+            pid, first = namespaces.clone3(0, context.group_fd)
         except OSError as error:
             if context.group_fd is None or error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
                 raise
@@ -128,20 +133,27 @@ def begin(
             # in the upper one then, and the first process has gone down, too
             os.close(context.group_fd)
             context.group_fd = context.manager.open_group_of(_pid(pidfd))
-            pid, child = namespaces.clone3(0, context.group_fd)
+            pid, first = namespaces.clone3(0, context.group_fd)
         if pid == 0:
             context.packets = theirs
-            _enter(context, pidfd, flags & ~const.CLONE_NEWPID, listed, probe=bool(request.get("probe")))
+            _enter(context, pidfd, flags, listed)
     except BaseException as error:
         ours.close()
         start.close(context)
         raise start.Failed(*init.describe(error, "exec")) from None
     finally:
-        if back >= 0:
-            namespaces.setns(back, const.CLONE_NEWPID)
-            os.close(back)
         theirs.close()
-    context.packets, context.pid, context.pidfd = ours, pid, child
+    context.packets = ours
+    try:
+        _await_second(context, patient=bool(request.get("paused")))
+    except BaseException:
+        namespaces.pidfd_send_signal(first, 9)
+        start.close(context)
+        raise
+    finally:
+        os.close(first)
+        # when it has not quite ended, or is frozen, it is reaped with the others
+        os.waitpid(pid, os.WNOHANG)
 
 
 def _pid(pidfd: int) -> int:
@@ -149,7 +161,34 @@ def _pid(pidfd: int) -> int:
         return next(int(line[4:]) for line in file.read().splitlines() if line.startswith(b"Pid:"))
 
 
-def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation], *, probe: bool) -> None:
+def _await_second(context: Context, *, patient: bool) -> None:
+    """`patient`: as long as the container is frozen."""
+    assert context.packets is not None and context.manager is not None
+    deadline = time.monotonic() + _PATIENCE
+    watch = select.poll()
+    watch.register(context.packets.socket.fileno(), select.POLLIN)
+    while True:
+        while not watch.poll(100):
+            if patient:
+                continue
+            if context.manager.frozen():
+                raise start.Failed("IllegalTransition", "the container is paused", "unpause it first")
+            if time.monotonic() > deadline:
+                raise start.Failed("RuntimeFailure", "exec: no process came into being in the container", "")
+        kind, payload, descriptors = context.packets.receive()
+        if kind == sync.CHILD:
+            context.pid, context.pidfd = int(payload), descriptors[0]
+            return
+        if kind == sync.MASTER:
+            context.streams[0] = descriptors[0]
+            os.set_blocking(descriptors[0], False)
+        elif kind == sync.FAILED:
+            raise start.Failed(*marshal.loads(payload))
+        elif not kind:
+            raise start.Failed("RuntimeFailure", "exec: the process died before it was in the container", "")
+
+
+def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) -> None:
     """In the child. Never returns."""
     assert context.packets is not None
     try:
@@ -157,12 +196,11 @@ def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation], *,
 
         init.close_all_but({*init.needed(context), pidfd})
         process.parent_death_signal(9)
-        if probe:
-            process.subreaper()
         context.proc = procfs.open_root()
         # the cgroup while the host's hierarchies can be seen
         enter, *rest = listed
         enter.execute(context)
+        init.close_imports()
         namespaces.setns(pidfd, flags)
         os.close(pidfd)
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -24,8 +24,8 @@ class Console(Operation):
     step = operation.ROOTFS
 
     terminal: bool = False
-    device: bool = True
-    """Show the terminal as /dev/console too."""
+    first: bool = True
+    """Of the container's first process: its terminal is /dev/console too, and its session begins here."""
 
     def describe(self) -> str:
         return "new session, " + ("terminal, /dev/console" if self.terminal else "pipes")
@@ -34,7 +34,8 @@ class Console(Operation):
         return "terminal" if self.terminal else ""
 
     def execute(self, context: Context) -> None:
-        os.setsid()
+        if self.first:
+            os.setsid()
         if self.terminal:
             self._terminal(context)
             return
@@ -57,17 +58,52 @@ class Console(Operation):
         assert context.packets is not None
         context.packets.send(sync.MASTER, b"", (master,))
         os.close(master)
-        if self.device:
+        if self.first:
             place = inroot.make_file(context.root, "dev/console", 0o620)
             # by descriptor: a path to the slave could lead elsewhere by now (CVE-2025-52565)
             tree = mount.open_tree(slave, "", const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH)
             mount.move_mount(tree, "", place, "")
             os.close(tree)
             os.close(place)
-        pty.make_controlling(slave)
+            pty.make_controlling(slave)
         for fd in (0, 1, 2):
             os.dup2(slave, fd, inheritable=True)
         os.close(slave)
+
+
+class Appear(Operation):
+    """A further process comes into the container's pid namespace, with nothing left that those inside have not.
+
+    Until here it was a process of the host's pid namespace, whom nobody inside could see. Now whoever has
+    CAP_SYS_PTRACE there may open its memory, its descriptors and its root: capabilities, file descriptors and the
+    mounts are the container's own already (CVE-2016-9962).
+    """
+
+    step = operation.EXEC
+
+    terminal: bool = False
+    probe: bool = False
+
+    def describe(self) -> str:
+        return "enter the pid namespace, new session"
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import const, namespaces, process, pty
+
+        assert context.packets is not None
+        for fd in (context.root, context.proc):
+            os.close(fd)
+        context.root = context.proc = -1
+        pid, pidfd = namespaces.clone3(const.CLONE_PARENT)
+        if pid:
+            context.packets.send(sync.CHILD, str(pid).encode(), (pidfd,))
+            os._exit(0)
+        process.parent_death_signal(_signal.SIGKILL)
+        if self.probe:
+            process.subreaper()
+        os.setsid()
+        if self.terminal:
+            pty.make_controlling(0)
 
 
 class Find(Operation):

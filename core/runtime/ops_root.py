@@ -242,7 +242,9 @@ class Pivot(Operation):
 
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, mount
+        from pyctr.core.runtime import init
 
+        init.close_imports()
         if self.readonly:
             mount.mount_setattr(context.root, "", 0, const.MOUNT_ATTR_RDONLY, 0)
         if self.pivot:

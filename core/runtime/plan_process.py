@@ -114,12 +114,15 @@ def execs(process: dict[str, Any], linux: dict[str, Any], wishes: dict[str, Any]
     """Operations of a process that joins the running container; `execute.py` fills in what its request says."""
     seccomp = wishes.get("seccomp")
     affinity = process.get("execCPUAffinity") or {}
+    *privileged, directory = privileges(process, linux, seccomp)
     return [
         ops_cgroup.EnterGroup(group=group, initial=affinity.get("initial") or "", final=affinity.get("final") or ""),
         identify(process),
-        ops_exec.Console(device=False),
+        ops_exec.Console(first=False),
         scores(process),
-        *privileges(process, linux, seccomp),
+        *privileged,
+        ops_exec.Appear(),
+        directory,
         *command(process, False),
         *last_filter(process, seccomp),
         execute(process, False),

@@ -26,6 +26,7 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
                     N  your end of the link is there                        M  console master, as SCM_RIGHTS
                                                                             Y  ready, waits at its gate (`gate`)
                     H  the hooks of the host have run                       H  run the hooks of the host
+                                                                            B  pid, pidfd as SCM_RIGHTS (exec)
                                                                             !  a warning, as text
                                                                             F  this failed
     end of file from init without F: execve succeeded.
@@ -51,6 +52,7 @@ HEALTH = b"H"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, MASTER, READY = b"U", b"N", b"M", b"Y"
 HOOKS = HOOKED = b"H"
+CHILD = b"B"
 WARNING = b"!"
 
 MAX_FRAME = 64 << 20
