@@ -88,7 +88,7 @@ class Appear(Operation):
         return "enter the pid namespace, new session"
 
     def execute(self, context: Context) -> None:
-        from pyctr.core.linux import const, namespaces, process, pty
+        from pyctr.core.linux import const, namespaces, process
 
         assert context.packets is not None
         for fd in (context.root, context.proc):
@@ -103,6 +103,8 @@ class Appear(Operation):
             process.subreaper()
         os.setsid()
         if self.terminal:
+            from pyctr.core.linux import pty
+
             pty.make_controlling(0)
 
 

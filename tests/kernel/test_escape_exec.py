@@ -61,7 +61,7 @@ def test_a_working_directory_or_command_behind_a_descriptor_leads_nowhere(bundle
             ):
                 with pytest.raises(errors.PyctrError):
                     bundle.execute(f"{way}/bin/sh", "-c", "echo out")
-                link = bundle.rootfs / f"bin/out/{fd}{len(way)}"
+                link = bundle.rootfs / f"bin/out/{fd}-{len(way)}"
                 link.symlink_to(f"{way}/bin/sh")
                 with pytest.raises(errors.PyctrError):
                     bundle.execute(f"/bin/out/{link.name}", "-c", "echo out")
