@@ -54,11 +54,11 @@ def configure(parser: Declares) -> None:
     add("--stop-signal", default="", metavar="SIGNAL", help="what 'stop' sends first")
     add("--stop-timeout", type=values.duration, metavar="SECONDS", help="how long 'stop' waits before SIGKILL")
 
-    add("-m", "--memory", type=values.size, metavar="SIZE", help="memory limit, such as 512m")
+    add("-m", "--memory", type=values.size, metavar="SIZE", help="memory limit, such as 512m; 6m is the least")
     add("--memory-reservation", type=values.size, metavar="SIZE", help="soft limit")
     add("--memory-high", type=values.size, metavar="SIZE", help="throttle and reclaim above this (cgroup v2)")
     add("--memory-swap", type=values.size_or_unlimited, metavar="SIZE", help="memory plus swap; -1 unlimited swap")
-    add("--cpus", type=values.cpus, metavar="N", help="number of CPUs, such as 1.5")
+    add("--cpus", type=values.cpus, metavar="N", help="number of CPUs, from 0.01 to all")
     add(
         "-c",
         "--cpu-shares",
@@ -113,7 +113,7 @@ def configure(parser: Declares) -> None:
         help="publish a port on the host",
     )
     add("-P", "--publish-all", **on, help="publish every exposed port on a free one")
-    add("--expose", **many, metavar="PORT", help="ports for --publish-all")
+    add("--expose", **many, type=_port, metavar="PORT", help="ports for --publish-all")
     add("--add-host", **many, type=values.add_host, metavar="NAME:IP", help="a line of /etc/hosts")
     add("--dns", **many, type=values.address, metavar="ADDRESS", help="a name server")
     add("--dns-search", **many, metavar="DOMAIN", help="a search domain")
@@ -218,6 +218,11 @@ def _read_exposed(text: str) -> list[Port]:
         return values.ports(text)
     except BadValue as error:
         raise UsageError(f"--expose: {error}", hint=error.hint) from None
+
+
+def _port(text: str) -> str:
+    values.ports(text)
+    return text
 
 
 def _environment(text: str) -> str:

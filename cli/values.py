@@ -268,7 +268,7 @@ def lines(path: str) -> list[str]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             content = file.read()
     except OSError as error:
-        raise BadValue(f"cannot read '{path}': {(error.strerror or str(error)).lower()}") from None
+        raise BadValue(f"cannot read '{path}': {(error.strerror or str(error)).lower()}", "give a file") from None
     if "\0" in content:
         raise BadValue(f"'{path}' is not a text file", "one NAME=value per line")
     return [line.lstrip() for line in content.splitlines() if line.strip() and not line.lstrip().startswith("#")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import birth, containers, errors, fsutil, names, pending, signals
+from pyctr.core import birth, containers, errors, fsutil, names, pending, refusals, signals
 from pyctr.core.containers import Container
 from pyctr.core.runtime import oci
 from pyctr.core.state import CREATED, CREATING, State
@@ -88,6 +88,8 @@ def check(spec: ContainerSpec) -> None:
         raise errors.UsageError(f"--rm conflicts with --restart {spec.restart}", hint="drop one of them")
     if spec.stop_signal:
         signals.number(spec.stop_signal)
+    refusals.limits(spec.limits)
+    refusals.names(spec)
     oci.security_options(spec.security_opt)
     if spec.ports and (spec.network in ("host", "none") or spec.network.startswith("container:")):
         raise errors.UsageError(
@@ -100,7 +102,7 @@ def policy(text: str) -> tuple[str, int]:
     kind, colon, count = (text or "no").partition(":")
     if kind not in ("no", "on-failure", "always", "unless-stopped") or (colon and kind != "on-failure"):
         raise errors.UsageError(f"bad restart policy '{text}'", hint="no, on-failure[:N], always, unless-stopped")
-    if colon and not count.isdigit():
+    if colon and not (count.isascii() and count.isdigit()):
         raise errors.UsageError(f"bad number of restarts in '{text}'", hint="like on-failure:5")
     return kind, int(count or 0)
 

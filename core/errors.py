@@ -89,6 +89,20 @@ class NetworkError(PyctrError):
     exit_code = 125
 
 
+_HINTS = {
+    "EMFILE": "this process may not open more files: 'ulimit -n' says how many",
+    "ENFILE": "the host has no room for more open files: 'sysctl fs.file-max'",
+    "ENOMEM": "the host is out of memory",
+    "EROFS": "choose a place that can be written with --root and --runroot",
+    "ENAMETOOLONG": "a shorter name, or a shorter --root",
+    "ENOTDIR": "a part of that path is not a directory",
+    "ENOENT": "a part of that path is not there",
+    "ELOOP": "too many symbolic links in that path",
+    "EIO": "the disk or what is behind it does not answer: 'dmesg' may say more",
+}
+"""What to try, for errors that mean the same wherever they are met."""
+
+
 def from_oserror(error: OSError, doing: str, *, hint: str = "") -> PyctrError:
     """The domain error for an `OSError` met while `doing` something ("writing 'state.json'").
 
@@ -103,4 +117,4 @@ def from_oserror(error: OSError, doing: str, *, hint: str = "") -> PyctrError:
         return PermissionDenied(text, hint=hint or "run as root")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(text, hint=hint or "free some space, 'pyctr system df' shows where it went")
-    return PyctrError(text, hint=hint)
+    return PyctrError(text, hint=hint or _HINTS.get(errno.errorcode.get(error.errno or 0, ""), ""))

@@ -173,10 +173,9 @@ class Book:
         """(id, address, names with blanks between) of every container on a network, oldest first."""
         try:
             with open(f"{self.run}/{network}.names") as file:
-                return [
-                    (id, address, names)
-                    for id, address, names in (line.split(" ", 2) for line in file.read().splitlines())
-                ]
+                entries = (line.split(" ", 2) for line in file.read().split("\n"))
+                # a line that is not one of ours must not keep every other container from starting
+                return [(entry[0], entry[1], entry[2]) for entry in entries if len(entry) == 3]
         except FileNotFoundError:
             return []
 
@@ -188,8 +187,8 @@ class Book:
             before = os.pread(fd, os.fstat(fd).st_size, 0).decode()
             if entry and f"{id} {entry}\n" in before:
                 return
-            kept = [line for line in before.splitlines(True) if not line.startswith(id)]
-            after = "".join(kept) + (f"{id} {entry}\n" if entry else "")
+            kept = [line for line in before.split("\n") if line and not line.startswith(id)]
+            after = "".join(f"{line}\n" for line in (*kept, *([f"{id} {entry}"] if entry else ())))
             content = after.encode()
             os.pwrite(fd, content, 0)
             os.ftruncate(fd, len(content))

@@ -12,7 +12,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import os
 import time
 
-from pyctr.core import birth, containers, creation, errors, fsutil, names, pending, signals, starting
+from pyctr.core import birth, containers, creation, errors, fsutil, names, pending, refusals, signals, starting
 from pyctr.core.containers import Container
 from pyctr.core.runtime import defaults, oci
 from pyctr.core.state import ALLOWED, DEAD, PAUSED, RESTARTING, RUNNING
@@ -188,7 +188,7 @@ def rename(engine: Engine, ref: Container | str, new: str) -> None:
         _permit("rename", container)
         old = container.name
         if old == new:
-            raise errors.UsageError(f"container '{old}' has that name already")
+            raise errors.UsageError(f"container '{old}' has that name already", hint="choose another")
         names.claim(engine.paths, new, container.id)
         try:
             container.state.name = new
@@ -219,6 +219,7 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
         if unknown:
             raise errors.UsageError(f"'{min(unknown)}' is no limit")
         wanted = spec.limits.replace(**limits)
+        refusals.limits(wanted)
         resources = oci.resources_of(wanted)
         if limits and container.running:
             try:
@@ -348,6 +349,7 @@ def _permit(verb: str, container: Container) -> None:
         ("start", RUNNING): f"'pyctr restart {name}' starts it anew",
         ("start", PAUSED): f"'pyctr unpause {name}' lets it go on",
         ("pause", PAUSED): f"'pyctr unpause {name}' lets it go on",
+        ("unpause", RUNNING): f"'pyctr pause {name}' freezes it",
         ("remove", RUNNING): f"'pyctr stop {name}' first, or 'pyctr rm -f {name}'",
         ("remove", PAUSED): f"'pyctr stop {name}' first, or 'pyctr rm -f {name}'",
         ("remove", RESTARTING): f"'pyctr stop {name}' first, or 'pyctr rm -f {name}'",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 
 ETC = ("hosts", "hostname", "resolv.conf")
+_LONGEST = 64
+"""Letters of a network's name."""
 
 
 class Network(Record):
@@ -82,12 +84,12 @@ class Networks:
             from pyctr.core.near import nearest
 
             meant = nearest(name, sorted({DEFAULT, *(network.name for network in self.list())}))
-            hint = f"did you mean '{meant}'?" if meant else f"pyctr network create {name}"
+            hint = f"did you mean '{meant}'?" if meant else "'pyctr network ls' lists them"
             raise errors.NotFound(f"no network '{name}'", hint=hint)
         return network
 
     def _read(self, name: str) -> Network | None:
-        if "/" in name or name.startswith("."):
+        if "/" in name or name.startswith(".") or len(name) > _LONGEST:
             return None
         try:
             return Network.from_dict(read_json(f"{self.paths.networks}/{name}.json"))
@@ -113,10 +115,15 @@ class Networks:
         labels: dict[str, str] | None = None,
     ) -> Network:
         """Record a user-defined bridge network; its bridge is made when the first container starts on it."""
-        if not name or not all(c.isalnum() or c in "_.-" for c in name) or not name[0].isalnum() or len(name) > 64:
+        if (
+            not name
+            or not all(c.isalnum() or c in "_.-" for c in name)
+            or not name[0].isalnum()
+            or len(name) > _LONGEST
+        ):
             raise errors.UsageError(f"'{name}' is not a network name", hint="letters, digits, '_', '.', '-'")
         if name in (DEFAULT, "none", "host", "container", "default"):
-            raise errors.Conflict(f"network name '{name}' is reserved")
+            raise errors.Conflict(f"network name '{name}' is reserved", hint="choose another")
         with self._book.lock():
             if self._read(name):
                 raise errors.Conflict(f"network '{name}' exists", hint=f"pyctr network inspect {name}")
@@ -157,6 +164,8 @@ class Networks:
         chosen = bool(subnet)
         if subnet:
             first, size = parse_subnet(subnet)
+            if first >> 28 >= 14 or not first >> 24:  # multicast and what is reserved; "this network" (RFC 6890)
+                raise errors.UsageError(f"subnet '{subnet}' has no addresses for hosts", hint="like 10.90.0.0/24")
             subnet = f"{to_text(first)}/{33 - size.bit_length()}"
             for other, whose in taken:
                 if overlap(subnet, other):
@@ -201,6 +210,11 @@ class Networks:
                 if name != DEFAULT:
                     return self._ensure(self.get(name).name)
                 network = self._create(name, "", "", False, {})
+            elif name == DEFAULT and self.paths.bridge not in (network.bridge, Paths.bridge):
+                raise errors.Conflict(
+                    f"network '{name}' is on bridge '{network.bridge}', not '{self.paths.bridge}'",
+                    hint="leave the bridge out, or choose another --root",
+                )
             with netlink.Netlink() as socket:
                 links = socket.links(name=network.bridge, stats=False)
                 if links and links[0].kind != "bridge":

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PROPAGATION = ("shared", "rshared", "slave", "rslave", "private", "rprivate")
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_UNCOUNTED = 1 << 63
+"""Bytes beyond every counter of the kernel (a signed 64-bit number)."""
 _NAME_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _NAME_REST = _NAME_FIRST | frozenset("_.-")
 
@@ -40,7 +42,11 @@ def size(text: str) -> int:
         unit = unit[:-1]
     if unit not in _UNITS or not number or not number.replace(".", "", 1).isdecimal() or not number.isascii():
         raise BadValue(f"'{text}' is not a size", "give a number and a unit, such as 512m or 1.5g")
-    return int(float(number) * _UNITS[unit]) if "." in number else int(number) * _UNITS[unit]
+    # no float overflows, no int refuses that many digits
+    value = _UNCOUNTED if len(number) > 64 else float(number) if "." in number else int(number)
+    if value * _UNITS[unit] >= _UNCOUNTED:
+        raise BadValue(f"'{text}' is more than a kernel counts", "less than 8192p; leave the flag out for no limit")
+    return int(value * _UNITS[unit])
 
 
 def size_or_unlimited(text: str) -> int:
@@ -63,6 +69,8 @@ def cpus(text: str) -> float:
     count = os.cpu_count() or 1
     if float(text) > count:
         raise BadValue(f"'{text}' is more than this host has", f"give 0.01 to {count}")
+    if float(text) < 0.01:
+        raise BadValue(f"'{text}' is too little to run on", f"give 0.01 to {count}")
     return float(text)
 
 

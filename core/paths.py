@@ -106,9 +106,19 @@ class Paths(Record):
 def _check(paths: Paths) -> None:
     """What becomes part of other names. Raises UsageError."""
     group, bridge = paths.cgroup_parent, paths.bridge
-    if group.startswith("/") or any(part in ("", ".", "..") for part in group.split("/")):
+    for flag, directory in (("--root", paths.root), ("--runroot", paths.run)):
+        if not os.path.isdir(directory) and os.path.lexists(directory):
+            raise UsageError(f"{flag}: '{directory}' is not a directory", hint="name one, or one that can be made")
+    if group.startswith("/") or not all(map(_is_group, group.split("/"))):
         # the subtree must be ours alone: the root of a hierarchy is everybody's
         raise UsageError(f"bad cgroup parent '{group}'", hint="a name below the root, like pyctr or system/pyctr")
     if not 1 <= len(os.fsencode(bridge)) <= 15 or bridge in (".", "..") or set(bridge) & set("/: \t\n"):
         # IFNAMSIZ, and what dev_valid_name of the kernel refuses
         raise UsageError(f"bad bridge name '{bridge}'", hint="at most 15 characters, without spaces, ':' or '/'")
+
+
+def _is_group(part: str) -> bool:
+    """The kernel takes no newline, and keeps names such as cgroup.procs for itself; readers split at blanks."""
+    return (
+        bool(part.strip(".")) and len(part) < 200 and part.isprintable() and " " not in part and part[:7] != "cgroup."
+    )

@@ -19,7 +19,7 @@ def number(text: str | int) -> int:
     Raises UsageError.
     """
     word = str(text).strip().upper().removeprefix("SIG")
-    if word.isdigit() and 1 <= int(word) <= _RTMAX:
+    if word.isascii() and word.isdigit() and 1 <= int(word) <= _RTMAX:
         return int(word)
     if word in _NAMES:
         return _NAMES.index(word) + 1
@@ -28,7 +28,7 @@ def number(text: str | int) -> int:
     for base, value, sign in (("RTMIN", _RTMIN, 1), ("RTMAX", _RTMAX, -1)):
         if word.startswith(base):
             offset = word[len(base) :].lstrip("+-") or "0"
-            if offset.isdigit() and _RTMIN <= value + sign * int(offset) <= _RTMAX:
+            if offset.isascii() and offset.isdigit() and _RTMIN <= value + sign * int(offset) <= _RTMAX:
                 return value + sign * int(offset)
     from pyctr.core.near import nearest
 

@@ -75,7 +75,9 @@ def bridge_name(bridge: str, name: str) -> str:
         return bridge
     import zlib
 
-    return f"{bridge[:9]}-{zlib.crc32(name.encode()) & 0xFFFFF:05x}"
+    # of a bridge whose name does not fit, the rest counts in the digits
+    number = zlib.crc32(f"{bridge[9:]}/{name}".encode() if bridge[9:] else name.encode())
+    return f"{bridge[:9]}-{number & 0xFFFFF:05x}"
 
 
 def mac_of(address: str) -> str:

@@ -64,9 +64,12 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(f"'{arguments.size}' is no size", "columns x lines, such as 120x40")
     from pyctr.tui.engine import Poller, why_read_only
 
-    paths = Paths.from_environment(
-        root=arguments.root, run=arguments.runroot, cgroup_parent=arguments.cgroup_parent, bridge=arguments.bridge
-    )
+    try:
+        paths = Paths.from_environment(
+            root=arguments.root, run=arguments.runroot, cgroup_parent=arguments.cgroup_parent, bridge=arguments.bridge
+        )
+    except errors.UsageError as error:
+        return _fail(error.message, error.hint)
     read_only = "asked for" if arguments.read_only else why_read_only(paths)
     poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only)
     try:

@@ -31,5 +31,8 @@ def run(call: Call, args: Arguments) -> int:
             output.write(outside)
             found = True
     if wanted and not found:
-        raise NotFound(f"container '{container.name}' does not publish '{wanted}/{protocol}'")
+        raise NotFound(
+            f"container '{container.name}' does not publish '{wanted}/{protocol}'",
+            hint=f"'pyctr port {container.name}' lists what it publishes",
+        )
     return 0

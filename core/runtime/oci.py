@@ -238,16 +238,20 @@ def _user(spec: ContainerSpec) -> dict[str, Any]:
     for number in (uid, gid, *spec.groups):
         if number.startswith("-"):
             raise errors.UsageError(f"'{number}' is no user or group", hint="give a name or a number from 0 on")
-        if number.isdigit() and int(number) >= (1 << 32) - 1:
-            raise errors.UsageError(f"user or group id {number} is too large")
+        if _is_id(number) and int(number) >= (1 << 32) - 1:
+            raise errors.UsageError(f"user or group id {number} is too large", hint=f"at most {(1 << 32) - 2}")
     return {
-        "uid": int(uid) if uid.isdigit() else 0,
-        "gid": int(gid) if gid.isdigit() else 0,
+        "uid": int(uid) if _is_id(uid) else 0,
+        "gid": int(gid) if _is_id(gid) else 0,
         "umask": 0o022,
-        "additionalGids": [int(group) for group in spec.groups if group.isdigit()],
+        "additionalGids": [int(group) for group in spec.groups if _is_id(group)],
         "username": spec.user or "0",
-        "additionalGroups": [group for group in spec.groups if not group.isdigit()],
+        "additionalGroups": [group for group in spec.groups if not _is_id(group)],
     }
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _process(
@@ -256,7 +260,7 @@ def _process(
     kept = capabilities(spec)
     cwd = spec.workdir or image_config.get("WorkingDir") or "/"
     if not cwd.startswith("/"):
-        raise errors.UsageError(f"working directory '{cwd}' is not absolute")
+        raise errors.UsageError(f"working directory '{cwd}' is not absolute", hint="such as -w /srv")
     process: dict[str, Any] = {
         "terminal": spec.tty,
         "user": _user(spec),
@@ -402,5 +406,6 @@ def _capability(text: str, known: Iterable[str]) -> str:
         from pyctr.core.near import nearest
 
         meant = nearest(name, known)
-        raise errors.UsageError(f"unknown capability '{text}'", hint=f"did you mean {meant}?" if meant else "")
+        hint = f"did you mean {meant}?" if meant else "such as NET_ADMIN or ALL, see capabilities(7)"
+        raise errors.UsageError(f"unknown capability '{text}'", hint=hint)
     return name

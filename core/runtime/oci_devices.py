@@ -60,10 +60,11 @@ def _node(path: str, inside: str) -> dict[str, Any]:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise errors.UsageError(f"device '{path}': {(error.strerror or '').lower()}") from error
+        reason = (error.strerror or "").lower()
+        raise errors.UsageError(f"device '{path}': {reason}", hint="name one that this host has") from error
     kind = "c" if stat.S_ISCHR(found.st_mode) else "b" if stat.S_ISBLK(found.st_mode) else ""
     if not kind:
-        raise errors.UsageError(f"'{path}' is not a device")
+        raise errors.UsageError(f"'{path}' is not a device", hint="such as /dev/fuse")
     return {
         "path": inside,
         "type": kind,
@@ -78,7 +79,14 @@ def _node(path: str, inside: str) -> dict[str, Any]:
 def _host_devices(directory: str) -> list[str]:
     """Every device below a directory, without what the container has of its own (pts, shm, mqueue, console)."""
     found = []
-    for entry in sorted(os.scandir(directory), key=lambda item: item.name):
+    try:
+        entries = sorted(os.scandir(directory), key=lambda item: item.name)
+    except OSError as error:
+        raise errors.UsageError(
+            f"devices below '{directory}': {(error.strerror or '').lower()}",
+            hint="name a device, or a directory in /dev",
+        ) from error
+    for entry in entries:
         if entry.name in ("pts", "shm", "fd", "mqueue", "console", "ptmx") or entry.is_symlink():
             continue
         if entry.is_dir(follow_symlinks=False):
@@ -106,7 +114,7 @@ def _cgroup_rule(text: str) -> dict[str, Any]:
         len(words) != 3
         or words[0] not in ("a", "b", "c")
         or len(numbers) != 2
-        or not all(number == "*" or number.isdigit() for number in numbers)
+        or not all(number == "*" or (number.isascii() and number.isdigit()) for number in numbers)
         or set(words[2]) - set("rwm")
     ):
         raise errors.UsageError(f"bad device rule '{text}'", hint="like 'c 10:200 rwm' or 'b 8:* r'")
@@ -119,7 +127,8 @@ def throttle(path: str, rate: int) -> dict[str, int]:
     try:
         found = os.stat(path)
     except OSError as error:
-        raise errors.UsageError(f"device '{path}': {(error.strerror or '').lower()}") from error
+        reason = (error.strerror or "").lower()
+        raise errors.UsageError(f"device '{path}': {reason}", hint="name one that this host has") from error
     if not stat.S_ISBLK(found.st_mode):
         raise errors.UsageError(f"'{path}' is not a block device", hint="throttles name the disk, like /dev/sda")
     return {"major": os.major(found.st_rdev), "minor": os.minor(found.st_rdev), "rate": rate}

@@ -9,7 +9,9 @@ from pyctr.core.errors import UsageError
 from pyctr.core.paths import Paths
 
 
-@pytest.mark.parametrize("group", ["/", "/pyctr", "..", "a/../..", "a//b", "."])
+@pytest.mark.parametrize(
+    "group", ["/", "/pyctr", "..", "a/../..", "a//b", ".", "a\nb", "a b", "cgroup.procs", "x" * 256]
+)
 def test_a_cgroup_parent_outside_our_own_subtree_is_refused(group: str) -> None:
     with pytest.raises(UsageError, match="cgroup parent"):
         Paths.from_environment(cgroup_parent=group)
@@ -29,3 +31,15 @@ def test_names_up_to_the_kernels_limit_are_fine() -> None:
 def test_more_cpus_than_there_are_is_refused_with_the_range() -> None:
     with pytest.raises(parse.BadValue, match="more than this host has"):
         parse.cpus("100000")
+
+
+def test_fewer_cpus_than_a_quota_can_say_are_refused() -> None:
+    with pytest.raises(parse.BadValue, match="too little"):
+        parse.cpus("0.009")
+    assert parse.cpus("0.01") == 0.01
+
+
+def test_a_root_that_is_a_file_is_refused() -> None:
+    for flag in ("root", "run"):
+        with pytest.raises(UsageError, match="is not a directory"):
+            Paths.from_environment(**{flag: "/dev/null"})

@@ -109,6 +109,9 @@ def test_flags_become_this_spec(line: str, expected: ContainerSpec | None) -> No
         ("--init=maybe img", "--init: 'maybe' is neither true nor false"),
         ("--blkio-weight 5 img", "--blkio-weight: '5' is out of range"),
         ("--pull sometimes img", "--pull: 'sometimes' is not a choice"),
+        ("--expose http img", "--expose: 'http': 'http' is not a port"),
+        ("-m 9999999999999999999 img", "--memory: '9999999999999999999' is more than a kernel counts"),
+        (f"-m {'9' * 9000}.5g img", f"--memory: '{'9' * 9000}.5g' is more than a kernel counts"),
         ("--network host --ip 10.0.0.1 img", "--ip: network 'host' has no addresses to give"),
     ],
 )

@@ -27,6 +27,10 @@ def own_roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ("line", "message", "hint"),
     [
         ("stpo", "'pyctr' has no command 'stpo'", "did you mean 'stop'?"),
+        ("strat", "'pyctr' has no command 'strat'", "did you mean 'start'?"),
+        ("--bridge sixteenletters16 ps", "bad bridge name 'sixteenletters16'", "at most 15"),
+        ("--cgroup-parent ../x ps", "bad cgroup parent '../x'", "a name below"),
+        ("--root /dev/null ps", "--root: '/dev/null' is not a directory", "name one"),
         ("xyzzy", "'pyctr' has no command 'xyzzy'", "'pyctr --help' lists them"),
         ("volume lst", "'pyctr volume' has no command 'lst'", "did you mean 'ls'?"),
         ("--rot /x ps", "'pyctr' has no flag '--rot'", "did you mean '--root'?"),

@@ -1,0 +1,55 @@
+"""What a request may not ask for, whoever asks: limits that no container can live with, names that break a file.
+
+Docker's bounds where it has some. Memory beyond what the host has is no mistake: Docker takes it, it is simply never
+reached.
+"""
+
+from __future__ import annotations
+
+from pyctr.core import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.spec import ContainerSpec, Limits
+
+LEAST_MEMORY = 6 << 20
+"""Bytes; Docker's minimum. Below it not even the process that becomes the container's command fits in reliably."""
+_LONGEST_NAME = 253
+"""Letters of a host name (RFC 1035, 2.3.4, without the length octets)."""
+_LONGEST_DOMAIN = 64
+"""setdomainname(2), __NEW_UTS_LEN."""
+
+
+def limits(wanted: Limits) -> None:
+    """Raises UsageError naming the flag."""
+    for flag, size in (
+        ("--memory", wanted.memory),
+        ("--memory-reservation", wanted.memory_reservation),
+        ("--memory-high", wanted.memory_high),
+    ):
+        if size is not None and 0 < size < LEAST_MEMORY:
+            raise errors.UsageError(f"{flag}: {size} bytes are too few", hint="6m is the least")
+
+
+def names(spec: ContainerSpec) -> None:
+    """Names that end up in hosts and resolv.conf, line by line. Raises UsageError."""
+    for alias in spec.network_aliases:
+        if not _is_host_name(alias):
+            raise errors.UsageError(f"--network-alias: '{alias}' is not a host name", hint="letters, digits, '.', '-'")
+    for domain in spec.dns_search:
+        if domain != "." and not _is_host_name(domain.removesuffix(".")):
+            raise errors.UsageError(
+                f"--dns-search: '{domain}' is not a domain", hint="such as example.org, '.' for none"
+            )
+    for option in spec.dns_options:
+        if not option or not option.isascii() or not option.isprintable() or " " in option:
+            raise errors.UsageError(f"--dns-option: '{option}' is not an option", hint="such as ndots:2")
+    if len(spec.domainname.encode("utf-8", "surrogateescape")) > _LONGEST_DOMAIN:
+        raise errors.UsageError(
+            f"--domainname: '{spec.domainname}' is too long", hint=f"at most {_LONGEST_DOMAIN} characters"
+        )
+
+
+def _is_host_name(text: str) -> bool:
+    letters = text.replace(".", "").replace("-", "").replace("_", "")
+    return 0 < len(text) <= _LONGEST_NAME and letters.isalnum() and text.isascii() and text[0] not in ".-"
