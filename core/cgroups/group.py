@@ -126,6 +126,7 @@ class Manager:
     def update(self, resources: dict[str, Any]) -> None:
         """Change limits of a living group. What is not named stays. Errors as `create`."""
         writes = self._writes(resources)
+        make.check_usage(self, resources)
         if any(file == "memory.memsw.limit_in_bytes" for _, file, _ in writes):
             # the sum may at no moment be below the part: raise the sum first, lower it last
             now = int(read(self.file("memory", "memory.limit_in_bytes")))
@@ -146,6 +147,16 @@ class Manager:
         if self.unified:
             make.hand_down(self.layout, self.group, {name for name, _, _ in writes if self.has_v2(name)})
         make.apply(self, writes, resources)
+
+    def ignored(self, resources: dict[str, Any]) -> list[str]:
+        """What cannot have an effect here and does no harm by that, one sentence each."""
+        return make.ignored(self.layout, resources)
+
+    def give(self, uid: int) -> None:
+        """Let a user make groups below ours: the files that the kernel names for that (config-linux.md, "Cgroup
+        ownership"). Only on v2: nothing of v1 is made for it."""
+        if self.mode == "v2":
+            make.give(self.unified, uid)
 
     def open_for_clone(self) -> int | None:
         """A descriptor of our v2 directory for CLONE_INTO_CGROUP; None on v1. The caller closes it."""

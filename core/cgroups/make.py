@@ -45,23 +45,86 @@ def needed(mode: str, paths: dict[str, str], controllers: set[str]) -> list[str]
 
 def require(layout: Layout, resources: dict[str, Any]) -> None:
     """A limit that would be dropped silently is worse than a refused start."""
-    wanted = {"memory": "memory", "pids": "pids", "hugepageLimits": "hugetlb"}
-    if layout.mode != "v2":
-        wanted["devices"] = "devices"
-    missing = [name for key, name in wanted.items() if resources.get(key) and not layout.version(name)]
-    cpu = resources.get("cpu") or {}
-    if not layout.version("cpu") and any(cpu.get(key) for key in ("shares", "quota", "period")):
-        missing.append("cpu")
-    if not layout.version("cpuset") and (cpu.get("cpus") or cpu.get("mems")):
-        missing.append("cpuset")
-    block = any((resources.get("blockIO") or {}).values())
-    if block and not (layout.version("blkio") or layout.version("io")):
-        missing.append("io")
-    if missing:
-        raise errors.Unsupported(
-            f"this host has no '{missing[0]}' cgroup controller",
-            hint="leave the limit out, or enable the controller ('pyctr doctor' says what is there)",
+    cpu, block = resources.get("cpu") or {}, resources.get("blockIO") or {}
+    network, memory = resources.get("network") or {}, resources.get("memory") or {}
+    wanted = {
+        "memory": ("memory", any(memory.get(key) for key in ("limit", "swap", "reservation"))),
+        "pids": ("pids", resources.get("pids")),
+        "hugepageLimits": ("hugetlb", resources.get("hugepageLimits")),
+        "rdma": ("rdma", resources.get("rdma")),
+        "devices": ("devices", resources.get("devices") and layout.mode != "v2"),
+        "cpu": ("cpu", any(cpu.get(key) for key in ("shares", "quota", "period", "burst", "idle", "realtimeRuntime"))),
+        "cpu.cpus": ("cpuset", cpu.get("cpus")),
+        "cpu.mems": ("cpuset", cpu.get("mems")),
+        "network.classID": ("net_cls", network.get("classID")),
+        "network.priorities": ("net_prio", network.get("priorities")),
+    }
+    for field, (controller, asked) in wanted.items():
+        if asked and not layout.version(controller):
+            _lacking(field, f"this host has no '{controller}' cgroup controller")
+    if any(block.values()) and not (layout.version("blkio") or layout.version("io")):
+        _lacking("blockIO", "this host has no 'io' cgroup controller")
+    if layout.version("cpu") == 2:
+        for key in ("realtimeRuntime", "realtimePeriod"):
+            if cpu.get(key):
+                _lacking(f"cpu.{key}", "cgroup v2 has no real-time budget")
+    if layout.version("io") == 2 and (
+        block.get("leafWeight") or any(entry.get("leafWeight") for entry in block.get("weightDevice") or [])
+    ):
+        _lacking("blockIO.leafWeight", "cgroup v2 has no leaf weights")
+
+
+def _lacking(field: str, what: str) -> None:
+    raise errors.Unsupported(
+        f"linux.resources.{field}: {what}",
+        hint="leave the limit out, or enable the controller ('pyctr doctor' says what is there)",
+    )
+
+
+def ignored(layout: Layout, resources: dict[str, Any]) -> list[str]:
+    """See `Manager.ignored`."""
+    memory, found = resources.get("memory") or {}, []
+    top = "linux.resources.memory"
+    if (memory.get("kernel") or 0) > 0:
+        found.append(f"{top}.kernel: no kernel limits it by itself any more, ignored")
+    if layout.version("memory") == 2:
+        if memory.get("swappiness") is not None:
+            found.append(f"{top}.swappiness: cgroup v2 has none, ignored")
+        if memory.get("disableOOMKiller"):
+            found.append(f"{top}.disableOOMKiller: cgroup v2 always kills, ignored")
+        if (memory.get("kernelTCP") or 0) > 0:
+            found.append(f"{top}.kernelTCP: a part of the memory limit on cgroup v2, ignored")
+    return found
+
+
+def check_usage(manager: Manager, resources: dict[str, Any]) -> None:
+    """Refuse a limit below what is used, which v2 would enforce by killing (config-linux.md, "checkBeforeUpdate")."""
+    memory = resources.get("memory") or {}
+    if not memory.get("checkBeforeUpdate") or not manager.has_v2("memory"):
+        return
+    limit = memory.get("limit") or 0
+    used = int(read_or(f"{manager.unified}/memory.current", "0"))
+    if 0 < limit < used:
+        raise errors.Conflict(
+            f"linux.resources.memory.limit: {limit} is below the {used} bytes in use",
+            hint="or leave checkBeforeUpdate out",
         )
+
+
+_DELEGATE = "/sys/kernel/cgroup/delegate"
+_DELEGATED = ("cgroup.procs", "cgroup.subtree_control", "cgroup.threads")
+
+
+def give(directory: str, uid: int) -> None:
+    """See `Manager.give`."""
+    names = read_or(_DELEGATE).split() or _DELEGATED
+    for path in (directory, *(f"{directory}/{name}" for name in names)):
+        try:
+            os.chown(path, uid, -1)
+        except FileNotFoundError:
+            continue  # a file of a controller that this group does not have
+        except OSError as error:
+            raise errors.from_oserror(error, "giving a cgroup to its user") from error
 
 
 def directory(layout: Layout, path: str) -> None:
@@ -129,22 +192,67 @@ def hand_down(layout: Layout, group: str, limited: set[str]) -> None:
 
 
 def apply(manager: Manager, writes: list[tuple[str, str, str]], resources: dict[str, Any]) -> None:
-    """Write what `Manager._writes` says."""
+    """Write what `Manager._writes` says; a refusal names the field that asked for it."""
     for controller, file, value in writes:
         if file == BPF:
             devices.attach(manager.unified, resources["devices"])
             continue
-        path = manager.file(controller, file)
-        if "|" not in file:
-            write(path, value)
-            continue
-        names, values = file.split("|"), value.split("|")
-        values *= len(names) if len(values) == 1 else 1
-        for name, one in zip(names, values, strict=True):
-            path = manager.file(controller, name)
-            if name == names[-1] or os.path.exists(path):
-                write(path, one)
-                break
+        try:
+            _write(manager, controller, file, value)
+        except errors.PyctrError as error:
+            error.message = f"{_field(file, resources)}: {error.message}"
+            error.args = (error.message,)
+            raise
+
+
+def _write(manager: Manager, controller: str, file: str, value: str) -> None:
+    names, values = file.split("|"), value.split("|")
+    values *= len(names) if len(values) == 1 else 1
+    for name, one in zip(names, values, strict=True):
+        path = manager.file(controller, name)
+        if name == names[-1] or os.path.exists(path):
+            write(path, one)
+            break
+
+
+_FIELDS = {
+    "cpu.shares": "cpu.shares",
+    "cpu.weight": "cpu.shares",
+    "cpu.cfs_period_us": "cpu.period",
+    "cpu.cfs_quota_us": "cpu.quota",
+    "cpu.max": "cpu.quota",
+    "cpu.cfs_burst_us": "cpu.burst",
+    "cpu.max.burst": "cpu.burst",
+    "cpu.rt_period_us": "cpu.realtimePeriod",
+    "cpu.rt_runtime_us": "cpu.realtimeRuntime",
+    "cpu.idle": "cpu.idle",
+    "cpuset.cpus": "cpu.cpus",
+    "cpuset.mems": "cpu.mems",
+    "memory.limit_in_bytes": "memory.limit",
+    "memory.max": "memory.limit",
+    "memory.memsw.limit_in_bytes": "memory.swap",
+    "memory.swap.max": "memory.swap",
+    "memory.soft_limit_in_bytes": "memory.reservation",
+    "memory.low": "memory.reservation",
+    "memory.kmem.tcp.limit_in_bytes": "memory.kernelTCP",
+    "memory.swappiness": "memory.swappiness",
+    "memory.oom_control": "memory.disableOOMKiller",
+    "pids.max": "pids.limit",
+    "rdma.max": "rdma",
+    "net_cls.classid": "network.classID",
+    "net_prio.ifpriomap": "network.priorities",
+    "devices.allow": "devices",
+    "devices.deny": "devices",
+}
+_FAMILIES = {"blkio": "blockIO", "io": "blockIO", "hugetlb": "hugepageLimits"}
+
+
+def _field(file: str, resources: dict[str, Any]) -> str:
+    """The JSON path of what a file stands for."""
+    name = file.partition("|")[0]
+    if name in (resources.get("unified") or {}):
+        return f"linux.resources.unified.{name}"
+    return "linux.resources." + (_FIELDS.get(name) or _FAMILIES.get(name.partition(".")[0]) or name)
 
 
 def _is_v1_cpuset(layout: Layout, path: str) -> bool:

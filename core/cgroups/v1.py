@@ -17,6 +17,15 @@ THROTTLES = {
 }
 
 
+def rdma_words(name: str, limits: dict[str, Any]) -> str:
+    """A line of rdma.max, the same on both versions."""
+    words = [name]
+    for key, word in (("hcaHandles", "hca_handle"), ("hcaObjects", "hca_object")):
+        if limits.get(key) is not None:
+            words.append(f"{word}={limits[key]}")
+    return " ".join(words)
+
+
 def writes(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple[str, str, str]]:
     """(controller, file, value) in the order they must be written to a new group.
 
@@ -90,7 +99,12 @@ def writes(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple[
 
     if has("hugetlb"):
         for page in resources.get("hugepageLimits") or []:
-            add("hugetlb", f"{page['pageSize']}.limit_in_bytes", page["limit"])
+            # reservations, refused at mmap instead of a SIGBUS later, where the kernel counts them (Linux 5.7)
+            names = [f"hugetlb.{page['pageSize']}.{kind}limit_in_bytes" for kind in ("rsvd.", "")]
+            out.append(("hugetlb", "|".join(names), str(page["limit"])))
+    if has("rdma"):
+        for name, limits in (resources.get("rdma") or {}).items():
+            add("rdma", "max", rdma_words(name, limits))
 
     network = resources.get("network") or {}
     if has("net_cls") and network.get("classID"):

@@ -8,6 +8,7 @@ under every engine.
 from __future__ import annotations
 
 from pyctr.core import errors
+from pyctr.core.cgroups import v1
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,15 +82,10 @@ def writes(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple[
 
     if has("hugetlb"):
         for page in resources.get("hugepageLimits") or []:
-            add(f"hugetlb.{page['pageSize']}.max", page["limit"])
+            add(f"hugetlb.{page['pageSize']}.rsvd.max|hugetlb.{page['pageSize']}.max", page["limit"])
     if has("rdma"):
-        for device, limits in (resources.get("rdma") or {}).items():
-            words = [device]
-            if limits.get("hcaHandles") is not None:
-                words.append(f"hca_handle={limits['hcaHandles']}")
-            if limits.get("hcaObjects") is not None:
-                words.append(f"hca_object={limits['hcaObjects']}")
-            add("rdma.max", " ".join(words))
+        for name, limits in (resources.get("rdma") or {}).items():
+            add("rdma.max", v1.rdma_words(name, limits))
     return out
 
 
@@ -102,10 +98,13 @@ def unified(resources: dict[str, Any], has: Callable[[str], bool]) -> list[tuple
     for file, value in (resources.get("unified") or {}).items():
         controller = file.split(".", 1)[0]
         if "/" in file or "." not in file:
-            raise errors.UsageError(f"'{file}' is not the name of a cgroup file", hint="for example 'memory.high'")
+            raise errors.UsageError(
+                f"linux.resources.unified: '{file}' is not the name of a cgroup file", hint="for example 'memory.high'"
+            )
         if controller != "cgroup" and not has(controller):
             raise errors.Unsupported(
-                f"'{file}={value}' needs the '{controller}' controller on cgroup v2, which this host does not have",
+                f"linux.resources.unified.{file}: '{value}' needs the '{controller}' controller on cgroup v2, "
+                "which this host does not have",
                 hint="boot with systemd.unified_cgroup_hierarchy=1 or leave the limit out",
             )
         out.append((controller, file, str(value)))

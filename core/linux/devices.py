@@ -27,7 +27,7 @@ LINKS = [
 ]
 """(name below /dev, target)."""
 
-_FORMATS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+FORMATS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
 def make(
@@ -43,7 +43,7 @@ def make(
     # the mode must be right from the start: chmod by path could follow a link put there in between
     umask = os.umask(0)
     try:
-        os.mknod(base, _FORMATS[type] | mode, os.makedev(major, minor), dir_fd=parent)
+        os.mknod(base, FORMATS[type] | mode, os.makedev(major, minor), dir_fd=parent)
         if uid or gid:
             os.chown(base, uid, gid, dir_fd=parent, follow_symlinks=False)
     except OSError as error:
@@ -59,28 +59,28 @@ def make_default(dirfd: int) -> None:
         try:
             make(dirfd, *device)
         except PermissionError:
-            bind(dirfd, device[0], f"/dev/{device[0]}", device[2], device[3])
+            bind(dirfd, device[0], f"/dev/{device[0]}", *device[1:4])
     for name, target in LINKS:
         os.symlink(target, name, dir_fd=dirfd)
 
 
-def open_verified(path: str, major: int, minor: int) -> int:
-    """An O_PATH descriptor of a character device, checked to be this very device.
+def open_verified(path: str, major: int, minor: int, type: str = "c") -> int:
+    """An O_PATH descriptor of a device, checked to be this very device.
 
     Whoever bind-mounts /dev/null as a mask opens it with this: a container could have replaced the path
     (CVE-2025-31133). Raises ENODEV.
     """
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     status = os.fstat(fd)
-    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(major, minor):
+    if stat.S_IFMT(status.st_mode) != FORMATS[type] or status.st_rdev != os.makedev(major, minor):
         os.close(fd)
         raise OSError(errno.ENODEV, f"open: not the device {major}:{minor}", path)
     return fd
 
 
-def bind(dirfd: int, name: str, source: str, major: int, minor: int) -> None:
+def bind(dirfd: int, name: str, source: str, type: str, major: int, minor: int) -> None:
     """The host's device node `source` bind-mounted on `name` below the container's /dev."""
-    origin = open_verified(source, major, minor)
+    origin = open_verified(source, major, minor, type)
     try:
         target = inroot.make_file(dirfd, name)
         try:

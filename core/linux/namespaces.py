@@ -118,6 +118,13 @@ def open_namespace(pid: int, kind: str, proc: str = "/proc") -> int:
     return os.open(f"{proc}/{pid}/ns/{PROC_NAMES[kind]}", os.O_RDONLY | os.O_CLOEXEC)
 
 
+def kind_of(fd: int) -> int:
+    """CLONE_NEW* of a namespace's descriptor (ioctl_nsfs(2), NS_GET_NSTYPE), 0 for any other file."""
+    ns_get_nstype = 0xB703
+    result: int = libc.ioctl(ctypes.c_int(fd), ctypes.c_ulong(ns_get_nstype))
+    return max(result, 0)
+
+
 def pidfd_open(pid: int, flags: int = 0) -> int:
     """A close-on-exec descriptor of a process, readable once it has exited. ProcessLookupError if it is gone."""
     return syscall(const.SYSCALLS["pidfd_open"], pid, flags, name="pidfd_open", path=str(pid))

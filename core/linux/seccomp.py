@@ -47,6 +47,7 @@ FLAG_TSYNC = 1
 FLAG_LOG = 2
 FLAG_SPEC_ALLOW = 4
 FLAG_NEW_LISTENER = 8
+FLAG_TSYNC_ESRCH = 16
 FLAG_WAIT_KILLABLE_RECV = 32
 FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": FLAG_TSYNC,
@@ -65,6 +66,8 @@ def load(program: bytes, flags: int = 0) -> int:
 
     from pyctr.core.linux.libc import syscall
 
+    if flags & FLAG_NEW_LISTENER and flags & FLAG_TSYNC:
+        flags |= FLAG_TSYNC_ESRCH  # the result is a descriptor then, not the thread that could not be synchronised
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog
     fprog = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))

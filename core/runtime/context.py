@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.core.cgroups.group import Manager
+    from pyctr.core.netdevices import Address
     from pyctr.core.runtime.operation import Operation
     from pyctr.core.runtime.plan import Plan
     from pyctr.core.runtime.sync import Packets
@@ -38,6 +40,10 @@ class Context:
         """(descriptor, CLONE_NEW*) of namespaces that are joined, in the order of joining."""
         self.trees: dict[int, int] = {}
         """Place in "mounts" -> detached mount that the host's side has opened, see `ops_sources`."""
+        self.devices: dict[str, tuple[int, list[Address]]] = {}
+        """Interfaces that move in: name on the host -> index and addresses there."""
+        self.netns = -1
+        """The container's network namespace, held during a start into which interfaces have moved."""
         self.users = False
         """In a user namespace that is not the runtime's."""
         self.stdio: list[int] = [-1, -1, -1]
@@ -57,6 +63,8 @@ class Context:
         self.waiting: list[bytes] = []
         """Words of the shim that came before init needed them."""
         self.doing: Operation | None = None
+        self.quiet = False
+        """A filter is in force: nothing is said any more that need not be."""
         self.warnings: list[str] = []
         """What did not stop the start, for who asked for it."""
         self.uid = 0
@@ -69,3 +77,9 @@ class Context:
 
         if self.packets is not None:
             self.packets.send(sync.WARNING, text.encode())
+
+    def ask(self, kind: bytes, payload: bytes) -> None:
+        """In init, under a filter: until the other side has done what it is asked for."""
+        assert self.packets is not None
+        if not self.packets.ask(kind, payload):
+            os._exit(1)  # it is dead, or has said why not to whoever asked

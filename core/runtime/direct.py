@@ -117,7 +117,6 @@ def _create(container: Container, order: Order, paths: Paths, config: dict[str, 
         container.write(record)
         container.keep_process({"process": config["process"], "linux": _process_part(linux), "seccomp": seccomp})
 
-    _allow_default_devices(linux)
     made = plan.build(config, wishes)
     record["own"] = made.own
     init.load(terminal=made.terminal, seccomp=seccomp is not None)
@@ -141,18 +140,14 @@ def _create(container: Container, order: Order, paths: Paths, config: dict[str, 
     return context
 
 
-def _allow_default_devices(linux: dict[str, Any]) -> None:
-    """Every container has the default devices (config-linux.md, "Default Devices"), whatever its rules forbid."""
-    from pyctr.core.runtime import defaults
-
-    if rules := (linux.get("resources") or {}).get("devices"):
-        for kind, major, minor, access in defaults.DEVICE_RULES:
-            numbers = {name: number for name, number in (("major", major), ("minor", minor)) if number is not None}
-            rules.append({"allow": True, "type": kind, "access": access, **numbers})
-
-
 def _process_part(linux: dict[str, Any]) -> dict[str, Any]:
-    return {key: linux[key] for key in ("personality", "memoryPolicy", "mountLabel", "uidMappings") if key in linux}
+    part = {key: linux[key] for key in ("personality", "memoryPolicy", "mountLabel", "uidMappings") if key in linux}
+    if profile := linux.get("seccomp"):
+        # the program is kept compiled; this is who listens, and how
+        notified = any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or [])
+        part["seccomp"] = {key: profile.get(key) for key in ("flags", "listenerPath", "listenerMetadata")}
+        part["seccomp"]["syscalls"] = [{"action": "SCMP_ACT_NOTIFY"}] if notified else []
+    return part
 
 
 def group_of(linux: dict[str, Any], id: str, paths: Paths) -> str:
@@ -237,6 +232,8 @@ def release(container: Container, warn: Warn) -> None:
             for kind, payload in gate.release(container.directory):
                 if kind == sync.WARNING:
                     warn(payload.decode(errors="replace"))
+                elif kind == sync.LISTENER:
+                    _listener(container, record, payload)
                 elif kind == sync.FAILED:
                     _refuse(payload)
         except OSError as error:
@@ -246,6 +243,20 @@ def release(container: Container, warn: Warn) -> None:
         _poststart(container, record)
     finally:
         lock.release()
+
+
+def _listener(container: Container, record: dict[str, Any], payload: bytes) -> None:
+    """Raises RuntimeFailure after the container was killed."""
+    from pyctr.core.runtime import ops_seccomp
+
+    fd = container.open(record)
+    try:
+        ops_seccomp.hand_over(fd, record["pid"], payload)
+    except errors.PyctrError:
+        container.manager(record).kill()
+        raise
+    finally:
+        os.close(fd)
 
 
 def _refuse(payload: bytes) -> None:

@@ -54,7 +54,10 @@ def execute(container: Container, change: Callable[[dict[str, Any]], dict[str, A
         process = change(base["process"])
         terminal = bool(process.get("terminal"))
         direct.check_terminal(terminal, order.detached, order.console_socket)
-        listed = plan_process.execs(process, base["linux"], {"seccomp": base["seccomp"]}, record["group"])
+        config = {"process": process, "linux": base["linux"], "ociVersion": record["version"]}
+        config["annotations"] = record.get("annotations")
+        wishes = {"id": container.id, "bundle": record["bundle"], "seccomp": base["seccomp"]}
+        listed = plan_process.execs(config, wishes, record["group"])
         context = Context(Plan({"operations": [], "execs": [], "wishes": {}}))
         context.manager = container.manager(record)
         context.kept = order.kept

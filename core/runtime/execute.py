@@ -9,7 +9,7 @@ import select
 import time
 
 from pyctr.core import errors
-from pyctr.core.runtime import init, ops_exec, ops_identity, start, sync
+from pyctr.core.runtime import init, ops_exec, ops_identity, ops_seccomp, start, sync
 from pyctr.core.runtime.context import Context
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
             item = item.replace(names=caps)
         elif isinstance(item, ops_identity.Capabilities) and caps is not None:
             item = item.replace(effective=caps, permitted=caps)
-        elif privileged and isinstance(item, (ops_identity.Seccomp, ops_identity.NoNewPrivileges)):
+        elif privileged and isinstance(item, (ops_seccomp.Seccomp, ops_identity.NoNewPrivileges)):
             continue
         found.append(item)
     if request.get("user"):

@@ -1,6 +1,7 @@
 """Where the init of a created container waits for `start`: two FIFOs in the container's directory.
 
     start ── one byte ──> exec.fifo ──> init        released; exactly one `start`, it holds the container's lock
+    start ── L ─────────> exec.fifo ──> init        somebody has its filter's listener
     start <── frames ──── said.fifo <── init        a warning, a failure; the end of file says execve or death
 
 init opens both for reading and writing while it still sees the host, close-on-exec: nobody else can be waited for by
@@ -57,13 +58,12 @@ def _knock(directory: str) -> int:
 def release(directory: str) -> Iterator[tuple[bytes, bytes]]:
     """Let init go on; yields the frames it says until it has executed its command or died.
 
-    Raises FileNotFoundError or ENXIO when nobody waits there.
+    A frame LISTENER is answered when the next one is asked for. Raises FileNotFoundError or ENXIO when nobody waits there.
     """
     go = _knock(directory)
     said = os.open(f"{directory}/{SAID}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(go, b"G")
-        os.close(go)
         watch = select.poll()
         watch.register(said, select.POLLIN)
         parser = sync.Parser()
@@ -72,8 +72,12 @@ def release(directory: str) -> Iterator[tuple[bytes, bytes]]:
             data = os.read(said, 65536)
             if not data:
                 return
-            yield from parser.feed(data)
+            for kind, payload in parser.feed(data):
+                yield kind, payload
+                if kind == sync.LISTENER:
+                    os.write(go, kind)
     finally:
+        os.close(go)
         os.close(said)
 
 
@@ -88,14 +92,19 @@ def remove(directory: str) -> None:
 class Voice(sync.Packets):
     """init's way to say something after its release, in the place of the packets of before."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, answers: int) -> None:
         self.fd = fd
+        self.answers = answers
 
     def send(self, kind: bytes, payload: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
         """Nobody measures a start that somebody else has made: traces go nowhere."""
         assert not descriptors
         if kind != sync.TRACE:
             os.write(self.fd, sync.frame(kind, payload))
+
+    def ask(self, kind: bytes, payload: bytes) -> bool:
+        os.write(self.fd, sync.frame(kind, payload))
+        return os.read(self.answers, 1) == kind
 
     def receive(self) -> tuple[bytes, bytes, list[int]]:
         return b"", b"", []

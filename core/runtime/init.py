@@ -60,6 +60,8 @@ def perform(context: Context, operations: list[Operation]) -> None:
 
 
 def _trace(context: Context, step: str, words: list[str], started: int) -> None:
+    if context.quiet:
+        return
     assert context.packets is not None
     context.packets.send(sync.TRACE, marshal.dumps((step, ", ".join(words), started, now() - started)))
 

@@ -41,6 +41,9 @@ class Operation(Record):
     def prepare(self, context: Context) -> None:
         """Called on all before any runs, in whatever way a later one may not: modules, names, memory."""
 
+    def before_clone(self, context: Context) -> None:
+        """Called on host operations just before init is cloned: what it shall know, or what is cheaper now."""
+
     def execute(self, context: Context) -> None:
         """Do it. Raises OSError or PyctrError; what was half done by then is undone or dies with the namespaces."""
         raise NotImplementedError

@@ -31,6 +31,8 @@ class MakeGroup(Operation):
     group: str
     root: str
     resources: dict[str, Any]
+    owner: int = -1
+    """The host's uid that may make groups below ours, on v2."""
 
     def describe(self) -> str:
         from pyctr.core import errors
@@ -61,7 +63,10 @@ class MakeGroup(Operation):
 
     def execute(self, context: Context) -> None:
         context.manager = manager(self.group, self.root)
+        context.warnings += context.manager.ignored(self.resources)
         context.manager.create(self.resources)
+        if self.owner >= 0:
+            context.manager.give(self.owner)
         context.group_fd = context.manager.open_for_clone()
 
     def undo(self, context: Context) -> None:

@@ -43,7 +43,12 @@ class Console(Operation):
             os.dup2(source, fd, inheritable=True)
             # /dev/stdout opened by path asks for permission on the pipe
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.fchown(fd, context.uid, -1)
+                try:
+                    os.fchown(fd, context.uid, -1)
+                except PermissionError:
+                    if not context.users:
+                        raise
+                    # of the host's root, who is nobody in a user namespace
 
     def _terminal(self, context: Context) -> None:
         from pyctr.core.linux import const, inroot, mount, pty

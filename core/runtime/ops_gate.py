@@ -70,7 +70,7 @@ class Ready(Operation):
         _give_back_memory()
         context.packets.send(sync.READY)
         context.packets.close()
-        context.packets = gate.Voice(said)
+        context.packets = gate.Voice(said, go)
         os.read(go, 1)
 
 

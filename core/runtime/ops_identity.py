@@ -171,9 +171,18 @@ class User(Operation):
         from pyctr.core.linux import process
 
         process.keep_capabilities(True)
-        os.setgroups(context.groups)
-        os.setresgid(context.gid, context.gid, context.gid)
-        os.setresuid(context.uid, context.uid, context.uid)
+        field, value = "additionalGids", " ".join(map(str, context.groups))
+        try:
+            os.setgroups(context.groups)
+            field, value = "gid", str(context.gid)
+            os.setresgid(context.gid, context.gid, context.gid)
+            field, value = "uid", str(context.uid)
+            os.setresuid(context.uid, context.uid, context.uid)
+        except OSError as error:
+            raise errors.UsageError(
+                f"process.user.{field}: '{value}' cannot be taken: {(error.strerror or '').lower()}",
+                hint="in a user namespace every id has to be mapped",
+            ) from error
         process.keep_capabilities(False)
         # a changed uid made us dumpable as fs.suid_dumpable says; until exec nobody of that uid may look into us
         process.set_dumpable(False)
@@ -232,26 +241,3 @@ class Directory(Operation):
             raise kind(
                 f"working directory '{self.path}': {(error.strerror or '').lower()}", hint="choose another with -w"
             ) from error
-
-
-class Seccomp(Operation):
-    """The system call filter; last, because it forbids what everything before it needs.
-
-    Without no_new_privs it takes CAP_SYS_ADMIN and comes before the capabilities go.
-    """
-
-    step = operation.PRIVILEGES
-
-    program: bytes
-    flags: int = 0
-
-    def describe(self) -> str:
-        return f"seccomp filter, {len(self.program) // 8} instructions"
-
-    def brief(self) -> str:
-        return f"seccomp {len(self.program) // 8} instructions"
-
-    def execute(self, context: Context) -> None:
-        from pyctr.core.linux import seccomp
-
-        seccomp.load(self.program, self.flags)

@@ -125,11 +125,9 @@ class Mount(Operation):
     def _make(self, context: Context, flags: int, data: str) -> int:
         from pyctr.core.linux import const, mount
 
+        filesystem = -1
         try:
             filesystem = mount.fsopen(self.type)
-        except OSError as error:
-            raise self._refused(error) from error
-        try:
             if self.source:
                 mount.fsconfig(filesystem, const.FSCONFIG_SET_STRING, "source", self.source)
             if self.label and self.type not in _UNLABELLED:
@@ -146,7 +144,8 @@ class Mount(Operation):
         except OSError as error:
             raise self._refused(error) from error
         finally:
-            os.close(filesystem)
+            if filesystem >= 0:
+                os.close(filesystem)
 
     def _of_host(self, flags: int) -> int:
         """A user namespace may mount these only for namespaces that it owns; what is not owned is shown as it is."""

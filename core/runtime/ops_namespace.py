@@ -10,7 +10,7 @@ from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from pyctr.core.runtime.context import Context
 
@@ -30,6 +30,8 @@ class Clone(Operation):
 
     new: list[str]
     join: dict[str, str] = {}
+    places: dict[str, int] = {}
+    """Type -> place in linux.namespaces, for messages."""
     uid_mappings: list[dict[str, int]] = []
     gid_mappings: list[dict[str, int]] = []
 
@@ -50,35 +52,28 @@ class Clone(Operation):
 
         flags = 0
         for kind in self.new:
-            # a cgroup namespace's root is the group of the moment it is made: init makes it after having moved
-            if kind != "cgroup":
+            # a cgroup namespace's root is the group of the moment it is made: init makes it after having moved;
+            # a time namespace's clocks are set before anybody is in it
+            if kind not in ("cgroup", "time"):
                 flags |= namespaces.FLAGS[kind]
         back = -1
         for kind in sorted(self.join, key=_JOIN_ORDER.index):
-            path = self.join[kind]
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise errors.RuntimeFailure(
-                    f"cannot join the {kind} namespace '{path}': {(error.strerror or '').lower()}",
-                    hint="is the container it belongs to still running?",
-                ) from error
+            fd = self._open(kind)
             context.joined.append((fd, namespaces.FLAGS[kind]))
             if kind == "pid":
                 # takes effect for children only
                 back = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
                 namespaces.setns(fd, namespaces.FLAGS["pid"])
         for item in context.plan.host:
-            if isinstance(item, LinkHost):
-                item.before_clone()
+            item.before_clone(context)
         ours, theirs = sync.packets()
         try:
-            pid, pidfd = namespaces.clone3(flags, context.group_fd)
-            if pid == 0:
-                context.packets = theirs
-                from pyctr.core.runtime import init
-
-                init.run(context)
+            if "user" in self.join:
+                pid, pidfd = self._clone_within(context, flags, theirs)
+            else:
+                pid, pidfd = namespaces.clone3(flags, context.group_fd)
+                if pid == 0:
+                    self._init(context, theirs)
         finally:
             if back >= 0:
                 namespaces.setns(back, namespaces.FLAGS["pid"])
@@ -91,6 +86,63 @@ class Clone(Operation):
         if "user" in self.new:
             self._map(pid)
             ours.send(sync.MAPPED)
+
+    def _init(self, context: Context, packets: sync.Packets) -> NoReturn:
+        from pyctr.core.runtime import init
+
+        context.packets = packets
+        init.run(context)
+
+    def _clone_within(self, context: Context, flags: int, packets: sync.Packets) -> tuple[int, int]:
+        """(pid, pidfd) of an init whose new namespaces belong to a user namespace that exists.
+
+        Nobody comes back from another user namespace: a process in between enters it and makes our child there.
+        """
+        from pyctr.core.linux import const, namespaces
+
+        ours, theirs = sync.packets()
+        between = os.fork()
+        if between == 0:
+            try:
+                namespaces.setns(context.joined.pop(0)[0], const.CLONE_NEWUSER)
+                context.users = True
+                pid, pidfd = namespaces.clone3(flags | const.CLONE_PARENT, context.group_fd)
+                if pid == 0:
+                    self._init(context, packets)
+                theirs.send(sync.MASTER, b"", (pidfd,))
+            except OSError as error:
+                theirs.send(sync.FAILED, (error.strerror or str(error)).encode())
+            finally:
+                os._exit(0)
+        theirs.close()
+        kind, payload, descriptors = ours.receive()
+        ours.close()
+        os.waitpid(between, 0)
+        if kind != sync.MASTER:
+            raise errors.RuntimeFailure(
+                f"linux.namespaces[{self.places.get('user', 0)}].path: cannot join the user namespace "
+                f"'{self.join['user']}': {payload.decode(errors='replace').lower() or 'its process was killed'}"
+            )
+        with open(f"/proc/self/fdinfo/{descriptors[0]}", "rb", buffering=0) as file:
+            pid = int(file.read().partition(b"Pid:")[2].split()[0])
+        return pid, descriptors[0]
+
+    def _open(self, kind: str) -> int:
+        from pyctr.core.linux import namespaces
+
+        path = self.join[kind]
+        field = f"linux.namespaces[{self.places[kind]}].path" if kind in self.places else "namespaces"
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise errors.RuntimeFailure(
+                f"{field}: cannot join the {kind} namespace '{path}': {(error.strerror or '').lower()}",
+                hint="is the container it belongs to still running?",
+            ) from error
+        if namespaces.kind_of(fd) != namespaces.FLAGS[kind]:
+            os.close(fd)
+            raise errors.UsageError(f"{field}: '{path}' is no {kind} namespace", hint="like /proc/PID/ns/net")
+        return fd
 
     def _map(self, pid: int) -> None:
         from pyctr.core.linux import usernamespace
@@ -123,14 +175,21 @@ class Clone(Operation):
 
 
 class JoinNamespaces(Operation):
-    """Enter the shared namespaces; then be root of the user namespace, if there is one."""
+    """Enter the shared namespaces; set the clocks of a new one; then be root of the user namespace, if there is one."""
 
     step = operation.NAMESPACES
 
     user: bool = False
+    offsets: dict[str, dict[str, int]] | None = None
+    """Of a new time namespace: clock -> {secs, nanosecs}."""
 
     def describe(self) -> str:
-        return "become root of the new user namespace" if self.user else "enter the joined namespaces"
+        lines = ["enter the joined namespaces"]
+        if self.offsets is not None:
+            lines.append("new time namespace" + "".join(f", {clock} {_offset(o)}" for clock, o in self.offsets.items()))
+        if self.user:
+            lines.append("become root of the new user namespace")
+        return "\n".join(lines)
 
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, namespaces
@@ -140,11 +199,49 @@ class JoinNamespaces(Operation):
                 namespaces.setns(fd, flag)
             os.close(fd)
         context.joined = []
+        if self.offsets is not None:
+            self._set_clocks(context, self.offsets)
         if self.user:
+            context.users = True
             wait_for(context, sync.MAPPED)
-            os.setresgid(0, 0, 0)
-            os.setgroups([])
-            os.setresuid(0, 0, 0)
+        if context.users:
+            try:
+                os.setresgid(0, 0, 0)
+                os.setgroups([])
+                os.setresuid(0, 0, 0)
+            except OSError as error:
+                raise errors.UsageError(
+                    f"linux.uidMappings: there is no root in the user namespace: {(error.strerror or '').lower()}",
+                    hint="containerID 0 has to be mapped, users and groups",
+                ) from error
+
+    def _set_clocks(self, context: Context, offsets: dict[str, dict[str, int]]) -> None:
+        from pyctr.core.linux import const, namespaces, procfs
+
+        namespaces.unshare(const.CLONE_NEWTIME)
+        text = "".join(f"{clock} {_offset(offset)}\n" for clock, offset in offsets.items())
+        try:
+            if text:
+                fd = procfs.open_verified("self/timens_offsets", os.O_WRONLY, context.proc)
+                try:
+                    os.write(fd, text.encode())
+                finally:
+                    os.close(fd)
+        except OSError as error:
+            raise errors.UsageError(
+                f"linux.timeOffsets: the kernel refuses them: {(error.strerror or '').lower()}",
+                hint="no clock may go below zero, none beyond some 146 years",
+            ) from error
+        # unshared for children only; by descriptor also for us, on kernels whose execve does not do it yet
+        fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            namespaces.setns(fd, const.CLONE_NEWTIME)
+        finally:
+            os.close(fd)
+
+
+def _offset(offset: dict[str, int] | None) -> str:
+    return f"{(offset or {}).get('secs') or 0} {(offset or {}).get('nanosecs') or 0}"
 
 
 class Names(Operation):
@@ -180,7 +277,7 @@ class LinkHost(Operation):
     def brief(self) -> str:
         return f"{self.attachment.get('host_if')} ↔ {self.attachment.get('bridge')}"
 
-    def before_clone(self) -> None:
+    def before_clone(self, context: Context) -> None:
         """What is cheaper now, see `netns.prepare`."""
         from pyctr.core import netns
 
@@ -247,7 +344,7 @@ class Sysctls(Operation):
                     os.close(fd)
             except OSError as error:
                 raise errors.RuntimeFailure(
-                    f"sysctl '{name}' cannot be set to '{value}': {(error.strerror or '').lower()}",
+                    f"linux.sysctl.{name}: cannot be set to '{value}': {(error.strerror or '').lower()}",
                     hint="'sysctl -a' lists what this kernel has",
                 ) from error
 

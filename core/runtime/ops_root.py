@@ -36,6 +36,8 @@ class Root(Operation):
     target: str = ""
     path: str = ""
     propagation: str = ""
+    joined: bool = False
+    """The mount namespace is another container's: its other mounts are not touched."""
 
     def describe(self) -> str:
         if self.rootfs is None:
@@ -56,7 +58,8 @@ class Root(Operation):
         # a shared root is a new peer group, made of its own when it has become the root (config-linux.md, "Rootfs Mount
         # Propagation"); as a peer of the host's it would show there all that is mounted below
         tied = self.propagation.removeprefix("r") in ("slave", "shared")
-        mount.mount(None, "/", None, (const.MS_SLAVE if tied else const.MS_PRIVATE) | const.MS_REC)
+        if not self.joined:
+            mount.mount(None, "/", None, (const.MS_SLAVE if tied else const.MS_PRIVATE) | const.MS_REC)
         if self.rootfs is not None:
             from pyctr.core import storage
 
@@ -91,44 +94,74 @@ class Devices(Operation):
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import devices, inroot
 
-        dev = inroot.make_directories(context.root, "/dev")
+        asked = {os.path.normpath(f"/{device['path'].lstrip('/')}") for device in self.devices}
         if self.own:
-            for node in devices.DEFAULT:
-                self._node(dev, *node)
+            dev = inroot.make_directories(context.root, "/dev")
+            for name, kind, major, minor, mode, uid, gid in devices.DEFAULT:
+                if f"/dev/{name}" not in asked:
+                    try:
+                        self._node(dev, name, f"/dev/{name}", kind, major, minor, mode, uid, gid)
+                    except FileExistsError:
+                        pass  # the image's own /dev, without a tmpfs over it
             for name, link in devices.LINKS:
                 try:
                     os.symlink(link, name, dir_fd=dev)
                 except FileExistsError:
-                    pass  # the image's own /dev, without a tmpfs over it
-        for device in self.devices:
-            path = os.path.normpath("/" + device["path"])
-            mode = device.get("fileMode")
-            wanted: tuple[str, int, int, int, int, int] = (
-                device["type"],
-                device.get("major", 0),
-                device.get("minor", 0),
-                0o666 if mode is None else mode & 0o7777,
-                device.get("uid") or 0,
-                device.get("gid") or 0,
-            )
-            if path.startswith("/dev/"):
-                self._node(dev, path[5:], *wanted)
-            else:
-                parent = inroot.make_directories(context.root, os.path.dirname(path))
-                self._node(parent, os.path.basename(path), *wanted)
-                os.close(parent)
-        os.close(dev)
+                    pass  # as above
+            os.close(dev)
+        for index, device in enumerate(self.devices):
+            self._asked(context, device, f"linux.devices[{index}]")
 
-    def _node(self, dev: int, name: str, type: str, major: int, minor: int, mode: int, uid: int, gid: int) -> None:
+    def _asked(self, context: Context, device: dict[str, Any], field: str) -> None:
+        from pyctr.core.linux import inroot
+
+        path = os.path.normpath(f"/{device['path'].lstrip('/')}")
+        mode, name = device.get("fileMode"), os.path.basename(path)
+        kind, major, minor = device["type"], device.get("major") or 0, device.get("minor") or 0
+        try:
+            parent = inroot.make_directories(context.root, os.path.dirname(path))
+            try:
+                self._node(
+                    parent,
+                    name,
+                    path,
+                    kind,
+                    major,
+                    minor,
+                    0o666 if mode is None else mode & 0o7777,
+                    device.get("uid") or 0,
+                    device.get("gid") or 0,
+                )
+            except FileExistsError:
+                found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+                if not _is(found, kind, major, minor):
+                    raise errors.Conflict(
+                        f"{field}.path: '{path}' exists in the container and is not this device", hint="remove it"
+                    ) from None
+            finally:
+                os.close(parent)
+        except OSError as error:
+            raise errors.RuntimeFailure(
+                f"{field}: cannot make '{path}': {(error.strerror or '').lower()}", hint="its path, owner or numbers"
+            ) from error
+
+    def _node(
+        self, parent: int, name: str, path: str, type: str, major: int, minor: int, mode: int, uid: int, gid: int
+    ) -> None:
         from pyctr.core.linux import devices
 
         try:
-            devices.make(dev, name, type, major, minor, mode, uid, gid)
-        except FileExistsError:
-            pass  # made by a default, or the image's own
+            devices.make(parent, name, type, major, minor, mode, uid, gid)
         except PermissionError:
-            # no mknod in a user namespace
-            devices.bind(dev, name, f"/dev/{name}", major, minor)
+            # no mknod in a user namespace: the host's own
+            devices.bind(parent, name, path, type, major, minor)
+
+
+def _is(found: os.stat_result, type: str, major: int, minor: int) -> bool:
+    from pyctr.core.linux import devices
+
+    same = stat.S_IFMT(found.st_mode) == devices.FORMATS[type]
+    return same and (type == "p" or found.st_rdev == os.makedev(major, minor))
 
 
 class Masked(Operation):
@@ -236,9 +269,12 @@ class Pivot(Operation):
     propagation: str = ""
     pivot: bool = True
     """False on a ramdisk: the first mount of all cannot be pivoted away, so ours is moved over it (--no-pivot)."""
+    joined: bool = False
+    """The mount namespace is somebody else's, whose root stays what it is."""
 
     def describe(self) -> str:
-        return ("pivot_root" if self.pivot else "move the root") + (", root read-only" if self.readonly else "")
+        way = "chroot" if self.joined else "pivot_root" if self.pivot else "move the root"
+        return way + (", root read-only" if self.readonly else "")
 
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, mount
@@ -247,7 +283,10 @@ class Pivot(Operation):
         init.close_imports()
         if self.readonly:
             mount.mount_setattr(context.root, "", 0, const.MOUNT_ATTR_RDONLY, 0)
-        if self.pivot:
+        if self.joined:
+            os.fchdir(context.root)
+            os.chroot(".")
+        elif self.pivot:
             old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             os.fchdir(context.root)
             mount.pivot_root(".", ".")

@@ -3,14 +3,14 @@
 `build` is pure; `Plan.describe` is the dry run, and the shim runs the same list. The order, inside:
 
     enter the cgroup       first, so that everything after it is accounted and limited
+    score, labels          through the host's procfs, as whom it belongs to
     cgroup namespace       its root is the group of this moment
-    shared namespaces      user, ipc, uts, network; the mount namespace is our own
+    shared namespaces      ipc, uts, network ...; then the clocks of a new one, then root of a user namespace
     names                  in the uts namespace
     root, mounts, devices  as root of the host's procfs and /dev, all by descriptor
     terminal               needs /dev/pts of the container
     masks, read-only       after the mounts they cover
     network, sysctls       net.ipv4.conf.eth0 exists only with eth0
-    score, labels          through the host's procfs, before it is gone
     hooks of create        everything is made, the host's files can still be seen
     pivot_root             the last path to the host goes
     keyring, rlimits, scheduling, no_new_privs
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from pyctr.core import errors
 from pyctr.core.runtime import (
+    defaults,
     operation,
     ops_cgroup,
     ops_cgroupfs,
@@ -34,7 +35,9 @@ from pyctr.core.runtime import (
     ops_mount,
     ops_namespace,
     ops_root,
+    ops_seccomp,
     plan_mounts,
+    plan_network,
     plan_process,
 )
 from pyctr.core.runtime.operation import Operation
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 
 CLASSES: dict[str, type[Operation]] = {
     name: value
-    for module in (ops_cgroup, ops_namespace, ops_mount, ops_cgroupfs, ops_root, ops_identity, ops_exec)
+    for module in (ops_cgroup, ops_namespace, ops_mount, ops_cgroupfs, ops_root, ops_identity, ops_seccomp, ops_exec)
     for name, value in vars(module).items()
     if isinstance(value, type) and issubclass(value, Operation) and value is not Operation
 }
@@ -57,13 +60,15 @@ _RARE = {
     "Sources": "ops_sources",
     "MakeGate": "ops_gate",
     "Ready": "ops_gate",
+    "MoveDevices": "ops_netdevices",
+    "TakeDevices": "ops_netdevices",
+    "EnterClass": "ops_rdt",
     "RaiseLimits": "ops_limits",
 }
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
 
 _NAMESPACES = frozenset({"pid", "network", "mount", "uts", "ipc", "user", "cgroup", "time"})
 _PROC_NAMES = {"network": "net", "mount": "mnt"}
-_IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 
 
 class Plan:
@@ -163,8 +168,9 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     if not process.get("args"):
         raise errors.UsageError("the configuration names no command", hint="process.args of config.json")
     new, join = _namespaces(linux, wishes.get("join") or {})
-    if "mount" not in new:
+    if "mount" not in new and "mount" not in join:
         raise errors.UsageError("a container needs a mount namespace of its own", hint='add {"type": "mount"}')
+    users = "user" in new or "user" in join
     group = wishes.get("group") or linux.get("cgroupsPath") or f"/pyctr/{wishes.get('id') or 'container'}"
     cgroup_root = wishes.get("cgroup_root") or "/sys/fs/cgroup"
     network = wishes.get("network")
@@ -173,31 +179,50 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
     plan: list[Operation] = [
         *plan_process.labels(process, linux),
-        *plan_mounts.sources(config, wishes, "user" in new or "user" in join),
-        ops_cgroup.MakeGroup(group=group, root=cgroup_root, resources=linux.get("resources") or {}),
+        *plan_mounts.sources(config, wishes, users),
+        ops_cgroup.MakeGroup(
+            group=group,
+            root=cgroup_root,
+            resources=_resources(linux.get("resources") or {}),
+            owner=_cgroup_owner(config, new),
+        ),
         *_gate(wishes),
         ops_namespace.Clone(
             new=new,
             join=join,
+            places={entry.get("type"): index for index, entry in enumerate(linux.get("namespaces") or [])},
             uid_mappings=linux.get("uidMappings") or [],
             gid_mappings=linux.get("gidMappings") or [],
         ),
     ]
+    if users and process.get("rlimits"):
+        from pyctr.core.runtime import ops_limits
+
+        plan.append(ops_limits.RaiseLimits(rlimits=process["rlimits"]))
     own_network = network if network and "network" in new else {"mode": "none"} if "network" in new else None
     if own_network and own_network.get("mode") == "bridge":
         plan.append(ops_namespace.LinkHost(attachment=own_network))
+    if linux.get("netDevices"):
+        plan += plan_network.devices(linux["netDevices"])
+    if linux.get("intelRdt"):
+        from pyctr.core.runtime import ops_rdt
+
+        plan.append(ops_rdt.EnterClass(id=wishes.get("id") or "container", wanted=linux["intelRdt"]))
     plan.append(ops_cgroup.EnterGroup(group=group))
+    # before we are anybody else: a file about a process that changed its ids is the host's root's
+    plan.append(plan_process.scores(process))
     if "cgroup" in new:
         plan.append(ops_cgroup.HideGroups())
-    if join or "user" in new:
-        plan.append(ops_namespace.JoinNamespaces(user="user" in new))
+    if join or "user" in new or "time" in new:
+        offsets = (linux.get("timeOffsets") or {}) if "time" in new else None
+        plan.append(ops_namespace.JoinNamespaces(user="user" in new, offsets=offsets))
     if config.get("hostname") or config.get("domainname"):
         if "uts" not in new:
             raise errors.UsageError("a hostname needs a uts namespace of the container's own")
         plan.append(
             ops_namespace.Names(hostname=config.get("hostname") or "", domainname=config.get("domainname") or "")
         )
-    plan += plan_mounts.filesystem(config, wishes, cgroup_root, propagation)
+    plan += plan_mounts.filesystem(config, wishes, cgroup_root, propagation, "mount" in join)
     identity = plan_process.identify(process)
     plan += [identity, ops_exec.Console(terminal=terminal)]
     if paths := linux.get("maskedPaths"):
@@ -207,9 +232,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     if own_network:
         plan.append(ops_namespace.LinkInside(attachment=own_network))
     if sysctls := linux.get("sysctl"):
-        plan.append(ops_namespace.Sysctls(values=_sysctls(sysctls, [*new, *join])))
-    scores = plan_process.scores(process)
-    plan.append(scores)
+        plan.append(ops_namespace.Sysctls(values=plan_network.sysctls(sysctls, [*new, *join])))
     hooked = config.get("hooks") or {}
     if hooked:
         plan += _hooks(config, hooked, wishes)
@@ -218,9 +241,11 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
             readonly=bool((config.get("root") or {}).get("readonly")),
             propagation=propagation,
             pivot=not wishes.get("no_pivot"),
+            joined="mount" in join,
         )
     )
-    plan += plan_process.privileges(process, linux, wishes.get("seccomp"))
+    filter = plan_process.seccomp(config, wishes, "creating")
+    plan += plan_process.privileges(process, linux, filter)
     plan += plan_process.command(process, bool(wishes.get("init")))
     if wishes.get("gate"):
         from pyctr.core.runtime import ops_gate
@@ -229,16 +254,16 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     if inner := hooked.get("startContainer"):
         from pyctr.core.runtime import ops_hooks
 
-        state = _state(config, wishes, "created")
+        state = plan_process.state(config, wishes, "created")
         plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
-    plan += plan_process.last_filter(process, wishes.get("seccomp"))
+    plan += plan_process.last_filter(process, filter)
     plan.append(plan_process.execute(process, bool(wishes.get("init"))))
     if wishes.get("keep_keyring"):
         plan = [item for item in plan if not isinstance(item, ops_identity.Keyring)]
     return Plan(
         {
             "operations": [operation.to_document(item) for item in plan],
-            "execs": [operation.to_document(item) for item in plan_process.execs(process, linux, wishes, group)],
+            "execs": [operation.to_document(item) for item in plan_process.execs(config, wishes, group)],
             "wishes": {**_console(process), **{key: value for key, value in wishes.items() if key != "seccomp"}},
         }
     )
@@ -281,7 +306,7 @@ def _hooks(config: dict[str, Any], hooked: dict[str, Any], wishes: dict[str, Any
     """Those of a create, before the change of the root."""
     from pyctr.core.runtime import ops_hooks
 
-    state = _state(config, wishes, "creating")
+    state = plan_process.state(config, wishes, "creating")
     plan: list[Operation] = []
     if hooked.get("prestart") or hooked.get("createRuntime"):
         plan.append(
@@ -294,32 +319,34 @@ def _hooks(config: dict[str, Any], hooked: dict[str, Any], wishes: dict[str, Any
     return plan
 
 
-def _state(config: dict[str, Any], wishes: dict[str, Any], status: str) -> dict[str, Any]:
-    from pyctr.core.runtime import hooks
+def _resources(resources: dict[str, Any]) -> dict[str, Any]:
+    """With the rules for the devices that every container has, after the given ones as under runc."""
+    rules = list(resources.get("devices") or [])
+    for kind, major, minor, access in defaults.DEVICE_RULES:
+        rule: dict[str, Any] = {"allow": True, "type": kind, "access": access}
+        if major is not None:
+            rule["major"] = major
+        if minor is not None:
+            rule["minor"] = minor
+        if rule not in rules and {"allow": True, "access": "rwm"} not in rules:
+            rules.append(rule)
+    return {**resources, "devices": rules}
 
-    return hooks.state(
-        config.get("ociVersion") or "1.0.0",
-        wishes.get("id") or "",
-        status,
-        0,
-        wishes.get("bundle") or "/",
-        config.get("annotations"),
-    )
 
-
-def _sysctls(values: dict[str, str], new: list[str]) -> dict[str, str]:
-    for name in values:
-        dotted = name.replace("/", ".")
-        if dotted.startswith("net."):
-            needed = "network"
-        elif dotted.startswith(_IPC_SYSCTLS):
-            needed = "ipc"
-        elif dotted in ("kernel.domainname", "kernel.hostname"):
-            needed = "uts"
-        else:
-            raise errors.UsageError(f"sysctl '{name}' belongs to no namespace", hint="it would change the whole host")
-        if needed not in new:
-            raise errors.UsageError(f"sysctl '{name}' would change the host: there is no {needed} namespace")
-        if ".." in name.split("/"):
-            raise errors.UsageError(f"bad sysctl '{name}'")
-    return {name: str(value) for name, value in values.items()}
+def _cgroup_owner(config: dict[str, Any], new: list[str]) -> int:
+    """The host's uid of who may make groups inside, -1 for the runtime itself (config-linux.md, "Cgroup ownership")."""
+    if "cgroup" not in new:
+        return -1
+    for entry in config.get("mounts") or []:
+        place = (entry.get("destination") or "").rstrip("/")
+        if entry.get("source") == "cgroup" and place == "/sys/fs/cgroup" and "ro" not in (entry.get("options") or []):
+            break
+    else:
+        return -1
+    uid: int = ((config.get("process") or {}).get("user") or {}).get("uid") or 0
+    if "user" not in new:
+        return uid or -1
+    for mapping in (config.get("linux") or {}).get("uidMappings") or []:
+        if mapping["containerID"] <= uid < mapping["containerID"] + mapping["size"]:
+            return int(mapping["hostID"]) + uid - int(mapping["containerID"])
+    return -1

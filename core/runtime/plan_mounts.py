@@ -14,13 +14,16 @@ _TIED = frozenset({"shared", "rshared", "slave", "rslave"})
 _MAPPED = frozenset({"idmap", "ridmap"})
 
 
-def filesystem(config: dict[str, Any], wishes: dict[str, Any], cgroup_root: str, propagation: str) -> list[Operation]:
+def filesystem(
+    config: dict[str, Any], wishes: dict[str, Any], cgroup_root: str, propagation: str, joined: bool
+) -> list[Operation]:
+    """From the root's mount to the working directory; `joined`: in a mount namespace that is somebody else's."""
     process, linux = config.get("process") or {}, config.get("linux") or {}
     path = _rootfs(config, wishes)
     rootfs = wishes.get("rootfs")
     plan: list[Operation] = [
         # mounting onto the container's volatile directory spares making one: nobody needs that inside init
-        ops_root.Root(rootfs=rootfs, target=wishes.get("run") or "", path=path, propagation=propagation)
+        ops_root.Root(rootfs=rootfs, target=wishes.get("run") or "", path=path, propagation=propagation, joined=joined)
     ]
     own_dev = True
     cgroupns = any(entry.get("type") == "cgroup" for entry in linux.get("namespaces") or [])

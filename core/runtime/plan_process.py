@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.core.runtime import ops_cgroup, ops_exec, ops_identity
+from pyctr.core.runtime import ops_cgroup, ops_exec, ops_identity, ops_seccomp
 from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
@@ -66,7 +66,39 @@ def limits(process: dict[str, Any], linux: dict[str, Any]) -> list[Operation]:
     return [ops_limits.Limits(**fields)]
 
 
-def privileges(process: dict[str, Any], linux: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
+def seccomp(config: dict[str, Any], wishes: dict[str, Any], status: str) -> list[Operation]:
+    """The filter that `wishes` brings compiled; `status` of the container is for whoever listens."""
+    program = wishes.get("seccomp")
+    if not program:
+        return []
+    from pyctr.core.linux import seccomp as floor
+
+    profile = (config.get("linux") or {}).get("seccomp") or {}
+    listener = None
+    if any(rule.get("action") == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or []):
+        listener = {
+            "path": profile.get("listenerPath") or "",
+            "metadata": profile.get("listenerMetadata") or "",
+            "state": state(config, wishes, status),
+        }
+    return [ops_seccomp.Seccomp(program=program, flags=floor.flags(profile), listener=listener)]
+
+
+def state(config: dict[str, Any], wishes: dict[str, Any], status: str) -> dict[str, Any]:
+    """The container's state as others are told it (runtime.md, "State"), but for the pid."""
+    from pyctr.core.runtime import hooks
+
+    return hooks.state(
+        config.get("ociVersion") or "1.0.0",
+        wishes.get("id") or "",
+        status,
+        0,
+        wishes.get("bundle") or "/",
+        config.get("annotations"),
+    )
+
+
+def privileges(process: dict[str, Any], linux: dict[str, Any], filter: list[Operation]) -> list[Operation]:
     sets = process.get("capabilities") or {}
     bounding, effective, inheritable, permitted, ambient = (
         _known(sets.get(name) or []) for name in ("bounding", "effective", "inheritable", "permitted", "ambient")
@@ -76,8 +108,8 @@ def privileges(process: dict[str, Any], linux: dict[str, Any], seccomp: bytes | 
     plan: list[Operation] = [ops_identity.Keyring(), *limits(process, linux)]
     if no_new:
         plan.append(ops_identity.NoNewPrivileges())
-    elif seccomp:
-        plan.append(ops_identity.Seccomp(program=seccomp))
+    else:
+        plan += filter
     plan += [
         ops_identity.Bounding(names=bounding),
         ops_identity.User(umask=0o022 if umask is None else umask),
@@ -102,19 +134,20 @@ def command(process: dict[str, Any], init: bool) -> list[Operation]:
     return [ops_exec.Find(command=process["args"][0], path=path)]
 
 
-def last_filter(process: dict[str, Any], seccomp: bytes | None) -> list[Operation]:
-    return [ops_identity.Seccomp(program=seccomp)] if seccomp and process.get("noNewPrivileges") else []
+def last_filter(process: dict[str, Any], filter: list[Operation]) -> list[Operation]:
+    return filter if process.get("noNewPrivileges") else []
 
 
 def execute(process: dict[str, Any], init: bool) -> Operation:
     return ops_exec.Execute(args=list(process["args"]), env=list(process.get("env") or []), init=init)
 
 
-def execs(process: dict[str, Any], linux: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Operation]:
+def execs(config: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Operation]:
     """Operations of a process that joins the running container; `execute.py` fills in what its request says."""
-    seccomp = wishes.get("seccomp")
+    process, linux = config["process"], config.get("linux") or {}
+    filter = seccomp(config, wishes, "running")
     affinity = process.get("execCPUAffinity") or {}
-    *privileged, directory = privileges(process, linux, seccomp)
+    *privileged, directory = privileges(process, linux, filter)
     return [
         ops_cgroup.EnterGroup(group=group, initial=affinity.get("initial") or "", final=affinity.get("final") or ""),
         identify(process),
@@ -124,6 +157,6 @@ def execs(process: dict[str, Any], linux: dict[str, Any], wishes: dict[str, Any]
         ops_exec.Appear(),
         directory,
         *command(process, False),
-        *last_filter(process, seccomp),
+        *last_filter(process, filter),
         execute(process, False),
     ]

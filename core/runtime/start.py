@@ -83,6 +83,9 @@ def start(
         if meanwhile is not None:
             meanwhile(context)
         listen(context, trace)
+        if context.netns >= 0:
+            os.close(context.netns)
+            context.netns = -1
     except BaseException as error:
         failed = error if isinstance(error, Failed) else _last_words(context) or Failed(*init.describe(error, doing))
         undo(context, done)
@@ -137,6 +140,8 @@ def listen(context: Context, trace: Trace) -> None:
             os.set_blocking(descriptors[0], False)
         elif kind == sync.FAILED:
             raise Failed(*marshal.loads(payload))
+        elif kind == sync.LISTENER:
+            _listener(context, payload)
         elif kind == sync.WARNING:
             context.warnings.append(payload.decode(errors="replace"))
         elif kind == sync.HOOKS:
@@ -164,6 +169,17 @@ def _hooks(context: Context) -> None:
                 item.serve(context)
     except errors.PyctrError as error:
         raise Failed(*init.describe(error)) from None
+
+
+def _listener(context: Context, payload: bytes) -> None:
+    from pyctr.core.runtime import ops_seccomp
+
+    try:
+        ops_seccomp.hand_over(context.pidfd, context.pid, payload)
+    except errors.PyctrError as error:
+        raise Failed(*init.describe(error)) from None
+    assert context.packets is not None
+    context.packets.send(sync.LISTENER)
 
 
 def close(context: Context) -> None:

@@ -27,6 +27,8 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
                                                                             Y  ready, waits at its gate (`gate`)
                     H  the hooks of the host have run                       H  run the hooks of the host
                                                                             B  pid, pidfd as SCM_RIGHTS (exec)
+                    V  your interfaces have moved
+                    L  somebody answers for the filter                      L  take my filter's listener
                                                                             !  a warning, as text
                                                                             F  this failed
     end of file from init without F: execve succeeded.
@@ -53,7 +55,7 @@ TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b
 MAPPED, LINKED, MASTER, READY = b"U", b"N", b"M", b"Y"
 HOOKS = HOOKED = b"H"
 CHILD = b"B"
-WARNING = b"!"
+WARNING, LISTENER, MOVED = b"!", b"L", b"V"
 
 MAX_FRAME = 64 << 20
 """Nothing we send is near this; a longer frame is a peer that speaks something else."""
@@ -169,6 +171,12 @@ class Packets:
         except ConnectionResetError:
             return b"", b"", []  # the peer died with a packet of ours unread
         return data[:1], data[1:], _descriptors(ancillary)
+
+    def ask(self, kind: bytes, payload: bytes) -> bool:
+        """A word and its answer, which is the same kind again, with write(2) and read(2) alone."""
+        fd = self.socket.fileno()
+        os.write(fd, kind + payload)
+        return os.read(fd, 64)[:1] == kind
 
     def close(self) -> None:
         self.socket.close()

@@ -55,7 +55,9 @@ def test_limits_on_v1(layout: cgroups.Layout) -> None:
 
 def test_a_controller_in_the_v2_tree_of_a_hybrid_host_is_written_there() -> None:
     limits = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4096}]}
-    assert cgroups.manager(HYBRID, "/p/x").writes(limits) == [("/c/unified/p/x/hugetlb.2MB.max", "4096")]
+    assert cgroups.manager(HYBRID, "/p/x").writes(limits) == [
+        ("/c/unified/p/x/hugetlb.2MB.rsvd.max|hugetlb.2MB.max", "4096")
+    ]
 
 
 def test_unlimited_is_said_in_the_words_of_each_version() -> None:
@@ -78,7 +80,7 @@ def test_device_rules_on_v1_and_v2() -> None:
 def test_unified_is_verbatim_last_and_refused_where_it_would_be_lost() -> None:
     limits = {"memory": {"limit": 5}, "unified": {"memory.max": "7"}}
     assert [value for _, value in cgroups.manager(V2, "/p/x").writes(limits)] == ["5", "7"]
-    with pytest.raises(errors.Unsupported, match=r"'memory.max=7' needs the 'memory' controller on cgroup v2"):
+    with pytest.raises(errors.Unsupported, match=r"memory.max: '7' needs the 'memory' controller on cgroup v2"):
         cgroups.manager(HYBRID, "/p/x").writes(limits)
     with pytest.raises(errors.UsageError, match="is not the name of a cgroup file"):
         cgroups.manager(V2, "/p/x").writes({"unified": {"../y/memory.max": "7"}})
