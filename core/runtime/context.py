@@ -63,6 +63,8 @@ class Context:
         self.waiting: list[bytes] = []
         """Words of the shim that came before init needed them."""
         self.doing: Operation | None = None
+        self.settled = False
+        """Nothing is left to do but the filter and execve."""
         self.quiet = False
         """A filter is in force: nothing is said any more that need not be."""
         self.warnings: list[str] = []

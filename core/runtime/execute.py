@@ -42,6 +42,8 @@ def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
         if isinstance(item, ops_exec.Execute):
             environment = _environment([*item.env, *(request.get("env") or [])])
             item = item.replace(args=args, env=environment, mortal=bool(request.get("probe")))
+        elif isinstance(item, ops_exec.Settle):
+            item = item.replace(mortal=bool(request.get("probe")))
         elif isinstance(item, ops_exec.Find):
             path = [word[5:] for word in request.get("env") or [] if word.startswith("PATH=")]
             item = item.replace(command=args[0], path=path[-1] if path else item.path)

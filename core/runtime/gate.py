@@ -58,7 +58,8 @@ def _knock(directory: str) -> int:
 def release(directory: str) -> Iterator[tuple[bytes, bytes]]:
     """Let init go on; yields the frames it says until it has executed its command or died.
 
-    A frame LISTENER is answered when the next one is asked for. Raises FileNotFoundError or ENXIO when nobody waits there.
+    A frame LISTENER is answered when the next one is asked for.
+    Raises FileNotFoundError or ENXIO when nobody waits there.
     """
     go = _knock(directory)
     said = os.open(f"{directory}/{SAID}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -152,6 +152,29 @@ class Find(Operation):
         )
 
 
+class Settle(Operation):
+    """What is left to do before a filter that may not allow it: signals as a program expects them, no descriptors."""
+
+    step = operation.EXEC
+
+    mortal: bool = False
+    """It dies with the shim (prctl(2), PR_SET_PDEATHSIG)."""
+
+    def describe(self) -> str:
+        return ""
+
+    def execute(self, context: Context) -> None:
+        from pyctr.core.linux import process
+
+        for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT):
+            # what Python ignores or catches; an ignored signal stays ignored over execve
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        process.parent_death_signal(_signal.SIGKILL if self.mortal else 0)
+        process.close_on_exec_from(3 + context.kept)
+        context.settled = True
+
+
 class Execute(Operation):
     """execve(2). With `init`, PID 1 is a program of ours, and the command is its child."""
 
@@ -182,18 +205,12 @@ class Execute(Operation):
             context.init = machine.program("init")
 
     def execute(self, context: Context) -> None:
-        from pyctr.core.linux import process
-
         if context.home:
             self._environment.setdefault("HOME", context.home)
         if self.init:
             _stay(context)
-        for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT):
-            # what Python ignores or catches; an ignored signal stays ignored over execve
-            _signal.signal(number, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        process.parent_death_signal(_signal.SIGKILL if self.mortal else 0)
-        process.close_on_exec_from(3 + context.kept)
+        if not context.settled:
+            Settle(mortal=self.mortal).execute(context)
         try:
             os.execve(context.command, self.args, self._environment)
         except OSError as error:

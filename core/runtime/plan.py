@@ -256,7 +256,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
         state = plan_process.state(config, wishes, "created")
         plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
-    plan += plan_process.last_filter(process, filter)
+    plan += plan_process.last_filter(process, filter, bool(wishes.get("init")))
     plan.append(plan_process.execute(process, bool(wishes.get("init"))))
     if wishes.get("keep_keyring"):
         plan = [item for item in plan if not isinstance(item, ops_identity.Keyring)]

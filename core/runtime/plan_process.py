@@ -134,8 +134,11 @@ def command(process: dict[str, Any], init: bool) -> list[Operation]:
     return [ops_exec.Find(command=process["args"][0], path=path)]
 
 
-def last_filter(process: dict[str, Any], filter: list[Operation]) -> list[Operation]:
-    return filter if process.get("noNewPrivileges") else []
+def last_filter(process: dict[str, Any], filter: list[Operation], init: bool = False) -> list[Operation]:
+    """At the very end, with nothing after it but execve; or, with an init of ours, the fork before that."""
+    if not filter or not process.get("noNewPrivileges"):
+        return []
+    return filter if init else [ops_exec.Settle(), *filter]
 
 
 def execute(process: dict[str, Any], init: bool) -> Operation:
