@@ -141,7 +141,9 @@ def _create(container: Container, order: Order, paths: Paths, config: dict[str, 
 
 
 def _process_part(linux: dict[str, Any]) -> dict[str, Any]:
-    part = {key: linux[key] for key in ("personality", "memoryPolicy", "mountLabel", "uidMappings") if key in linux}
+    part: dict[str, Any] = {
+        key: linux[key] for key in ("personality", "memoryPolicy", "mountLabel", "uidMappings") if key in linux
+    }
     if profile := linux.get("seccomp"):
         # the program is kept compiled; this is who listens, and how
         notified = any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in profile.get("syscalls") or [])

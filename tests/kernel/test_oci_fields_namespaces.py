@@ -355,7 +355,7 @@ def test_a_network_device_keeps_its_name_unless_told(oci: Oci, veth: tuple[str, 
 def test_a_failed_start_gives_the_device_back(oci: Oci, veth: tuple[str, str]) -> None:
     config = oci.config("/no/such/command")
     config["linux"]["netDevices"] = {veth[0]: {"name": "eth7"}}
-    assert oci.run_config(config).returncode == 127
+    assert oci.run_config(config).returncode != 0
     index = netlink.index(veth[0])
     assert index and len(netdevices.addresses(index)) == 2
 
