@@ -54,6 +54,9 @@ VERBS: dict[str, str] = {
     "push": "put an image into a registry",
     "save": "write images into an archive or directory",
     "load": "read images from an archive or directory",
+    "import": "an image out of the archive of a root filesystem",
+    "export": "a container's files as an archive",
+    "commit": "an image out of a container",
     "login": "keep a user name and password for a registry",
     "logout": "forget them",
     "rmi": "remove images",
@@ -75,7 +78,7 @@ VERBS: dict[str, str] = {
 ALIASES = {"ls": "ps", "list": "ps", "remove": "rm"}
 _CONTAINER = (
     *("run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rename", "update", "rm", "wait"),
-    *("ps", "logs", "exec", "attach", "inspect", "stats", "top", "port", "diff"),
+    *("ps", "logs", "exec", "attach", "inspect", "stats", "top", "port", "diff", "export", "commit"),
 )
 GROUPS: dict[str, dict[str, str]] = {
     "container": {
@@ -86,7 +89,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "prune": "container_prune",
     },
     "image": {"ls": "images", "list": "images", "pull": "pull", "push": "push", "rm": "rmi", "remove": "rmi",
-              "tag": "tag", "save": "save", "load": "load",
+              "tag": "tag", "save": "save", "load": "load", "import": "import",
               "history": "history", "inspect": "image_inspect", "prune": "image_prune"},
     "volume": {verb: f"volume_{verb}" for verb in ("create", "ls", "inspect", "rm", "prune")},
     "network": {verb: f"network_{verb}" for verb in ("create", "ls", "inspect", "rm")},
