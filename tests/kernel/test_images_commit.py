@@ -73,9 +73,9 @@ def test_a_commit_holds_what_the_container_changed(host: Host) -> None:
         "mine:1",
         "sh",
         "-c",
-        "ls /usr/share; echo $A$B; cat /etc/group 2>&1; test -u /added && echo suid; test /added -ef /linked && echo it",
+        "ls /usr/share; echo $A$B; cat /etc/group ; test -u /added && echo suid; test /added -ef /linked && echo it",
     )
-    assert seen.stdout.splitlines()[:2] == ["only", "12"] and "No such file" in seen.stdout
+    assert seen.stdout.splitlines()[:2] == ["only", "12"] and "No such file" in seen.stderr
     assert seen.stdout.splitlines()[-2:] == ["suid", "it"]
     store = ImageStore(host.paths)
     assert store.configuration(store.resolve("mine:1"))["author"] == "me"
