@@ -1,0 +1,21 @@
+#!/bin/sh
+# The kernel tests on another kernel: in a guest, usually with pure cgroup v2, when this machine has v1.
+#
+#   PYCTR_GUEST='bash /path/to/runner' tools/vm-tests.sh [pytest arguments]
+#
+# The runner is whatever boots a guest on this machine. It is called as
+#   $PYCTR_GUEST -m MEGABYTES -t SECONDS -s DIRECTORY -- COMMAND...
+# and must share DIRECTORY read-write at the same path, run COMMAND in it as root, print its output and exit with its
+# code. The guest needs python3 of the same minor version as the virtual environment's, iproute2 and procps; a directory
+# /scratch that overlayfs takes as an upper layer is used when it is there.
+set -eu
+repository=$(cd "$(dirname "$0")/.." && pwd)
+venv=${VENV:-$repository/.venv}
+if [ -z "${PYCTR_GUEST:-}" ]; then
+    echo "no guest to test in: set PYCTR_GUEST to a command that boots one; the head of $0 says how it is called" >&2
+    exit 2
+fi
+packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+[ $# -gt 0 ] || set -- tests/kernel
+exec $PYCTR_GUEST -m "${PYCTR_GUEST_MEMORY:-2048}" -t "${PYCTR_GUEST_SECONDS:-7200}" -s "$repository" -- \
+    sh "$repository/tools/vm-inside.sh" "$packages" "$@"
