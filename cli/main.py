@@ -209,6 +209,10 @@ def _dispatch(words: list[str]) -> int:
     globals_, words = _globals(words)
     if not words or words[0] in ("--help", "-h", "help"):
         return _help(words[1:])
+    if words[0] == "__complete":
+        from pyctr.cli.completing import answer
+
+        return answer(globals_, words[2:])
     verb, words = words[0], words[1:]
     verb = verb if verb in VERBS else ALIASES.get(verb, verb)
     if verb not in VERBS:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pyctr.cli import birth, describe
-from pyctr.cli.verbs import completion, events, history, images, logs
+from pyctr.cli.verbs import events, history, images, logs
 from pyctr.core.birth import Certificate, Step
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
@@ -101,13 +101,3 @@ def test_the_birth_certificate_is_a_line_per_step() -> None:
     assert lines[0].startswith("start of api-1 · 6.1 ms · ")
     assert lines[1] == "   0.0  resolve image     base → sha256:51ab…     0.2 ms ▎"
     assert lines[2].split() == ["4.8", "exec", "/bin/sh", "1.3", "ms", "█▎"]
-
-
-def test_completions_know_verbs_flags_and_names() -> None:
-    known = completion.verbs()
-    script = completion.bash(known)
-    assert "'container ls')" in script
-    assert "--cpu-shares" in script
-    assert "names=container" in script
-    fish = completion.fish(known)
-    assert "complete -c pyctr -n '__fish_seen_subcommand_from run' -l pull -x -a 'always missing never'" in fish
