@@ -171,7 +171,7 @@ def copy(source: Directory, target: int) -> int:
                 continue
             key = (found.st_dev, found.st_ino)
             if key in linked:
-                os.link(linked[key], name, src_dir_fd=target, dst_dir_fd=into, follow_symlinks=False)
+                _link(target, linked[key], into, name)
                 continue
             size += copy_node(fd, name, found, into)
             if found.st_nlink > 1:
@@ -180,6 +180,30 @@ def copy(source: Directory, target: int) -> int:
 
     descend(source, target, "")
     return size
+
+
+def _link(target: int, path: str, into: int, name: str) -> None:
+    """A hard link to what was copied to `path` below `target`. Nobody's symlink on the way leads elsewhere."""
+    from pyctr.core.linux import const
+    from pyctr.core.linux.mount import fd_path, openat2
+
+    resolve = const.RESOLVE_BENEATH | const.RESOLVE_NO_SYMLINKS | const.RESOLVE_NO_XDEV
+    fd = openat2(target, path, os.O_PATH | os.O_NOFOLLOW, 0, resolve)
+    try:
+        os.link(fd_path(fd), name, dst_dir_fd=into)
+    finally:
+        os.close(fd)
+
+
+def _chmod(into: int, name: str, mode: int) -> None:
+    """Of exactly this name: a container that has the directory mounted may have put a link there by now."""
+    from pyctr.core.linux.mount import fd_path
+
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=into)
+    try:
+        os.chmod(fd_path(fd), mode)
+    finally:
+        os.close(fd)
 
 
 def copy_node(fd: int, name: str, found: os.stat_result, into: int) -> int:
@@ -207,7 +231,7 @@ def copy_node(fd: int, name: str, found: os.stat_result, into: int) -> int:
     if os.geteuid() == 0:
         os.chown(name, found.st_uid, found.st_gid, dir_fd=into, follow_symlinks=False)
     if kind != stat.S_IFLNK:
-        os.chmod(name, stat.S_IMODE(found.st_mode), dir_fd=into)
+        _chmod(into, name, stat.S_IMODE(found.st_mode))
     os.utime(name, ns=times, dir_fd=into, follow_symlinks=False)
     return 0
 

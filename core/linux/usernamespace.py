@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core.linux import const, namespaces
+from pyctr.core.linux import const, namespaces, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def write_maps(pid: int, uid: list[dict[str, Any]], gid: list[dict[str, Any]], p
         text = "".join(f"{entry['containerID']} {entry['hostID']} {entry['size']}\n" for entry in entries)
         if not text:
             continue
-        fd = os.open(f"{proc}/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        fd = procfs.open_verified(f"{pid}/{name}", os.O_WRONLY, proc)
         try:
             os.write(fd, text.encode())
         finally:

@@ -51,6 +51,8 @@ class Context:
         self.streams: list[int] = [-1, -1, -1]
         """The shim's ends; with a terminal the master is at 0."""
         self.winsize: tuple[int, int] | None = None
+        self.pinned: dict[str, int] = {}
+        """Place ("/proc") -> O_PATH of what is mounted there: what is below is looked up from here, not by its name."""
         self.root = -1
         """O_PATH of the container's root directory."""
         self.proc = -1

@@ -262,11 +262,9 @@ def _listener(container: Container, record: dict[str, Any], payload: bytes) -> N
 
 
 def _refuse(payload: bytes) -> None:
-    import marshal
-
     from pyctr.core.runtime import start
 
-    start.raise_failure(marshal.loads(payload))
+    start.raise_failure(start.failed(payload).report)
 
 
 def _check_executed(record: dict[str, Any]) -> None:

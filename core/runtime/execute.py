@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import marshal
 import os
 import select
 import time
@@ -185,7 +184,7 @@ def _await_second(context: Context, *, patient: bool) -> None:
             context.streams[0] = descriptors[0]
             os.set_blocking(descriptors[0], False)
         elif kind == sync.FAILED:
-            raise start.Failed(*marshal.loads(payload))
+            raise start.failed(payload)
         elif not kind:
             raise start.Failed("RuntimeFailure", "exec: the process died before it was in the container", "")
 

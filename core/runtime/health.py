@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import fcntl
-import marshal
 import os
 import time
 
@@ -228,7 +227,7 @@ class Probe:
             except BlockingIOError:
                 return
             if kind == sync.FAILED:
-                self.failure = str(marshal.loads(payload)[1])
+                self.failure = sync.parse_words(payload, 3)[1]
             elif not kind:
                 self._loop.remove(packets.socket.fileno())
                 packets.close()

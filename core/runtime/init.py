@@ -7,7 +7,6 @@ command itself: see `direct`.)
 
 from __future__ import annotations
 
-import marshal
 import os
 import sys
 
@@ -63,7 +62,7 @@ def _trace(context: Context, step: str, words: list[str], started: int) -> None:
     if context.quiet:
         return
     assert context.packets is not None
-    context.packets.send(sync.TRACE, marshal.dumps((step, ", ".join(words), started, now() - started)))
+    context.packets.send(sync.TRACE, sync.words(step, ", ".join(words), started, now() - started))
 
 
 def load(*, terminal: bool, seccomp: bool) -> None:
@@ -93,7 +92,7 @@ def report(context: Context, error: BaseException, doing: str = "") -> None:
     """The error as a message; a system call filter or a dead shim may forbid even that."""
     assert context.packets is not None
     try:
-        context.packets.send(sync.FAILED, marshal.dumps(describe(error, doing)))
+        context.packets.send(sync.FAILED, sync.words(*describe(error, doing)))
     except OSError:
         pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from pyctr.core import errors
@@ -119,8 +120,13 @@ class Keyring(Operation):
 
         try:
             keyring.join_new_session()
-        except OSError:
-            pass  # no keyrings in this kernel, or a filter around us forbids them: there are no keys to inherit then
+        except OSError as error:
+            # no keyrings in this kernel, or a filter around us forbids them, which the container inherits, too
+            if error.errno not in (errno.ENOSYS, errno.EPERM):
+                raise errors.RuntimeFailure(
+                    f"no session keyring of its own: {(error.strerror or '').lower()}",
+                    hint="the container would hold the keys of its starter; see kernel.keys.root_maxkeys",
+                ) from error
 
 
 class NoNewPrivileges(Operation):

@@ -80,6 +80,7 @@ class Mount(Operation):
             # the directory first: a filesystem that is on its way to a wrong place is never made
             target = self._target(context, True)
             if any(len(option) > _LONGEST for option in self.options):
+                self._guard(target, -1)
                 self._mount(context, target, flags, data, propagation)
                 return
             tree = self._make(context, flags, data)
@@ -90,10 +91,33 @@ class Mount(Operation):
         on, off = mount.parse_recursive(self.options)
         if on or off:
             mount.mount_setattr(tree, "", const.AT_RECURSIVE, on, off)
+        self._guard(target, tree)
         mount.move_mount(tree, "", target, "")
         _propagate(tree, propagation)
-        os.close(tree)
         os.close(target)
+        place = os.path.normpath(self.destination)
+        if place in _PINNED:
+            if place in context.pinned:
+                os.close(context.pinned[place])
+            context.pinned[place] = tree
+        else:
+            os.close(tree)
+
+    def _guard(self, target: int, tree: int) -> None:
+        """What is below /proc is the kernel's word, on which labels and masks rely: no volume takes its place
+        (CVE-2019-16884, CVE-2023-27561), by whatever path it came there."""
+        from pyctr.core.linux import const, mount
+
+        place = os.path.normpath(self.destination)
+        if place != "/proc" and mount.fs_type(target) != const.PROC_SUPER_MAGIC:
+            return
+        if place == "/proc" and tree >= 0 and mount.fs_type(tree) == const.PROC_SUPER_MAGIC:
+            return
+        if place not in _IN_PROC:
+            raise errors.UsageError(
+                f"{self.field}.destination: '{self.destination}' is inside /proc, which is the kernel's",
+                hint="choose another destination",
+            )
 
     @property
     def field(self) -> str:
@@ -257,6 +281,15 @@ def _propagate(tree: int, propagation: int) -> None:
         mount.mount_setattr(tree, "", recursive, 0, 0, propagation & ~const.MS_REC)
 
 
+_PINNED = ("/proc", "/sys")
+_IN_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        *("cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"),
+        "sys/kernel/ns_last_pid",
+    )
+)
+"""What a container may be told otherwise (lxcfs, criu): numbers, no names of programs or labels."""
 _LONGEST = 250
 """fsconfig(2) takes values of less than 256 bytes."""
 _PSEUDO = frozenset({"proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs", "bpf", "ramfs"})

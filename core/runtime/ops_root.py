@@ -164,6 +164,18 @@ def _is(found: os.stat_result, type: str, major: int, minor: int) -> bool:
     return same and (type == "p" or found.st_rdev == os.makedev(major, minor))
 
 
+def _below(context: Context, path: str) -> int:
+    """A place to be covered. What is below /proc is looked up from the procfs itself: whoever shares this root
+    filesystem could exchange the directory it is mounted on (CVE-2025-31133's relatives), and it would stay open."""
+    from pyctr.core.linux import inroot
+
+    path = os.path.normpath(path)
+    for place, fd in context.pinned.items():
+        if path.startswith(f"{place}/"):
+            return inroot.open_in(fd, path[len(place) :])
+    return inroot.open_in(context.root, path)
+
+
 class Masked(Operation):
     """Paths that show nothing: /dev/null over files, an empty read-only tmpfs over directories."""
 
@@ -178,13 +190,13 @@ class Masked(Operation):
         return f"{len(self.paths)} masked"
 
     def execute(self, context: Context) -> None:
-        from pyctr.core.linux import const, devices, inroot, mount
+        from pyctr.core.linux import const, devices, mount
 
         null = devices.open_verified("/dev/null", 1, 3)
         empty = -1
         for path in self.paths:
             try:
-                place = inroot.open_in(context.root, path)
+                place = _below(context, path)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # not on this kernel
             if stat.S_ISDIR(os.fstat(place).st_mode):
@@ -222,11 +234,11 @@ class Readonly(Operation):
         return f"{len(self.paths)} read-only"
 
     def execute(self, context: Context) -> None:
-        from pyctr.core.linux import const, inroot, mount
+        from pyctr.core.linux import const, mount
 
         for path in self.paths:
             try:
-                place = inroot.open_in(context.root, path)
+                place = _below(context, path)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # not on this kernel
             flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
@@ -281,6 +293,7 @@ class Pivot(Operation):
         from pyctr.core.runtime import init
 
         init.close_imports()
+        self._check_places(context)
         if self.readonly:
             mount.mount_setattr(context.root, "", 0, const.MOUNT_ATTR_RDONLY, 0)
         if self.joined:
@@ -305,6 +318,26 @@ class Pivot(Operation):
         context.root = -1
         os.close(context.proc)  # the last descriptor that leads to the host
         context.proc = -1
+
+    def _check_places(self, context: Context) -> None:
+        """/proc is the procfs we have mounted, and has not been led away while the rest was made."""
+        from pyctr.core.linux import const, mount
+
+        for place, fd in context.pinned.items():
+            resolve = const.RESOLVE_IN_ROOT | const.RESOLVE_NO_SYMLINKS
+            try:
+                now = mount.openat2(context.root, place[1:], os.O_PATH, 0, resolve)
+            except OSError:
+                now = -1
+            same = now >= 0 and os.path.sameopenfile(now, fd)
+            for one in (now, fd):
+                if one >= 0:
+                    os.close(one)
+            if not same:
+                raise errors.RuntimeFailure(
+                    f"'{place}' was moved while the container was made", hint="who else writes to its root filesystem?"
+                )
+        context.pinned = {}
 
     def _move(self, context: Context) -> None:
         """The host's mounts stay below: those that could show it (mount namespaces count a procfs or sysfs that is

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import marshal
-
-from pyctr.core import errors
+from pyctr.core import errors, jsontext
 from pyctr.core.runtime import operation, sync
 from pyctr.core.runtime.operation import Operation
 
@@ -48,7 +46,7 @@ class Seccomp(Operation):
             ) from error
         if self.listener:
             # from here on write(2) and read(2) are all that is used: a filter that asks for one of them is refused
-            context.ask(sync.LISTENER, marshal.dumps({**self.listener, "fd": fd}))
+            context.ask(sync.LISTENER, jsontext.dumps({**self.listener, "fd": fd}).encode())
 
 
 def hand_over(pidfd: int, pid: int, payload: bytes) -> None:
@@ -57,10 +55,9 @@ def hand_over(pidfd: int, pid: int, payload: bytes) -> None:
     import _socket
     import os
 
-    from pyctr.core import jsontext
     from pyctr.core.linux import namespaces
 
-    wish = marshal.loads(payload)
+    wish = jsontext.loads(payload)
     state = {**wish["state"], "pid": pid}
     document = {"ociVersion": state["ociVersion"], "fds": ["seccompFd"], "pid": pid, "state": state}
     if wish["metadata"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 import os
 import select
 
@@ -25,6 +24,12 @@ class Failed(Exception):
     def __init__(self, kind: str, message: str, hint: str) -> None:
         super().__init__(message)
         self.report = (kind, message, hint)
+
+
+def failed(payload: bytes) -> Failed:
+    """What init said before its end."""
+    kind, message, hint = sync.parse_words(payload, 3)
+    return Failed(kind, message, hint)
 
 
 def make_streams(context: Context, *, terminal: bool, open_stdin: bool) -> None:
@@ -105,7 +110,7 @@ def _last_words(context: Context) -> Failed | None:
         while True:
             kind, payload, _ = context.packets.receive()
             if kind == sync.FAILED:
-                return Failed(*marshal.loads(payload))
+                return failed(payload)
             if not kind:
                 break
     except OSError:
@@ -133,13 +138,14 @@ def listen(context: Context, trace: Trace) -> None:
     while True:
         kind, payload, descriptors = context.packets.receive()
         if kind == sync.TRACE:
-            last = marshal.loads(payload)
+            name, words, at, long = sync.parse_words(payload, 4)
+            last = name, words, int(at), int(long)
             trace.append(last)
         elif kind == sync.MASTER:
             context.streams[0] = descriptors[0]
             os.set_blocking(descriptors[0], False)
         elif kind == sync.FAILED:
-            raise Failed(*marshal.loads(payload))
+            raise failed(payload)
         elif kind == sync.LISTENER:
             _listener(context, payload)
         elif kind == sync.WARNING:

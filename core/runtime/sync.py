@@ -33,6 +33,8 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
                                                                             F  this failed
     end of file from init without F: execve succeeded.
 
+What init says is text, its parts divided by NUL: it is on its way into the container, and marshal is no format for
+what somebody there may have had a hand in. Between client and shim it is
 marshal, because both ends are the same interpreter and nothing needs importing for it; nobody but root of this
 namespace can reach either socket (directory mode 0700, peer credentials).
 """
@@ -71,6 +73,17 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
 def document(kind: bytes, value: Any) -> bytes:
     """A frame whose payload is marshal'ed."""
     return frame(kind, marshal.dumps(value))
+
+
+def words(*parts: object) -> bytes:
+    """Parts of a payload from inside, see `parse_words`."""
+    return "\0".join(str(part).replace("\0", "?") for part in parts).encode(errors="replace")
+
+
+def parse_words(payload: bytes, count: int) -> list[str]:
+    """Exactly `count` parts, whatever came: missing ones are empty, what is too much is left out."""
+    parts = payload.decode(errors="replace").split("\0")
+    return [*parts, *[""] * count][:count]
 
 
 def winsize(rows: int, cols: int) -> bytes:
@@ -188,10 +201,27 @@ def packets() -> tuple[Packets, Packets]:
     return Packets(one), Packets(other)
 
 
-def peer_uid(socket: _socket.socket) -> int:
-    """Effective uid of whoever connected (SO_PEERCRED, unix(7))."""
-    _, uid, _ = _PEER.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
-    return int(uid)
+def trusted(socket: _socket.socket) -> bool:
+    """Whether who connected may do all that we may: our user or root, in our user namespace, with our capabilities.
+
+    The uid alone (SO_PEERCRED, unix(7)) says too little: root of a container that has this directory mounted is 0, too.
+    A peer that has ended by now is refused.
+    """
+    pid, uid, _ = _PEER.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
+    if uid not in (0, os.geteuid()):
+        return False
+    try:
+        if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
+            return False
+        return not _permitted("self") & ~_permitted(str(pid))
+    except OSError:
+        return False
+
+
+def _permitted(pid: str) -> int:
+    with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+        _, _, rest = file.read().partition(b"\nCapPrm:")
+    return int(rest.split(maxsplit=1)[0], 16)
 
 
 def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
