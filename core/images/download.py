@@ -46,6 +46,7 @@ class Partial:
         self.size = size
         self.have = 0
         self.complete = False
+        self.restarts = 0
         self.failure: BaseException | None = None
         self._grown = threading.Condition()
         self._hash = sha256()
@@ -68,10 +69,13 @@ class Partial:
         self._advance(at)
 
     def restart(self) -> None:
-        """From nothing. A reader that was ahead waits until the bytes are there again."""
-        os.ftruncate(self._lock.fd, 0)
-        self._hash = sha256()
-        self.have = 0
+        """From nothing. Whoever read before is told: what it got may have been wrong."""
+        with self._grown:
+            os.ftruncate(self._lock.fd, 0)
+            self._hash = sha256()
+            self.have = 0
+            self.restarts += 1
+            self._grown.notify_all()
 
     def write(self, piece: bytes) -> None:
         self._hash.update(piece)
@@ -98,13 +102,18 @@ class Partial:
             self.failure = self.failure or error
             self._grown.notify_all()
 
-    def read(self, count: int, at: int) -> bytes:
-        """Bytes that are here, waiting for them; b"" only after the digest was found right. Raises Cancelled."""
+    def read(self, count: int, at: int, restarts: int = -1) -> bytes:
+        """Bytes that are here, waiting for them; b"" only after the digest was found right.
+
+        Raises Cancelled, and Restarted when the download began anew since `restarts` was looked at.
+        """
         with self._grown:
-            while self.have <= at and not self.complete and self.failure is None:
+            while self.have <= at and not self.complete and self.failure is None and restarts in (-1, self.restarts):
                 self._grown.wait()
             if self.failure is not None:
                 raise Cancelled
+            if restarts not in (-1, self.restarts):
+                raise Restarted
             available = self.have - at
         return os.pread(self._lock.fd, min(count, available), at) if available > 0 else b""
 
@@ -130,15 +139,21 @@ class Partial:
             self._grown.notify_all()
 
 
+class Restarted(Exception):
+    """A download began anew: what was read of it does not count."""
+
+
 class Reader:
-    """A partial as a file to unpack from while it grows."""
+    """A partial as a file to unpack from while it grows. Who reads to the end has read what `digest` says."""
 
     def __init__(self, partial: Partial) -> None:
         self._partial = partial
+        self._restarts = partial.restarts
         self._at = 0
+        self.digest = partial.digest
 
     def read(self, count: int) -> bytes:
-        piece = self._partial.read(count, self._at)
+        piece = self._partial.read(count, self._at, self._restarts)
         self._at += len(piece)
         return piece
 

@@ -13,7 +13,7 @@ from pyctr.core.errors import ImageNotFound, NetworkError, PyctrError, StorageEr
 from pyctr.core.fsutil import sync_directory
 from pyctr.core.images import documents, platforms, registries
 from pyctr.core.images.access import Access
-from pyctr.core.images.download import Partial, Reader, fetch
+from pyctr.core.images.download import Partial, Reader, Restarted, fetch
 from pyctr.core.images.model import INDEXES, Image, image
 from pyctr.core.images.progress import DONE, DOWNLOADING, EXISTS, NOTE, UNPACKING, WAITING, Progress
 from pyctr.core.images.transport import Cancel, Cancelled, Transport
@@ -260,7 +260,7 @@ class _Batch:
     def _unpack(self, tell: Tell) -> None:
         for layer, partial in self.work:
             try:
-                self.pull.layers.receive(layer, Reader(partial))
+                self._receive(layer, partial)
                 while partial.read(1, partial.size):
                     pass  # a layer that was unpacked already: wait until its blob is right
             except Cancelled:
@@ -268,6 +268,14 @@ class _Batch:
                     raise
                 return  # the download says why
             tell(Progress(what=DONE, digest=layer.digest, done=layer.size, total=layer.size))
+
+    def _receive(self, layer: Layer, partial: Partial) -> None:
+        while True:
+            try:
+                self.pull.layers.receive(layer, Reader(partial))
+                return
+            except Restarted:
+                continue
 
 
 def _resumption(tell: Tell, layer: Layer) -> Callable[[int], None]:
