@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.main import Call
+    from pyctr.core.images.model import Image
 
 
 def inspect_configure(parser: Declares) -> None:
@@ -33,7 +34,9 @@ def prune_run(call: Call, args: Arguments) -> int:
     from pyctr.cli.confirm import confirm
 
     what = "all images without a container" if args.all else "all images without a name or container"
-    if not confirm(f"This removes {what}.", args.force):
+    doomed, freed = _unused(call, args.all)
+    size = f"{len(doomed)} image{'s' if len(doomed) != 1 else ''}, {output.decimal_size(freed)}"
+    if not confirm(f"This removes {what}: {size}.", args.force):
         return 1
     prune(call, everything=args.all)
     return 0
@@ -43,12 +46,21 @@ def prune(call: Call, *, everything: bool = False) -> None:
     """Remove what no container uses and say how much that freed."""
     from pyctr.cli.verbs.rmi import remove
 
+    doomed, freed = _unused(call, everything)
+    for image in doomed:
+        for name in image.names or [image.digest]:
+            remove(call, name, force=True)
+    output.write(f"Total reclaimed space: {output.decimal_size(freed)}")
+
+
+def _unused(call: Call, everything: bool) -> tuple[list[Image], int]:
+    """Images that no container uses (the nameless ones, or `everything`), and bytes of layers only they have."""
     used = {container.state.image_id for container in containers.all(call.engine)}
-    freed = 0
+    doomed, kept = [], set()
     for image in call.engine.images.list():
         if image.id in used or (image.names and not everything):
-            continue
-        for name in image.names or [image.id]:
-            remove(call, name)
-        freed += image.size
-    output.write(f"Total reclaimed space: {output.decimal_size(freed)}")
+            kept |= {layer.digest for layer in image.layers}
+        else:
+            doomed.append(image)
+    sizes = {layer.digest: layer.size for image in doomed for layer in image.layers if layer.digest not in kept}
+    return doomed, sum(sizes.values())

@@ -71,6 +71,11 @@ class Registries:
         prefix = self._match(registry)
         return prefix is not None and bool(self.rules[prefix].get("insecure"))
 
+    def blocked(self, registry: str) -> bool:
+        """Must this registry not be asked at all?"""
+        prefix = self._match(registry)
+        return prefix is not None and bool(self.rules[prefix].get("blocked"))
+
     def candidates(self, text: str) -> list[Reference]:
         """What a name may stand for, in the order to try. Raises UsageError for a short name that nobody may guess."""
         reference = parse(text)

@@ -14,7 +14,7 @@ import pytest
 
 from pyctr.core.images.store import ImageStore
 from tests.support.host import Host
-from tests.support.images import archive, member
+from tests.support.images import archive, image, member
 
 umoci = pytest.mark.skipif(shutil.which("umoci") is None, reason="needs umoci: apt install umoci")
 
@@ -159,6 +159,20 @@ def test_export_of_a_file_that_changes_meanwhile_stays_a_valid_archive(host: Hos
         with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
             assert tar.getnames()
     forget(host)
+
+
+def test_prune_says_first_what_it_frees_and_counts_shared_layers_once(bare_host: Host) -> None:
+    store = ImageStore(bare_host.paths)
+    shared = [member("shared", b"s" * 50_000)]
+    image(store, "one:1", [shared, [member("a", b"a" * 20_000)]], compressed=False)
+    image(store, "two:1", [shared, [member("b", b"b" * 20_000)]], compressed=False)
+    size = sum({layer.digest: layer.size for one in store.list() for layer in one.layers}.values())
+    asked = bare_host.run("image", "prune", "-a", check=False)
+    assert asked.returncode == 1 and f"2 images, {size / 1000:.3g}kB" in asked.stderr
+    assert len(store.list()) == 2
+    done = bare_host.run("image", "prune", "-a", "-f")
+    assert f"Total reclaimed space: {size / 1000:.3g}kB" in done.stdout
+    assert store.list() == [] and list(Path(store.blobs.directory).iterdir()) == []
 
 
 @pytest.mark.parametrize(

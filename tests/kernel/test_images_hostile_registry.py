@@ -174,6 +174,40 @@ def test_a_rate_limit_is_waited_for_if_it_is_short(bare_host: Host, forger: Forg
     assert len(forger.asked("manifests/1")) == 3
 
 
+def test_a_registry_without_ranges_is_read_anew(bare_host: Host, forger: Forger) -> None:
+    document = forger.document([GOOD])
+    forger.tag(document)
+    cut = (200, {"Content-Length": str(len(GOOD)), "Connection": "close"}, b"\0" * 3000)
+    forger.answers[blob_path(document)] = [cut, (200, {}, GOOD)]
+    done = bare_host.run("pull", f"{forger.name}/acme/app:1")
+    assert "going on at byte 3000" in done.stderr
+    assert ImageStore(bare_host.paths).list()[0].layers[0].digest == digest(GOOD)
+
+
+def test_what_a_registry_offers_is_listed(bare_host: Host, forger: Forger) -> None:
+    forger.tag(forger.document([GOOD]))
+    forger.answers["/v2/acme/app/tags/list"] = [
+        (200, {"Link": '</v2/acme/app/tags/list?last=1>; rel="next"'}, b'{"tags":["1"]}'),
+        (200, {}, b'{"tags":["2"]}'),
+    ]
+    done = bare_host.run("search", "--list-tags", "--format", "{{.Tag}}", f"{forger.name}/acme/app")
+    assert done.stdout == "1\n2\n"
+    refused = bare_host.run("search", f"{forger.name}/app", check=False)
+    assert refused.returncode == 125 and "offers no search" in refused.stderr
+    forger.answers["/v2/_catalog"] = (200, {}, b'{"repositories":["acme/app","other/x"]}')
+    assert bare_host.run("search", "--format", "{{.Name}}", f"{forger.name}/app").stdout == f"{forger.name}/acme/app\n"
+    hits = {"results": [{"name": "acme/found", "description": "d", "star_count": 3, "is_official": True}]}
+    forger.answers["/v1/search"] = (200, {}, json.dumps(hits).encode())
+    done = bare_host.run("search", f"{forger.name}/acme")
+    assert done.stdout.splitlines()[1].split() == [f"{forger.name}/acme/found", "d", "3", "[OK]"]
+    seen = json.loads(bare_host.run("manifest", "inspect", f"{forger.name}/acme/app:1").stdout)
+    assert seen["layers"][0]["digest"] == digest(GOOD)
+    top = forger.tag(forger.document([GOOD]))
+    signature = {"digest": DIGEST, "size": 5, "mediaType": "x", "artifactType": "signature"}
+    forger.answers[f"/v2/acme/app/referrers/{top}"] = (200, {}, json.dumps({"manifests": [signature]}).encode())
+    assert json.loads(bare_host.run("manifest", "referrers", f"{forger.name}/acme/app:1").stdout) == [signature]
+
+
 def test_a_long_rate_limit_is_said_not_waited_for(bare_host: Host, forger: Forger) -> None:
     forger.answers["/v2/acme/app/manifests/1"] = (429, {"Retry-After": "21600"}, b"")
     done = bare_host.run("pull", f"{forger.name}/acme/app:1", check=False)
