@@ -41,6 +41,9 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """verb -> (module, one line of help)."""
 
+_INTO = frozenset({"create", "run", "exec"})
+"""Verbs whose own process has a copy of itself enter a container."""
+
 _VALUED = {
     "--root": "root",
     "--log": "log",
@@ -92,6 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000)
     words = sys.argv[1:] if argv is None else list(argv)
     call = Call()
+    if argv is None and _INTO.intersection(words):
+        from pyctr.core.runtime import readonly
+
+        readonly.protect(__name__, words)
     try:
         code = _dispatch(call, words)
         if call.warnings:

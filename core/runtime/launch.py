@@ -15,6 +15,7 @@ import time
 
 from pyctr.core import errors
 from pyctr.core.runtime import sync
+from pyctr.core.runtime.readonly import root, stub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 
 _SOCKET_FD = 3
 _CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.shim import main;main(*sys.argv[1:])"
-
-
-def root() -> str:
-    """The directory (or archive) that `pyctr` is imported from."""
-    import pyctr
-
-    return os.path.dirname(os.path.dirname(os.path.abspath(pyctr.__file__)))
 
 
 class Spawn:
@@ -97,10 +91,10 @@ def prespawn(paths: Paths | None = None) -> Spawn:
     executable = getattr(sys, "_base_executable", "") or sys.executable
     words = [executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(root=where), run, key]
     fd = theirs.fileno()
-    stub = _stub()
+    program = stub()
     try:
         pid = os.posix_spawn(
-            f"/proc/self/fd/{stub}" if stub >= 0 else executable,
+            f"/proc/self/fd/{program}" if program >= 0 else executable,
             words,
             {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
             file_actions=[
@@ -119,20 +113,10 @@ def prespawn(paths: Paths | None = None) -> Spawn:
         raise
     finally:
         theirs.close()
-        if stub >= 0:
-            os.close(stub)
+        if program >= 0:
+            os.close(program)
     _children.append(pid)
     return Spawn(pid, ours)
-
-
-def _stub() -> int:
-    """What makes the interpreter read-only for all that comes of this shim; -1 where that cannot be executed."""
-    from pyctr.core.linux import machine
-
-    try:
-        return machine.program("spawn")
-    except OSError:
-        return -1
 
 
 def start(

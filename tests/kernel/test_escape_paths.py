@@ -52,14 +52,13 @@ def bind(source: Path, destination: str) -> dict[str, Any]:
 def test_masks_hold_when_proc_is_exchanged_during_the_start(bundle: Bundle) -> None:
     """CVE-2025-31133's and CVE-2019-19921's class: the masks go elsewhere, and the container keeps an open procfs."""
     (bundle.rootfs / "decoy").mkdir()
-    script = (
-        "for d in /proc /decoy; do test -d $d/self && test -e $d/kcore && ! test -c $d/kcore && echo open; done; true"
-    )
+    open_ = "test -d $d/self && test -e $d/version && ! test -c $d/version"
+    script = f"for d in /proc /decoy; do {open_} && echo open; done; true"
     started = 0
     with exchanging(bundle.rootfs / "proc", bundle.rootfs / "decoy"):
         for _ in range(30):
             try:
-                result = bundle.shell(script, maskedPaths=["/proc/kcore"], readonlyPaths=[])
+                result = bundle.shell(script, maskedPaths=["/proc/version"], readonlyPaths=[])
             except errors.RuntimeFailure as error:
                 assert "was moved while" in error.message or "cannot be used" in error.message, error
                 continue
