@@ -19,7 +19,6 @@ import os
 import time
 
 from pyctr.core import errors
-from pyctr.core.cgroups import devices, make, v1, v2
 from pyctr.core.cgroups.files import put, read, read_or, refused, write
 from pyctr.core.cgroups.tree import is_in, pairs, remove_tree, v2_group, wait_event, wait_exits, walk
 
@@ -76,6 +75,8 @@ class Manager:
         return [(self.file(controller, file), value) for controller, file, value in self._writes(resources or {})]
 
     def _writes(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
+        from pyctr.core.cgroups import devices, make, v1, v2
+
         make.require(self.layout, resources)
         out = v1.writes(resources, self.has_v1)
         if self.layout.unified:
@@ -106,6 +107,8 @@ class Manager:
         An empty group of that name (left by a killed pyctr) is replaced, so that counters start at zero.
         Raises Conflict if it has processes, otherwise errors that name the file and the value.
         """
+        from pyctr.core.cgroups import make
+
         writes = self._writes(resources or {})
         made: list[str] = []
         try:
@@ -125,6 +128,8 @@ class Manager:
 
     def update(self, resources: dict[str, Any]) -> None:
         """Change limits of a living group. What is not named stays. Errors as `create`."""
+        from pyctr.core.cgroups import make
+
         writes = self._writes(resources)
         make.check_usage(self, resources)
         if any(file == "memory.memsw.limit_in_bytes" for _, file, _ in writes):
@@ -150,12 +155,16 @@ class Manager:
 
     def ignored(self, resources: dict[str, Any]) -> list[str]:
         """What cannot have an effect here and does no harm by that, one sentence each."""
+        from pyctr.core.cgroups import make
+
         return make.ignored(self.layout, resources)
 
     def give(self, uid: int) -> None:
         """Let a user make groups below ours: the files that the kernel names for that (config-linux.md, "Cgroup
         ownership"). Only on v2: nothing of v1 is made for it."""
         if self.mode == "v2":
+            from pyctr.core.cgroups import make
+
             make.give(self.unified, uid)
 
     def open_for_clone(self) -> int | None:

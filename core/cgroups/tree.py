@@ -66,12 +66,15 @@ def pairs(text: str) -> dict[str, int]:
 
 def wait_event(directory: str, wanted: str, timeout: float) -> bool:
     """Until cgroup.events has the line; the kernel wakes pollers of that file. True if the group vanishes."""
-    import select
-
     try:
         fd = os.open(f"{directory}/cgroup.events", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
+    if wanted in os.pread(fd, 4096, 0).decode():
+        os.close(fd)
+        return True
+    import select
+
     try:
         poll = select.poll()
         poll.register(fd, select.POLLPRI)

@@ -13,7 +13,7 @@ import os
 import time
 
 from pyctr.core import errors, fsutil
-from pyctr.core.runtime import gate, hooks, ocistate, sync
+from pyctr.core.runtime import gate, ocistate
 from pyctr.core.runtime.ocistate import Container
 
 TYPE_CHECKING = False
@@ -200,6 +200,8 @@ def hand_over(path: str, context: Context) -> None:
     """The terminal's master to whoever serves it (runc's --console-socket)."""
     import _socket
 
+    from pyctr.core.runtime import sync
+
     master, context.streams[0] = context.streams[0], -1
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
@@ -232,11 +234,11 @@ def release(container: Container, warn: Warn) -> None:
             raise errors.IllegalTransition(f"cannot start a container that is {status}: '{container.id}'")
         try:
             for kind, payload in gate.release(container.directory):
-                if kind == sync.WARNING:
+                if kind == gate.WARNING:
                     warn(payload.decode(errors="replace"))
-                elif kind == sync.LISTENER:
+                elif kind == gate.LISTENER:
                     _listener(container, record, payload)
-                elif kind == sync.FAILED:
+                elif kind == gate.FAILED:
                     _refuse(payload)
         except OSError as error:
             raise errors.IllegalTransition(f"cannot start a container that is stopped: '{container.id}'") from error
@@ -283,6 +285,8 @@ def _poststart(container: Container, record: dict[str, Any]) -> None:
     listed = (record.get("hooks") or {}).get("poststart")
     if not listed:
         return
+    from pyctr.core.runtime import hooks
+
     try:
         hooks.run(
             listed, _hook_state(container, record, ocistate.RUNNING), name="poststart", directory=record["bundle"]
@@ -293,6 +297,8 @@ def _poststart(container: Container, record: dict[str, Any]) -> None:
 
 
 def _hook_state(container: Container, record: dict[str, Any], status: str) -> dict[str, Any]:
+    from pyctr.core.runtime import hooks
+
     pid = 0 if status == ocistate.STOPPED else record.get("pid") or 0
     return hooks.state(record["version"], container.id, status, pid, record["bundle"], record.get("annotations"))
 
@@ -323,6 +329,8 @@ def delete(container: Container, *, force: bool, warn: Warn) -> None:
     finally:
         lock.release()
     if listed := (record.get("hooks") or {}).get("poststop"):
+        from pyctr.core.runtime import hooks
+
         state = _hook_state(container, record, ocistate.STOPPED)
         hooks.run(listed, state, name="poststop", directory=record["bundle"], warn=warn)
 

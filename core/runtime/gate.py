@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
-
-from pyctr.core.runtime import sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +21,9 @@ if TYPE_CHECKING:
 
 GO = "exec.fifo"
 SAID = "said.fifo"
+
+WARNING, FAILED, LISTENER = b"!", b"F", b"L"
+"""Kinds of frames, as in `sync`, which would bring sockets along: `start` gets by without."""
 
 
 def make(directory: str) -> tuple[int, int]:
@@ -65,17 +65,14 @@ def release(directory: str) -> Iterator[tuple[bytes, bytes]]:
     said = os.open(f"{directory}/{SAID}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.write(go, b"G")
-        watch = select.poll()
-        watch.register(said, select.POLLIN)
-        parser = sync.Parser()
-        while True:
-            watch.poll()
-            data = os.read(said, 65536)
-            if not data:
-                return
-            for kind, payload in parser.feed(data):
+        os.set_blocking(said, True)
+        buffer = b""
+        while data := os.read(said, 65536):
+            buffer += data
+            while len(buffer) > 4 and len(buffer) >= (end := 5 + int.from_bytes(buffer[1:5], "big")):
+                kind, payload, buffer = buffer[:1], buffer[5:end], buffer[end:]
                 yield kind, payload
-                if kind == sync.LISTENER:
+                if kind == LISTENER:
                     os.write(go, kind)
     finally:
         os.close(go)
@@ -90,25 +87,5 @@ def remove(directory: str) -> None:
             pass  # never made, or removed with the last start
 
 
-class Voice(sync.Packets):
-    """init's way to say something after its release, in the place of the packets of before."""
-
-    def __init__(self, fd: int, answers: int) -> None:
-        self.fd = fd
-        self.answers = answers
-
-    def send(self, kind: bytes, payload: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
-        """Nobody measures a start that somebody else has made: traces go nowhere."""
-        assert not descriptors
-        if kind != sync.TRACE:
-            os.write(self.fd, sync.frame(kind, payload))
-
-    def ask(self, kind: bytes, payload: bytes) -> bool:
-        os.write(self.fd, sync.frame(kind, payload))
-        return os.read(self.answers, 1) == kind
-
-    def receive(self) -> tuple[bytes, bytes, list[int]]:
-        return b"", b"", []
-
-    def close(self) -> None:
-        os.close(self.fd)
+def frame(kind: bytes, payload: bytes) -> bytes:
+    return kind + len(payload).to_bytes(4, "big") + payload

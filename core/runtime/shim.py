@@ -69,11 +69,15 @@ def main(run: str = "", key: str = "") -> NoReturn:
 
 def prepare() -> None:
     """What a start will need, while the client is still thinking."""
-    from pyctr.core import events, logs, netns, paths, storage
-    from pyctr.core.cgroups import group
+    import fcntl
+
+    from pyctr.core import events, jsontext, logs, netns, paths, storage
+    from pyctr.core.cgroups import devices as rules
+    from pyctr.core.cgroups import group, make, v1, v2
     from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
     from pyctr.core.runtime import oom, passwd
 
+    del rules, make, v1, v2, fcntl, jsontext
     del caps, devices, events, group, inroot, keyring, logs, mount, namespaces, netns, oom, passwd, paths, procfs, pty
     del seccomp, storage
     process.close_range(4)
