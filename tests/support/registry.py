@@ -175,5 +175,5 @@ class Proxy:
                         if not self.stall:
                             return
                         self.stalled.set()
-                        client.recv(1)  # until the client goes
+                        select.select([client], [], [])  # until the client goes
                         return
