@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 
+from pyctr.core.linux import foreign
 from pyctr.core.linux.const import SYSCALLS
 from pyctr.core.linux.libc import syscall
 
@@ -36,18 +36,18 @@ def instruction(code: int, target: int = 0, source: int = 0, offset: int = 0, va
 
 
 def _bpf(command: int, name: str, attributes: bytearray, path: str | None = None) -> int:
-    buffer = (ctypes.c_char * len(attributes)).from_buffer(attributes)
+    buffer = (foreign.c_char * len(attributes)).from_buffer(attributes)
     return syscall(SYSCALLS["bpf"], command, buffer, len(attributes), name=f"bpf {name}", path=path)
 
 
 def load_device_program(program: bytes) -> int:
     """Verify and load; returns a descriptor. OSError: EPERM without CAP_BPF or CAP_SYS_ADMIN, EINVAL if refused."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    license = ctypes.create_string_buffer(b"Apache-2.0")
+    instructions = foreign.buffer(program, len(program))
+    license = foreign.buffer(b"Apache-2.0")
     attributes = bytearray(128)
     struct.pack_into(
         "=IIQQIIQII16s", attributes, 0,
-        PROG_TYPE_CGROUP_DEVICE, len(program) // 8, ctypes.addressof(instructions), ctypes.addressof(license),
+        PROG_TYPE_CGROUP_DEVICE, len(program) // 8, foreign.addressof(instructions), foreign.addressof(license),
         0, 0, 0, 0, 0, b"pyctr_devices",
     )  # fmt: skip
     return _bpf(PROG_LOAD, "PROG_LOAD", attributes)
@@ -68,9 +68,9 @@ def detach_device_program(cgroup: int, program: int, path: str | None = None) ->
 
 def attached_device_programs(cgroup: int, path: str | None = None) -> list[int]:
     """Ids of the programs attached to this very group (not inherited), at most 64."""
-    ids = (ctypes.c_uint32 * 64)()
+    ids = (foreign.c_uint32 * 64)()
     attributes = bytearray(128)
-    struct.pack_into("=IIIIQI", attributes, 0, cgroup, CGROUP_DEVICE, 0, 0, ctypes.addressof(ids), 64)
+    struct.pack_into("=IIIIQI", attributes, 0, cgroup, CGROUP_DEVICE, 0, 0, foreign.addressof(ids), 64)
     _bpf(PROG_QUERY, "PROG_QUERY", attributes, path)
     (count,) = struct.unpack_from("=I", attributes, 24)
     return list(ids[:count])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import struct
 
-from pyctr.core.linux import const
+from pyctr.core.linux import const, foreign
 from pyctr.core.linux.capnames import NAMES as NAMES
 from pyctr.core.linux.capnames import number as number
 from pyctr.core.linux.libc import prctl, syscall
@@ -49,7 +48,7 @@ def names(mask: int) -> list[str]:
 def get(pid: int = 0) -> tuple[int, int, int]:
     """(effective, permitted, inheritable) masks of a thread, 0 for the calling one."""
     header = struct.pack("=Ii", _VERSION_3, pid)
-    data = ctypes.create_string_buffer(24)
+    data = foreign.buffer(24)
     syscall(const.SYSCALLS["capget"], header, data, name="capget")
     low_e, low_p, low_i, high_e, high_p, high_i = struct.unpack("=6I", data.raw)
     return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32

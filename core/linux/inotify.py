@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 
+from pyctr.core.linux import foreign
 from pyctr.core.linux.libc import check, libc
 
 IN_MODIFY = 0x002
@@ -25,7 +25,7 @@ def init() -> int:
 
 def add_watch(fd: int, path: str, mask: int) -> int:
     """Watch a file or directory; the watch descriptor."""
-    return check(libc.inotify_add_watch(fd, os.fsencode(path), ctypes.c_uint32(mask)), "inotify_add_watch", path)
+    return check(libc.inotify_add_watch(fd, os.fsencode(path), foreign.c_uint32(mask)), "inotify_add_watch", path)
 
 
 def drain(fd: int) -> bool:

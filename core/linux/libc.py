@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+
+from pyctr.core.linux import foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-libc = ctypes.CDLL(None, use_errno=True)
+libc = foreign.library()
 
 _syscall = libc.syscall
-_syscall.restype = ctypes.c_long
+_syscall.restype = foreign.c_long
 _prctl = libc.prctl
-_prctl.restype = ctypes.c_int
-_long = ctypes.c_long
+_prctl.restype = foreign.c_int
+_long = foreign.c_long
 
 
 def error(name: str, path: str | None = None, number: int | None = None) -> OSError:
     """The OSError (of the fitting subclass) for the errno that the last call left behind."""
     if number is None:
-        number = ctypes.get_errno()
+        number = foreign.get_errno()
     return OSError(number, f"{name}: {os.strerror(number)}", path)
 
 
@@ -44,7 +45,7 @@ def syscall(number: int, *arguments: Any, name: str = "", path: str | None = Non
 def prctl(option: int, *arguments: int) -> int:
     """prctl(2) with the unused arguments zero, as several options demand."""
     values = [_long(value) for value in (*arguments, 0, 0, 0, 0)[:4]]
-    result: int = _prctl(ctypes.c_int(option), *values)
+    result: int = _prctl(foreign.c_int(option), *values)
     if result < 0:
         raise error(f"prctl {option}")
     return result

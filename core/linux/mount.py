@@ -7,18 +7,17 @@ or moves a detached mount with MOVE_MOUNT_T_EMPTY_PATH: a path looked up twice c
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 
-from pyctr.core.linux import const
+from pyctr.core.linux import const, foreign
 from pyctr.core.linux.const import SYSCALLS
 from pyctr.core.linux.libc import check, libc, path_bytes, syscall
 
 _OPEN_HOW = struct.Struct("QQQ")
 _MOUNT_ATTR = struct.Struct("QQQQ")
-_ulong = ctypes.c_ulong
+_ulong = foreign.c_ulong
 
 
 def unescape(field: str) -> str:
@@ -46,7 +45,7 @@ def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, d
 
 def umount(target: str, flags: int = 0) -> None:
     """umount2(2)."""
-    check(libc.umount2(path_bytes(target), ctypes.c_int(flags)), "umount2", target)
+    check(libc.umount2(path_bytes(target), foreign.c_int(flags)), "umount2", target)
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -139,9 +138,9 @@ def mount_setattr(fd: int, path: str, flags: int, set: int, clear: int, propagat
 
 def fs_type(target: int | str) -> int:
     """f_type of the filesystem a descriptor or path is on (statfs(2)): compare with const.*_MAGIC."""
-    buffer = ctypes.create_string_buffer(256)
+    buffer = foreign.buffer(256)
     if isinstance(target, int):
-        check(libc.fstatfs(ctypes.c_int(target), buffer), "fstatfs")
+        check(libc.fstatfs(foreign.c_int(target), buffer), "fstatfs")
     else:
         check(libc.statfs(path_bytes(target), buffer), "statfs", target)
     # `long f_type` comes first on both architectures

@@ -7,13 +7,16 @@ shim with posix_spawn instead.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 
-from pyctr.core.linux import const
+from pyctr.core.linux import const, foreign
 from pyctr.core.linux.libc import check, error, libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FLAGS = {
     "pid": const.CLONE_NEWPID,
@@ -43,12 +46,9 @@ _SIGCHLD = 17
 _CLONE_ARGS = struct.Struct("11Q")
 
 
-def _python_fork_hooks() -> tuple[ctypes._NamedFuncPointer, ...]:
-    hooks = (
-        ctypes.pythonapi.PyOS_BeforeFork,
-        ctypes.pythonapi.PyOS_AfterFork_Parent,
-        ctypes.pythonapi.PyOS_AfterFork_Child,
-    )
+def _python_fork_hooks() -> tuple[Any, ...]:
+    python = foreign.library(holding=True)
+    hooks = (python.PyOS_BeforeFork, python.PyOS_AfterFork_Parent, python.PyOS_AfterFork_Child)
     for hook in hooks:
         hook.restype = None
         hook.argtypes = ()
@@ -65,23 +65,23 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     """
     # PyDLL keeps the GIL over the call: a CDLL would let it go and take it again in the child,
     # before PyOS_AfterFork_Child has made the child's GIL anew.
-    raw = ctypes.PyDLL(None, use_errno=True).syscall
-    raw.restype = ctypes.c_long
-    long = ctypes.c_long
+    raw = foreign.library(holding=True).syscall
+    raw.restype = foreign.c_long
+    long = foreign.c_long
     before, after_parent, after_child = _python_fork_hooks()
-    pidfd = ctypes.c_int(-1)
-    pidfd_address = ctypes.addressof(pidfd)
+    pidfd = foreign.c_int(-1)
+    pidfd_address = foreign.addressof(pidfd)
     with_cgroup = const.CLONE_INTO_CGROUP if cgroup_fd is not None else 0
     # a sibling's signal is ours, clone(2)
     signal = 0 if flags & const.CLONE_PARENT else _SIGCHLD
     packed = _CLONE_ARGS.pack(
         flags | const.CLONE_PIDFD | with_cgroup, pidfd_address, 0, 0, signal, 0, 0, 0, 0, 0, cgroup_fd or 0
     )
-    arguments = ctypes.create_string_buffer(packed, len(packed))
+    arguments = foreign.buffer(packed, len(packed))
     name = "clone3"
     before()
-    pid: int = raw(long(const.SYSCALLS["clone3"]), arguments, ctypes.c_size_t(len(packed)))
-    number = ctypes.get_errno()
+    pid: int = raw(long(const.SYSCALLS["clone3"]), arguments, foreign.c_size_t(len(packed)))
+    number = foreign.get_errno()
     if pid < 0 and number == errno.ENOSYS and cgroup_fd is None and not flags & ~0xFFFFFF00:
         name = "clone"
         # stack 0 shares the page-aligned copy like fork(2); the third argument takes the pidfd (clone(2), CLONE_PIDFD)
@@ -93,7 +93,7 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
             long(0),
             long(0),
         )
-        number = ctypes.get_errno()
+        number = foreign.get_errno()
     if pid == 0:
         after_child()
         return 0, -1
@@ -105,12 +105,12 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
 
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    check(libc.unshare(ctypes.c_int(flags)), "unshare")
+    check(libc.unshare(foreign.c_int(flags)), "unshare")
 
 
 def setns(fd: int, flags: int = 0) -> None:
     """setns(2): `fd` of a namespace, or a pidfd with `flags` naming which namespaces of that process to join."""
-    check(libc.setns(ctypes.c_int(fd), ctypes.c_int(flags)), "setns")
+    check(libc.setns(foreign.c_int(fd), foreign.c_int(flags)), "setns")
 
 
 def open_namespace(pid: int, kind: str, proc: str = "/proc") -> int:
@@ -121,7 +121,7 @@ def open_namespace(pid: int, kind: str, proc: str = "/proc") -> int:
 def kind_of(fd: int) -> int:
     """CLONE_NEW* of a namespace's descriptor (ioctl_nsfs(2), NS_GET_NSTYPE), 0 for any other file."""
     ns_get_nstype = 0xB703
-    result: int = libc.ioctl(ctypes.c_int(fd), ctypes.c_ulong(ns_get_nstype))
+    result: int = libc.ioctl(foreign.c_int(fd), foreign.c_ulong(ns_get_nstype))
     return max(result, 0)
 
 
@@ -143,10 +143,10 @@ def pidfd_getfd(pidfd: int, fd: int) -> int:
 def sethostname(name: str) -> None:
     """The host name of the current UTS namespace, at most 64 bytes."""
     raw = os.fsencode(name)
-    check(libc.sethostname(raw, ctypes.c_size_t(len(raw))), "sethostname", name)
+    check(libc.sethostname(raw, foreign.c_size_t(len(raw))), "sethostname", name)
 
 
 def setdomainname(name: str) -> None:
     """The NIS domain name of the current UTS namespace, at most 64 bytes."""
     raw = os.fsencode(name)
-    check(libc.setdomainname(raw, ctypes.c_size_t(len(raw))), "setdomainname", name)
+    check(libc.setdomainname(raw, foreign.c_size_t(len(raw))), "setdomainname", name)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 
-from pyctr.core.linux import const
+from pyctr.core.linux import const, foreign
 from pyctr.core.linux.libc import check, libc, prctl, syscall
 
 RLIMITS = {
@@ -97,14 +96,14 @@ def keep_capabilities(keep: bool) -> None:
 
 def set_name(name: str) -> None:
     """What ps shows as the command, 15 bytes of it."""
-    buffer = ctypes.create_string_buffer(os.fsencode(name)[:15])
-    prctl(const.PR_SET_NAME, ctypes.addressof(buffer))
+    buffer = foreign.buffer(os.fsencode(name)[:15])
+    prctl(const.PR_SET_NAME, foreign.addressof(buffer))
 
 
 def execveat(fd: int, arguments: list[str]) -> None:
     """Execute the file behind a descriptor, without environment. Returns never; raises OSError."""
-    argv = (ctypes.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
-    envp = (ctypes.c_char_p * 1)(None)
+    argv = (foreign.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
+    envp = (foreign.c_char_p * 1)(None)
     syscall(const.SYSCALLS["execveat"], fd, b"", argv, envp, const.AT_EMPTY_PATH, name="execveat")
 
 
@@ -133,14 +132,14 @@ def setrlimit(name: str, soft: int, hard: int, pid: int = 0) -> None:
     if full not in RLIMITS:
         raise ValueError(f"unknown resource limit '{name}'")
     values = struct.pack("QQ", soft & UNLIMITED, hard & UNLIMITED)
-    result = libc.prlimit(ctypes.c_int(pid), ctypes.c_int(RLIMITS[full]), values, None)
+    result = libc.prlimit(foreign.c_int(pid), foreign.c_int(RLIMITS[full]), values, None)
     check(result, "prlimit", full)
 
 
 def getrlimit(name: str, pid: int = 0) -> tuple[int, int]:
     """(soft, hard) of a process; -1 is unlimited."""
-    buffer = ctypes.create_string_buffer(16)
-    check(libc.prlimit(ctypes.c_int(pid), ctypes.c_int(RLIMITS[name]), None, buffer), "prlimit", name)
+    buffer = foreign.buffer(16)
+    check(libc.prlimit(foreign.c_int(pid), foreign.c_int(RLIMITS[name]), None, buffer), "prlimit", name)
     soft, hard = struct.unpack("QQ", buffer.raw)
     return -1 if soft == UNLIMITED else soft, -1 if hard == UNLIMITED else hard
 

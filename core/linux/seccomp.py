@@ -62,15 +62,14 @@ def load(program: bytes, flags: int = 0) -> int:
 
     Needs no_new_privs or CAP_SYS_ADMIN (EACCES). FLAG_SPEC_ALLOW is left out where the kernel is too old for it.
     """
-    import ctypes
-
+    from pyctr.core.linux import foreign
     from pyctr.core.linux.libc import syscall
 
     if flags & FLAG_NEW_LISTENER and flags & FLAG_TSYNC:
         flags |= FLAG_TSYNC_ESRCH  # the result is a descriptor then, not the thread that could not be synchronised
-    buffer = ctypes.create_string_buffer(program, len(program))
+    buffer = foreign.buffer(program, len(program))
     # struct sock_fprog
-    fprog = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+    fprog = struct.pack("HxxxxxxQ", len(program) // 8, foreign.addressof(buffer))
     set_mode_filter = 1
     try:
         return syscall(SYSCALLS["seccomp"], set_mode_filter, flags, fprog, name="seccomp")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.oom import Watch
 
 ALLOWED = (
-    "abc builtins codecs ctypes encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
+    "abc builtins codecs encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
     "sys termios time types zipimport"
 )
 """Standard library modules without a leading underscore."""

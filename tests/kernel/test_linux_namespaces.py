@@ -256,7 +256,7 @@ def test_devices_are_bind_mounted_where_mknod_is_forbidden(tmp_path: Path) -> No
         new_mounts()
         mount.mount("tmpfs", str(tmp_path), "tmpfs", 0, "mode=755")
         fd = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
-        devices.bind(fd, "null", "/dev/null", 1, 3)
+        devices.bind(fd, "null", "/dev/null", "c", 1, 3)
         return list(devices.lookup(str(tmp_path / "null")))[:3]
 
     assert in_child(body, const.CLONE_NEWNS) == ["c", 1, 3]
