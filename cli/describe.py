@@ -40,7 +40,7 @@ def status_text(container: Container, status: str, now: float) -> str:
         return "Created"
     if ended is None:  # the shim was killed before it could write how it ended
         return "Exited (unknown)"
-    return f"Exited ({ended.code}) {output.ago(ended.finished_at, now)}"
+    return f"Exited ({'unknown' if ended.lost else ended.code}) {output.ago(ended.finished_at, now)}"
 
 
 def health_word(container: Container, status: str) -> str:

@@ -41,7 +41,7 @@ def create(
         names.check(spec.name)
 
     paths = engine.paths
-    with pending.Mark(paths, id), Undo() as undo:
+    with pending.Mark(paths, id) as mark, Undo(mark.keep) as undo:
         state = State(
             id=id,
             name=spec.name or names.random(),
@@ -55,6 +55,7 @@ def create(
         )
         # undone last, when no record has them any more
         undo(_remove_volumes, engine, state.anonymous)
+        undo(fsutil.remove_tree, f"{paths.containers}/.new-{id}")
         lock = _make_directory(engine, state)
         undo(lock.release)
         undo(fsutil.remove_tree, paths.container(id))
@@ -166,15 +167,15 @@ def _make_directory(engine: Engine, state: State) -> Lock:
     except FileNotFoundError:
         fsutil.make_private_directory(paths.containers)
         os.mkdir(fresh, 0o700)
+    lock = fsutil.Lock(f"{fresh}/lock")
     try:
-        lock = fsutil.Lock(f"{fresh}/lock")
         if not lock.try_acquire():
             raise errors.Conflict(f"somebody else made '{state.id}'")
         lock.path = paths.container(state.id, "lock")
         fsutil.write_json(f"{fresh}/state.json", state.to_dict(), durable=False)
         os.rename(fresh, paths.container(state.id))
     except BaseException:
-        fsutil.remove_tree(fresh)
+        lock.release()
         raise
     return lock
 

@@ -100,7 +100,7 @@ _HINTS = {
     "ELOOP": "too many symbolic links in that path",
     "EIO": "the disk or what is behind it does not answer: 'dmesg' may say more",
 }
-"""What to try, for errors that mean the same wherever they are met."""
+"""errno's name -> hint."""
 
 
 def from_oserror(error: OSError, doing: str, *, hint: str = "") -> PyctrError:
@@ -117,4 +117,11 @@ def from_oserror(error: OSError, doing: str, *, hint: str = "") -> PyctrError:
         return PermissionDenied(text, hint=hint or "run as root")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(text, hint=hint or "free some space, 'pyctr system df' shows where it went")
-    return PyctrError(text, hint=hint or _HINTS.get(errno.errorcode.get(error.errno or 0, ""), ""))
+    return PyctrError(text, hint=hint or hint_of(error))
+
+
+def hint_of(error: OSError) -> str:
+    """What to try against an error that means the same wherever it is met, or ""."""
+    import errno
+
+    return _HINTS.get(errno.errorcode.get(error.errno or 0, ""), "")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.runtime.attach import Connection
     from pyctr.core.runtime.launch import Launched
 
 DETACH_KEYS = b"\x10\x11"
@@ -71,11 +72,9 @@ def attach(
 
     Raises IllegalTransition when it does not run.
     """
-    from pyctr.core.runtime.attach import connect
-
     container = lifecycle.permitted(engine, "attach", ref)
     spec = container.spec
-    connection = connect(engine.paths, container.id)
+    connection = _connect(container)
     try:
         connection.attach()
         if spec.tty and (size := winsize()):
@@ -107,12 +106,10 @@ def execute(
 
     Raises CommandNotFound, CannotInvoke, IllegalTransition, RuntimeFailure.
     """
-    from pyctr.core.runtime.attach import connect
-
     if not argv:
         raise errors.UsageError("no command to execute")
     container = lifecycle.permitted(engine, "exec", ref)
-    connection = connect(engine.paths, container.id)
+    connection = _connect(container)
     try:
         connection.execute(
             list(argv),
@@ -143,16 +140,31 @@ def check_health(engine: Engine, ref: Container | str) -> tuple[int, str]:
     Raises IllegalTransition when it does not run, UsageError without a check.
     """
     from pyctr.core.health import probed
-    from pyctr.core.runtime.attach import connect
 
     container = lifecycle.permitted(engine, "exec", ref)
     if not probed(container.spec.health):
         raise errors.UsageError(f"container '{container.name}' has no health check", hint="run it with --health-cmd")
-    connection = connect(engine.paths, container.id)
+    connection = _connect(container)
     try:
         return connection.check_health()
     finally:
         connection.close()
+
+
+def _connect(container: Container) -> Connection:
+    """To its shim. Raises IllegalTransition that says whether the container is what is not there."""
+    from pyctr.core.runtime.attach import connect
+
+    try:
+        return connect(container.engine.paths, container.id)
+    except errors.IllegalTransition:
+        name = container.name
+        if container.reload().running and not container.shim_alive:
+            raise errors.IllegalTransition(
+                f"the shim of container '{name}' was killed: it runs on, but nobody can reach it",
+                hint=f"'pyctr restart {name}' gives it a new one",
+            ) from None
+        raise
 
 
 class Session:
@@ -248,9 +260,19 @@ class Session:
         except BrokenPipeError:
             return None  # nobody reads our output any more: the container goes on without us
         except EOFError:
-            raise errors.RuntimeFailure(
-                "the connection to the container was cut", hint="its shim was killed; 'pyctr ps' tells its state"
-            ) from None
+            raise self._cut() from None
+
+    def _cut(self) -> errors.RuntimeFailure:
+        """Why the shim is not there any more, for us."""
+        pid = sync.peer_pid(self.channel.socket)
+        if pid != os.getpid() and os.path.exists(f"/proc/{pid}"):
+            return errors.RuntimeFailure(
+                "this listener fell too far behind and was let go; the container goes on",
+                hint="'pyctr logs -f' loses nothing, however slow its reader is",
+            )
+        return errors.RuntimeFailure(
+            "the connection to the container was cut", hint="its shim was killed; 'pyctr ps' tells its state"
+        )
 
     def _signals(self, numbers: bytes) -> None:
         for number in numbers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core import birth
+from pyctr.core import birth, repair
 from pyctr.core.images.model import rfc3339, rfc3339_nano
 from pyctr.core.runtime import oci
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
@@ -86,6 +86,8 @@ def _state(container: Container) -> dict[str, Any]:
     state, status = container.state, container.status
     process, end = state.process, state.exit
     running = status in (RUNNING, PAUSED)
+    if status == STOPPED and process is not None and end is None:
+        end = repair.lost(container)  # not on record yet: the next verb on it writes this down
     return {
         # Docker's word for what we call stopped
         "Status": "exited" if status == STOPPED else status,
@@ -100,7 +102,7 @@ def _state(container: Container) -> dict[str, Any]:
         "Signal": end.signal if end and not running else 0,
         "Error": end.error if end and not running else "",
         "StartedAt": rfc3339(process.started_at) if process else _NEVER,
-        "FinishedAt": rfc3339(end.finished_at) if end else _NEVER,
+        "FinishedAt": rfc3339(end.finished_at) if end and end.finished_at else _NEVER,
         "Desired": state.desired,
         **_health(container, status),
     }

@@ -23,6 +23,7 @@ class Mark:
 
     def __init__(self, paths: Paths, id: str) -> None:
         self._lock = Lock(f"{paths.pending}/{id}")
+        self._kept = False
 
     def __enter__(self) -> Mark:
         try:
@@ -39,6 +40,10 @@ class Mark:
         except FileNotFoundError:
             return True  # no such directory, no marks
 
+    def keep(self) -> None:
+        """Something could not be undone: the mark outlives the verb, and whoever comes next tries again."""
+        self._kept = True
+
     def let_go(self) -> None:
         """Leave it to others, as if we had been killed."""
         self._lock.release()
@@ -54,7 +59,10 @@ class Mark:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.done()
+        if self._kept:
+            self.let_go()
+        else:
+            self.done()
 
 
 def forget(paths: Paths, id: str) -> None:

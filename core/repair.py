@@ -83,14 +83,22 @@ def record_lost_exit(engine: Engine, state: State) -> bool:
         return False
     if containers.is_alive(process, engine.paths, shim=True):
         return False
-    rebooted = process.boot_id != _boot_id(engine)
-    reason = "the host was restarted" if rebooted else "its shim was killed, the exit code is unknown"
-    state.exit = Exit(code=137 if not rebooted else 255, finished_at=time.time(), error=reason)
+    state.exit = lost(containers.Container(engine, state))
+    state.exit.finished_at = time.time()
+    reason = state.exit.error
     state.restarting = False
     remains(engine, state)
     containers.save_state(engine.paths, state)
     engine.events.record("die", state.id, state.name, exit_code=state.exit.code, error=reason)
     return True
+
+
+def lost(container: containers.Container) -> Exit:
+    """How an incarnation ended that nobody saw end; when is not known either."""
+    process = container.state.process
+    rebooted = process is not None and process.boot_id != _boot_id(container.engine)
+    reason = "the host was restarted" if rebooted else "its shim was killed, the exit code is unknown"
+    return Exit(code=255, error=reason, lost=True)
 
 
 def remains(engine: Engine, state: State) -> None:

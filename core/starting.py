@@ -40,7 +40,7 @@ def start(
 
     engine, state = container.engine, container.state
     paths = engine.paths
-    with pending.Mark(paths, container.id), Undo() as undo:
+    with pending.Mark(paths, container.id) as mark, Undo(mark.keep) as undo:
         if state.process is not None:
             from pyctr.core import repair
 

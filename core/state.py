@@ -69,6 +69,8 @@ class Exit(Record):
     finished_at: float = 0.0
     error: str = ""
     """Why there is no real exit code (the shim died), or why a start failed."""
+    lost: bool = False
+    """Nobody saw how it ended: its shim was killed, or the host went down. `code` is 255 then, as containerd has it."""
 
 
 class State(Record):

@@ -29,6 +29,8 @@ ENVIRONMENT = "PYCTR_STORAGE_DRIVER"
 MOUNT_POINTS = ("dev/", "etc/", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc/", "sys/")
 # each of these on would put into upper directories what `diff` and `commit` cannot read
 _PROBE = ".overlay-"
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EINTR})
+"""Errors that say nothing about the filesystem; a driver chosen for one of them would be remembered until a reboot."""
 _OPTIONS = "index=off,redirect_dir=off,metacopy=off"
 
 
@@ -214,19 +216,28 @@ class Storage:
                 os.mkdir(f"{trial}/{name}")
             try:
                 context = fsopen("overlay")
-            except OSError:
+            except OSError as error:
+                if error.errno in _PASSING:
+                    raise
                 return False  # ENODEV: no overlayfs; EPERM: no mounting at all
             try:
                 for key, name in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")):
                     fsconfig(context, FSCONFIG_SET_STRING, key, f"{trial}/{name}")
                 fsconfig(context, FSCONFIG_CMD_CREATE)
-            except OSError:
+            except OSError as error:
+                if error.errno in _PASSING:
+                    raise
                 return False  # EINVAL: overlayfs refuses this filesystem as upper
             finally:
                 os.close(context)
             return True
         finally:
-            rmtree(trial, ignore_errors=True)
+            # by path, which needs no descriptor; work/work is what overlayfs made
+            for name in ("/lower", "/upper", "/work/work", "/work", ""):
+                try:
+                    os.rmdir(trial + name)
+                except OSError:
+                    continue  # never made; what stays all the same goes with the next probe, above
 
 
 def mount_rootfs(rootfs: Mapping[str, Any], target: str) -> None:

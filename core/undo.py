@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 class Undo:
     """`with Undo() as undo:` ... `undo(f, *args)` after each step; leaving with an exception calls them, last first.
 
-    A failing undo does not hide the first error or stop the others: it becomes a note on it.
+    A failing undo does not hide the first error or stop the others: it becomes a note on it, and `failed` is called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[], None] | None = None) -> None:
+        self._failed = failed
         self._steps: list[tuple[Callable[..., object], tuple[object, ...]]] = []
 
     def __call__(self, step: Callable[..., object], *arguments: object) -> None:
@@ -33,3 +34,5 @@ class Undo:
                 step(*arguments)
             except Exception as another:
                 error.add_note(f"while undoing: {another}")
+                if self._failed is not None:
+                    self._failed()

@@ -105,7 +105,7 @@ def describe(error: BaseException, doing: str = "") -> tuple[str, str, str]:
         text = (error.strerror or str(error)).lower()
         if error.filename:
             text += f" '{error.filename}'"
-        return "RuntimeFailure", f"{doing}: {text}" if doing else text, ""
+        return "RuntimeFailure", f"{doing}: {text}" if doing else text, errors.hint_of(error)
     if isinstance(error, ValueError):
         return "UsageError", str(error), ""  # a word of the configuration that the kernel floor does not know
     return "RuntimeFailure", f"{doing or 'unexpected'}: {type(error).__name__}: {error}", "this is a bug in pyctr"

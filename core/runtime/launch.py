@@ -144,13 +144,17 @@ def start(
     except _Vanished:
         _bury(wishes)
         if spawn.pid:
-            raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
+            raise errors.RuntimeFailure(
+                "the shim died during the start", hint="out of memory (see 'dmesg'), or of open files ('ulimit -n')?"
+            ) from None
     # a launcher may end, or be killed, between our connect and its fork
     try:
         return _start(order, lock_fd, prespawn(), begin, None)
     except _Vanished:
         _bury(wishes)
-        raise errors.RuntimeFailure("the shim died during the start", hint="out of memory? see 'dmesg'") from None
+        raise errors.RuntimeFailure(
+            "the shim died during the start", hint="out of memory (see 'dmesg'), or of open files ('ulimit -n')?"
+        ) from None
 
 
 class _Vanished(Exception):

@@ -39,6 +39,8 @@ ALLOWED = (
 
 _SETTLE = 0.5
 """Seconds without events after which the memory of the start is given back."""
+_RETRY = 0.5
+"""Seconds until connections are accepted again after there was no descriptor left for one."""
 _PATIENCE = 5.0
 """Seconds a foreground client gets to say, after the end, that it cleans up."""
 
@@ -348,7 +350,10 @@ class Shim:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
+                # who waits in line would wake us again and again
+                self.loop.want(self.listener.fileno(), 0)
+                self.loop.at(time.monotonic() + _RETRY, self._accept_again)
                 return
             raise
         socket = _socket.socket(fileno=fd)
@@ -356,6 +361,10 @@ class Shim:
             socket.close()
             return
         self.clients.append(clients.Client(self.loop, socket, self._request, self._left))
+
+    def _accept_again(self) -> None:
+        if self.listener is not None:
+            self.loop.want(self.listener.fileno(), READ)
 
     def _request(self, client: Client, kind: bytes, payload: bytes) -> None:
         if kind == sync.STDIN:

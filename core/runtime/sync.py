@@ -201,6 +201,12 @@ def packets() -> tuple[Packets, Packets]:
     return Packets(one), Packets(other)
 
 
+def peer_pid(socket: _socket.socket) -> int:
+    """The process that connected, or that listened when we did; our own for a pair. unix(7), SO_PEERCRED."""
+    pid, _, _ = _PEER.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
+    return int(pid)
+
+
 def trusted(socket: _socket.socket) -> bool:
     """Whether who connected may do all that we may: our user or root, in our user namespace, with our capabilities.
 

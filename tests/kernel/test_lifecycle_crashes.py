@@ -94,6 +94,7 @@ def test_a_killed_shim_is_noticed_and_its_container_ended(host: Host) -> None:
     status = container.reload().status
     if status == STOPPED:
         assert container.state.exit is not None and "shim" in container.state.exit.error
+        assert container.state.exit.lost
     else:
         lifecycle.stop(container.engine, container, timeout=0.2)
         assert container.reload().status == STOPPED

@@ -32,6 +32,7 @@ def container(tmp_path: Path, **state: object) -> Container:
         (STOPPED, Exit(code=137, signal=9, finished_at=NOW - 7200), "Exited (137) 2 hours ago"),
         (STOPPED, Exit(code=0, finished_at=NOW - 0.2), "Exited (0) Less than a second ago"),
         (STOPPED, None, "Exited (unknown)"),
+        (STOPPED, Exit(code=255, lost=True, finished_at=NOW - 60), "Exited (unknown) About a minute ago"),
         (RESTARTING, Exit(code=1, finished_at=NOW - 3), "Restarting (1) 3 seconds ago"),
         (DEAD, None, "Dead"),
     ],
