@@ -1,9 +1,9 @@
 #!/bin/sh
 # The guest's side of tools/vm-tests.sh: pytest from the virtual environment's packages under the guest's own python3.
-# usage: vm-inside.sh SITE-PACKAGES [pytest arguments]
+# usage: vm-inside.sh VENV SITE-PACKAGES [pytest arguments]
 set -eu
-packages=$1
-shift
+venv=$1 packages=$2
+shift 2
 cd "$(dirname "$0")/.."
 if [ -d /scratch ]; then
     # an overlay cannot be the upper layer of another one, and the guest's own /tmp may be on one
@@ -11,7 +11,10 @@ if [ -d /scratch ]; then
     chmod 1777 /scratch/tmp
     mount --bind /scratch/tmp /tmp
 fi
+# a file of the guest, which forgets it: every python3 finds the packages, those that tests start as well
+echo "$packages" >"$(python3 -c 'import site; print(site.getsitepackages()[-1])')/pyctr-tests.pth"
+[ -e /bin/busybox ] || [ ! -e "$venv/busybox" ] || cp "$venv/busybox" /bin/busybox
 unset PYTHONDONTWRITEBYTECODE
-export PYTHONPATH="$packages:$PWD" PYTHONPYCACHEPREFIX=/tmp/pycache
+export PYTHONPATH="$PWD" PYTHONPYCACHEPREFIX=/tmp/pycache
 echo "kernel $(uname -r), $(python3 --version), cgroup v$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1)"
 exec python3 -m pytest --timeout "${PYCTR_GUEST_PATIENCE:-600}" -n "${PYCTR_TEST_JOBS:-2}" --dist loadfile -rfEs "$@"

@@ -16,6 +16,9 @@ if [ -z "${PYCTR_GUEST:-}" ]; then
     exit 2
 fi
 packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+if command -v busybox >/dev/null 2>&1; then
+    cp "$(command -v busybox)" "$venv/busybox" # many tests use it, and a static one runs everywhere
+fi
 [ $# -gt 0 ] || set -- tests/kernel
 exec $PYCTR_GUEST -m "${PYCTR_GUEST_MEMORY:-2048}" -t "${PYCTR_GUEST_SECONDS:-7200}" -s "$repository" -- \
-    sh "$repository/tools/vm-inside.sh" "$packages" "$@"
+    sh "$repository/tools/vm-inside.sh" "$venv" "$packages" "$@"
