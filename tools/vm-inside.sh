@@ -12,7 +12,9 @@ if [ -d /scratch ]; then
     mount --bind /scratch/tmp /tmp
 fi
 # a file of the guest, which forgets it: every python3 finds the packages, those that tests start as well
-echo "$packages" >"$(python3 -c 'import site; print(site.getsitepackages()[-1])')/pyctr-tests.pth"
+site=$(python3 -c 'import site; print(site.getsitepackages()[0])')
+mkdir -p "$site"
+echo "$packages" >"$site/pyctr-tests.pth"
 [ -e /bin/busybox ] || [ ! -e "$venv/busybox" ] || cp "$venv/busybox" /bin/busybox
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPATH="$PWD" PYTHONPYCACHEPREFIX=/tmp/pycache
