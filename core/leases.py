@@ -155,14 +155,21 @@ class Book:
         unlink(f"{self.run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")
         unlink(f"{self.run}/ids/{lease['id']}")
 
+    def ids(self) -> list[str]:
+        """Containers that hold something. A record half written, now that the lock is ours, is a killed pyctr's."""
+        try:
+            names = os.listdir(f"{self.run}/ids")
+        except FileNotFoundError:
+            return []
+        for name in names:
+            if name.endswith(".tmp"):
+                unlink(f"{self.run}/ids/{name}")
+        return [name for name in names if not name.endswith(".tmp")]
+
     def collect(self) -> list[str]:
         """Strike out what vanished containers held; their ids."""
         gone = []
-        try:
-            ids = os.listdir(f"{self.run}/ids")
-        except FileNotFoundError:
-            return []
-        for id in ids:
+        for id in self.ids():
             lease = self.lease(id)
             if lease and not self.there(id):
                 self.drop(lease)

@@ -410,7 +410,7 @@ class Networks:
         """Delete every bridge, table, lease and record. Containers must be gone."""
         with self._book.lock():
             networks = self.list()
-            for id in os.listdir(f"{self._run}/ids"):
+            for id in self._book.ids():
                 lease = self.lease(id)
                 if lease:
                     self._book.drop(lease)

@@ -297,3 +297,16 @@ def test_the_graph_of_a_live_host_shows_traffic_on_the_right_edge(lab: Lab) -> N
     assert after.uplink[:4] == ("up0", (f"{HOST}/24",), OUTSIDE, True)
     assert [str(port) for port in after.ports] == [":8080→web:80"]
     assert after.networks[0].there
+
+
+def test_a_record_half_written_by_a_killed_client_holds_nobody_up(lab: Lab) -> None:
+    web = lab.attach("web")
+    torn = Path(lab.paths.run, "networks", "ids", f"{'ab' * 32}.4711.tmp")
+    for content in ("", '{"mode": "bridge", "id": "'):
+        torn.write_text(content)
+        assert lab.networks.collect() == []
+        assert not torn.exists()
+    torn.write_text("")
+    shutil.rmtree(lab.paths.container(str(web["id"])))
+    lab.call("host", networks.remove_all, lab.paths)
+    assert not os.path.exists(f"{lab.paths.run}/networks")
