@@ -108,6 +108,10 @@ _STARTS = frozenset({"run", "start"})
 """Verbs that need a shim: its interpreter starts while this one still reads flags."""
 
 
+_LISTS = frozenset({"ps", "images", "stats", "info", "events", "system_df", "volume_ls", "network_ls"})
+"""Verbs that show what there is, to everybody what is theirs."""
+
+
 class Call:
     """One invocation: where pyctr lives, and the engine made when first asked for."""
 
@@ -150,7 +154,18 @@ class Call:
         if os.geteuid() != 0:
             from pyctr.core.errors import PermissionDenied
 
-            raise PermissionDenied(f"{doing} needs root", hint=f"sudo pyctr {self.verb} …")
+            raise PermissionDenied(f"{doing} needs root", hint=f"sudo pyctr {self.verb.replace('_', ' ')} …")
+
+    def tell_of_root(self) -> None:
+        """An empty list must not look like an idle host to who is not root: say where root's containers are."""
+        from pyctr.core.paths import Paths
+
+        if "root" in self.globals or os.environ.get("PYCTR_ROOT") or not os.path.isdir(Paths.root):
+            return
+        print(
+            f"pyctr: only what is yours; root's is seen with 'sudo pyctr {self.verb.replace('_', ' ')}'",
+            file=sys.stderr,
+        )
 
     def close(self) -> None:
         """A warm shim nobody took goes away."""
@@ -252,6 +267,8 @@ def _run(call: Call, name: str, prog: str, words: list[str]) -> int:
         _page(prog, name, configure)
         return 0
     code: int = run(call, args)
+    if name in _LISTS and os.geteuid() != 0:
+        call.tell_of_root()
     return code
 
 

@@ -218,4 +218,8 @@ def _near(paths: Paths, ref: str) -> str:
     meant = near(ref, names) or [name for name in names if ref and ref in name][:3]
     if meant:
         return f"did you mean {' or '.join(sorted(meant))}?"
-    return "'pyctr ps -a' lists all containers" if names else "there are no containers yet"
+    return "'pyctr ps -a' lists all containers" if names else "there are no containers yet" + _of_yours()
+
+
+def _of_yours() -> str:
+    return "" if os.geteuid() == 0 else " of yours; root's are reached with sudo"

@@ -25,6 +25,7 @@ def create_configure(parser: Declares) -> None:
 
 def create_run(call: Call, args: Arguments) -> int:
     """Make a bridge network."""
+    call.need_root("making a network")
     from pyctr.cli.verbs.inspect import network_id
 
     made = call.engine.networks.create(
@@ -100,6 +101,7 @@ def rm_configure(parser: Declares) -> None:
 
 def rm_run(call: Call, args: Arguments) -> int:
     """Remove networks that no container uses."""
+    call.need_root("removing a network")
     from pyctr.cli.each import each
 
     return each(args.name, call.engine.networks.remove)

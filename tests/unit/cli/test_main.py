@@ -166,3 +166,28 @@ def test_output_written_before_a_failure_is_kept() -> None:
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "[]\n")
     assert "no-such-thing" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["network", "create", "nn"], ["network", "rm", "nn"]])
+def test_without_root_no_network_is_recorded_that_could_not_be_removed(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert front.main(words) == 126
+    assert f"sudo pyctr {words[0]} {words[1]} …" in capsys.readouterr().err
+    assert not (tmp_path / "root").exists()
+
+
+def test_without_root_a_list_says_that_root_may_have_more(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PYCTR_ROOT")
+    monkeypatch.setattr("pyctr.core.paths.Paths.root", str(tmp_path))
+    assert front.main(["ps", "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "pyctr: only what is yours; root's is seen with 'sudo pyctr ps'\n")
+    monkeypatch.setattr("pyctr.core.paths.Paths.root", str(tmp_path / "nowhere"))
+    assert front.main(["ps", "-q"]) == 0
+    assert capsys.readouterr().err == ""
