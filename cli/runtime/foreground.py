@@ -9,7 +9,7 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
 _NOT_FORWARDED = frozenset(
     {
@@ -24,12 +24,29 @@ _BOUND = 1 << 20
 
 
 class Foreground:
-    """Made before the process is, so that a signal which comes too early undoes the start instead of losing it."""
+    """Made before the process is: a signal that comes too early for it undoes the start, none is lost."""
 
     def __init__(self) -> None:
         self._saved: list[Any] | None = None
-        for number in (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT):
-            _signal.signal(number, _interrupt)
+        self._pid = 0
+        self._early: list[int] = []
+        for number in (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGINT):
+            _signal.signal(number, self._interrupt)
+
+    def began(self, pid: int) -> None:
+        """Our child is there, though not yet the command."""
+        self._pid = pid
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        from pyctr.core.runtime.start import executed
+
+        try:
+            if self._pid and executed(self._pid):
+                self._early.append(number)
+                return
+        except FileNotFoundError:
+            pass  # it died
+        raise KeyboardInterrupt
 
     def attend(self, pid: int, master: int = -1) -> int:
         """Until `pid`, our child, has ended: its exit code, or 128 + n for a death by signal n."""
@@ -40,7 +57,7 @@ class Foreground:
                 _signal.signal(number, _wake)
         for number in (_signal.SIGCHLD, _signal.SIGWINCH):
             _signal.signal(number, _wake)
-        os.write(writer, bytes([_signal.SIGCHLD]))  # who died before this
+        os.write(writer, bytes([*self._early, _signal.SIGCHLD]))  # what came and who died before this
         if master >= 0:
             return self._relay(pid, master, reader)
         watch = select.poll()
@@ -126,10 +143,6 @@ class Foreground:
 
             pty.restore(0, self._saved)
             self._saved = None
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _wake(number: int, frame: object) -> None:

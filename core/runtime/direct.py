@@ -40,6 +40,8 @@ class Order:
     """On top of the configuration's."""
     held = True
     """Wait for `start`; else the command runs at once."""
+    began: Callable[[int], None] | None = None
+    """Told the pid of the process as soon as there is one."""
     detached = True
     """The caller ends, so a terminal needs somebody else who serves it."""
 
@@ -113,6 +115,8 @@ def _create(container: Container, order: Order, paths: Paths, config: dict[str, 
 
     def meanwhile(context: Context) -> None:
         """On record before it is ready: whatever happens to us, `delete` finds it."""
+        if order.began is not None:
+            order.began(context.pid)
         record.update(pid=context.pid, start_time=procfs.start_time(context.pid) or 0)
         container.write(record)
         container.keep_process({"process": config["process"], "linux": _process_part(linux), "seccomp": seccomp})

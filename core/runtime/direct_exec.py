@@ -21,6 +21,8 @@ class Order:
 
     pid_file = ""
     console_socket = ""
+    began: Callable[[int], None] | None = None
+    """Told the pid of the process as soon as there is one."""
     detached = False
     kept = 0
     paused = False
@@ -60,6 +62,10 @@ def execute(container: Container, change: Callable[[dict[str, Any]], dict[str, A
         listed = plan_process.execs(config, wishes, record["group"])
         context = Context(Plan({"operations": [], "execs": [], "wishes": {}}))
         context.manager = container.manager(record)
+        if order.groups:
+            from pyctr.core.cgroups.below import Below
+
+            context.manager = Below(context.manager, order.groups)
         context.kept = order.kept
         if (size := process.get("consoleSize")) and terminal:
             context.winsize = (size["height"], size["width"])
@@ -67,7 +73,7 @@ def execute(container: Container, change: Callable[[dict[str, Any]], dict[str, A
         init.load(terminal=terminal, seccomp=base["seccomp"] is not None)
         if not terminal:
             context.stdio = [os.dup(fd) for fd in direct.stdio()]
-        _run(joining, context, pidfd, record["own"], {"paused": order.paused}, listed)
+        _run(joining, context, pidfd, record["own"], order, listed)
     finally:
         os.close(pidfd)
     try:
@@ -89,13 +95,13 @@ def _set_terminal(listed: list[Any], terminal: bool) -> None:
             item.terminal = terminal
 
 
-def _run(
-    joining: Any, context: Context, pidfd: int, own: list[str], request: dict[str, Any], listed: list[Any]
-) -> None:
+def _run(joining: Any, context: Context, pidfd: int, own: list[str], order: Order, listed: list[Any]) -> None:
     from pyctr.core.runtime import start
 
     try:
-        joining.begin(context, pidfd, own, request, listed)
+        joining.begin(context, pidfd, own, {"paused": order.paused}, listed)
+        if order.began is not None:
+            order.began(context.pid)
         try:
             start.listen(context, [])
         except BaseException:
