@@ -55,7 +55,7 @@ def run_run(call: Call, args: Arguments) -> int:
     if not args.no_subreaper:
         process.subreaper()
     foreground = Foreground()
-    order.began = foreground.began
+    order.began, order.winsize = foreground.began, foreground.winsize()
     try:
         context = direct.create(container, order, call.paths, call.warn)
         code = foreground.attend(context.pid, context.streams[0])

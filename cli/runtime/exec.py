@@ -73,7 +73,7 @@ def run(call: Call, args: Arguments) -> int:
     from pyctr.cli.runtime.foreground import Foreground
 
     foreground = Foreground()
-    order.began = foreground.began
+    order.began, order.winsize = foreground.began, foreground.winsize()
     try:
         context = direct_exec.execute(container, wanted, order)
         return foreground.attend(context.pid, context.streams[0])

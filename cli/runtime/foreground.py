@@ -18,6 +18,8 @@ _NOT_FORWARDED = frozenset(
         *(_signal.SIGCHLD, _signal.SIGWINCH, _signal.SIGURG, _signal.SIGPIPE),
     }
 )
+_FATAL = (1, 2, 3, 10, 12, 14, 15)
+"""HUP INT QUIT USR1 USR2 ALRM TERM: what would end us."""
 _CHUNK = 1 << 16
 _BOUND = 1 << 20
 """Bytes of typed input that wait for a process which does not read."""
@@ -30,8 +32,16 @@ class Foreground:
         self._saved: list[Any] | None = None
         self._pid = 0
         self._early: list[int] = []
-        for number in (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGQUIT, _signal.SIGINT):
+        for number in _FATAL:
             _signal.signal(number, self._interrupt)
+
+    def winsize(self) -> tuple[int, int] | None:
+        """Of the terminal we are on, so that the process never sees another."""
+        if not os.isatty(0):
+            return None
+        from pyctr.core.linux import pty
+
+        return pty.get_winsize(0)
 
     def began(self, pid: int) -> None:
         """Our child is there, though not yet the command."""

@@ -98,14 +98,14 @@ def _memory(group: Manager) -> dict[str, Any]:
     if group.has_v2("memory"):
         events = pairs(_file(group, "memory", "memory.events"))
         return {
-            "cache": raw.get("file", 0),
+            **({"cache": cache} if (cache := raw.get("file", 0)) else {}),
             "usage": _usage(group, "memory.current", "memory.max", "memory.peak", events.get("max", 0)),
             "swap": _usage(group, "memory.swap.current", "memory.swap.max", "memory.swap.peak", 0),
             "kernel": {"failcnt": 0, "limit": 0, "usage": raw.get("kernel", 0)},
             "kernelTCP": {"failcnt": 0, "limit": 0, "usage": raw.get("sock", 0)},
             "raw": raw,
         }
-    out: dict[str, Any] = {"cache": raw.get("cache", 0)}
+    out: dict[str, Any] = {"cache": cache} if (cache := raw.get("cache", 0)) else {}
     for name, part in (("usage", ""), ("swap", ".memsw"), ("kernel", ".kmem"), ("kernelTCP", ".kmem.tcp")):
         prefix = f"memory{part}"
         failures = _number(_file(group, "memory", f"{prefix}.failcnt"))

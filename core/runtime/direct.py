@@ -36,6 +36,8 @@ class Order:
     kept = 0
     pivot = True
     keyring = True
+    winsize: tuple[int, int] | None = None
+    """Rows and columns of the caller's own terminal."""
     environment: list[str] = []
     """On top of the configuration's."""
     held = True
@@ -98,6 +100,8 @@ def _create(container: Container, order: Order, paths: Paths, config: dict[str, 
         "keep_keyring": not order.keyring,
         "seccomp": seccomp,
     }
+    if order.winsize is not None:
+        wishes["winsize"] = order.winsize
     record: dict[str, Any] = {
         "id": container.id,
         "bundle": bundle,

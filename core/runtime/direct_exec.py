@@ -24,6 +24,8 @@ class Order:
     began: Callable[[int], None] | None = None
     """Told the pid of the process as soon as there is one."""
     detached = False
+    winsize: tuple[int, int] | None = None
+    """Rows and columns of the caller's own terminal."""
     kept = 0
     paused = False
     """Also into a frozen container, where it will wait for the thaw."""
@@ -67,7 +69,9 @@ def execute(container: Container, change: Callable[[dict[str, Any]], dict[str, A
 
             context.manager = Below(context.manager, order.groups)
         context.kept = order.kept
-        if (size := process.get("consoleSize")) and terminal:
+        if terminal and order.winsize is not None:
+            context.winsize = order.winsize
+        elif (size := process.get("consoleSize")) and terminal:
             context.winsize = (size["height"], size["width"])
         _set_terminal(listed, terminal)
         init.load(terminal=terminal, seccomp=base["seccomp"] is not None)
