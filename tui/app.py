@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding
+from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
 
@@ -66,6 +67,11 @@ class PyctrApp(App[None], inherit_bindings=False):
         self._before = before
         self._warned = False
         super().__init__()
+        self.no_color = theming.no_color()
+        # Textual would make greys of our colours; the standard asks for none, https://no-color.org
+        self._filters = (
+            [NoColor()] if self.no_color else [one for one in self._filters if not isinstance(one, Monochrome)]
+        )
         self._modes = {entry.name: entry.make for entry in self.screen_entries}
         for entry in self.screen_entries:
             self._bindings._add_binding(Binding(entry.digit, f"screen('{entry.name}')", entry.title, show=False))

@@ -365,7 +365,7 @@ FORM_ACTIONS: tuple[Action, ...] = (
 )
 
 
-AT_ONCE = ("quit", "field_up", "field_down", "leave")
+AT_ONCE = ("quit", "field_up", "field_down", "leave", "filter", "log_search", "log_filter")
 """Carried out before the next key is looked at: whoever types fast never types into the field before."""
 
 

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     from pyctr.tui import theming
 
     try:
-        theme = theming.load(arguments.theme or theming.DEFAULT)
+        theme = theming.load(arguments.theme or theming.usual())
     except theming.ThemeError as error:
         return _fail(str(error), "pyctr-tui --theme dusk")
     size = _size(arguments.size)
@@ -104,6 +104,7 @@ def _size(text: str) -> tuple[int, int] | None:
 
 def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) -> int:
     from pyctr.tui.firstframe import FirstFrame
+    from pyctr.tui.guard import Guard
 
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # Textual would believe these over the terminal, also after a resize
@@ -112,15 +113,21 @@ def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) ->
     first = poller.collect()
     frame = FirstFrame(theme, ascii=arguments.ascii)
     frame.paint(first)
+    guard = Guard()
     try:
         from pyctr.tui.app import PyctrApp
 
-        app = PyctrApp(poller, theme=theme, ascii=arguments.ascii, first=first, tty=frame.saved)
+        def begun(app: PyctrApp) -> None:
+            if frame.saved is not None:
+                guard.stand(2, frame.saved)
+
+        app = PyctrApp(poller, theme=theme, ascii=arguments.ascii, first=first, tty=frame.saved, before=begun)
         app.run()
         code = app.return_code or 0
     finally:
         poller.stop()
         frame.restore()
+        guard.dismiss()
     sys.stdout.flush()
     sys.stderr.flush()
     # followers and verbs are daemon threads: what they do is recorded by the core, nobody waits for them here

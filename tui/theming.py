@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.style import Style
     from textual.theme import Theme as TextualTheme
 
-DEFAULT = "dusk"
+DEFAULT, COLOURLESS = "dusk", "plain"
 ANSI = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 FALLBACK = {
@@ -75,6 +75,16 @@ STYLES = {
 }
 
 ATTRIBUTES = {"bold": 1, "dim": 2, "italic": 3, "underline": 4, "reverse": 7}
+
+
+def no_color() -> bool:
+    """Whether the user wants no colours from any program, https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def usual() -> str:
+    """The theme for whoever names none."""
+    return COLOURLESS if no_color() else DEFAULT
 
 
 class ThemeError(ValueError):

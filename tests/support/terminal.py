@@ -46,6 +46,14 @@ class Terminal:
         """What a person would see now, one line per row."""
         return self._tmux("capture-pane", "-p")
 
+    def coloured(self) -> str:
+        """The same with its escape sequences of colours and attributes."""
+        return self._tmux("capture-pane", "-p", "-e")
+
+    def mouse(self) -> str:
+        """Whether the program asks for mouse events: "1" or "0"."""
+        return self._tmux("display-message", "-p", "#{mouse_any_flag}").strip()
+
     def press(self, *keys: str) -> None:
         """Keys in tmux's names: "j", "Enter", "Escape", "C-c"."""
         self._tmux("send-keys", *keys)

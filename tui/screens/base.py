@@ -5,11 +5,13 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 from pyctr.tui import keys
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.thrift import make_thrifty
 from pyctr.tui.widgets.bars import Footer, HostHeader, ScreenLine
+from pyctr.tui.widgets.logview import LogView
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class BaseScreen(Screen[None], inherit_bindings=False):
     def is_deep(self) -> bool:
         """Something is open or focused that Escape leaves."""
         return False
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A log has a search of its own on the filter's key, and whoever types means the letter."""
+        return not (action == "filter" and isinstance(self.focused, (LogView, Input)))
 
     def idle_actions(self) -> frozenset[str]:
         """Actions that would do nothing just now: they stay out of the footer."""

@@ -18,6 +18,7 @@ from pyctr.tui import format as f
 from pyctr.tui.form import Draft, Field
 from pyctr.tui.widgets.bars import Footer, FrameTitle
 from pyctr.tui.widgets.dialogs import Buttons, Choose
+from pyctr.tui.widgets.lineinput import LineInput
 from pyctr.tui.widgets.painted import PaintedLine, PaintedLines, look_of
 
 TYPE_CHECKING = False
@@ -60,7 +61,7 @@ class Row(Horizontal):
         super().__init__(id=f"row-{field.name}", classes="row")
         self.field = field
         self.caption = Caption(classes="caption")
-        self.input = Input(
+        self.input = LineInput(
             field.before, restrict=TYPEABLE, select_on_focus=field.choice, id=f"field-{field.name}", compact=True
         )
         self.input.cursor_blink = False

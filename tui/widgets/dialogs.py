@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from pyctr.tui import format as f
+from pyctr.tui.widgets.lineinput import LineInput
 from pyctr.tui.widgets.painted import PaintedLine, PaintedLines, look_of
 
 TYPE_CHECKING = False
@@ -208,7 +209,7 @@ class Ask(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         from textual.content import Content
 
-        field = Input(self._text, select_on_focus=False)
+        field = LineInput(self._text, select_on_focus=False)
         field.cursor_blink = False
         box = Vertical(field, PaintedLines(), classes="dialog")
         box.set_class(look_of(self).glyphs.ascii, "-ascii")

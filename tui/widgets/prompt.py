@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Input
 
+from pyctr.tui.widgets.lineinput import LineInput
 from pyctr.tui.widgets.painted import PaintedLine
 
 TYPE_CHECKING = False
@@ -17,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class _Label(PaintedLine):
-    def __init__(self, text: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.text = text
+        self.text = ""
         self.ground = "raised"
 
     def compose_line(self, width: int) -> Line:
@@ -37,6 +39,14 @@ class Prompt(Horizontal):
         self._done: Callable[[str], None] | None = None
         self._before = ""
         self._back_to: Widget | None = None
+        self._label = _Label()
+        # there from the start: what is typed right after the key that opens it belongs here
+        self._field = LineInput(select_on_focus=False)
+        self._field.cursor_blink = False
+
+    def compose(self) -> ComposeResult:
+        yield self._label
+        yield self._field
 
     @property
     def is_open(self) -> bool:
@@ -52,16 +62,15 @@ class Prompt(Horizontal):
         back_to: Widget | None = None,
     ) -> None:
         """`changed` at every key, `done` at Enter."""
+        self._changed = self._done = None
+        self._field.value = text
+        self._field.cursor_position = len(text)
         self._changed, self._done, self._before, self._back_to = changed, done, text, back_to
-        self.remove_children()
-        name = _Label(label)
-        name.styles.width = len(label) + 2
-        name.styles.min_width = len(label) + 2
-        field = Input(text, select_on_focus=False)
-        field.cursor_blink = False
-        self.mount(name, field)
+        self._label.text = label
+        self._label.styles.width = self._label.styles.min_width = len(label) + 2
+        self._label.update_line()
         self.add_class("open")
-        self.call_after_refresh(field.focus)
+        self.screen.set_focus(self._field)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -82,6 +91,5 @@ class Prompt(Horizontal):
     def close(self) -> None:
         self.remove_class("open")
         self._changed = self._done = None
-        self.remove_children()
         if self._back_to is not None:
-            self._back_to.focus()
+            self.screen.set_focus(self._back_to)
