@@ -89,6 +89,9 @@ class PyctrApp(App[None], inherit_bindings=False):
         if self._tty is not None and self._driver is not None and hasattr(self._driver, "attrs_before"):
             # the terminal was already without echo when the driver looked: give back what the user had
             self._driver.attrs_before = self._tty
+        if self._live and self.snapshot.read_only:
+            limited = f"; {self.snapshot.limited}" if self.snapshot.limited else ""
+            self.notify(f"{self.snapshot.read_only}{limited}", title="read-only", markup=False, timeout=8)
         if self._before is not None:
             self._before(self)
 

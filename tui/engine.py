@@ -17,6 +17,7 @@ from typing import NamedTuple
 from pyctr.core import containers, errors
 from pyctr.core.engine import Engine
 from pyctr.core.paths import Paths
+from pyctr.tui import format as f
 from pyctr.tui.history import History
 from pyctr.tui.snapshot import ContainerRow, Cost, Detail, HostRow, Snapshot
 from pyctr.tui.sources import Seen, Sources
@@ -119,7 +120,7 @@ class Poller:
         self._last = Snapshot(loaded=False, read_only=read_only)
         self._turn = 0
         self._cost_before: tuple[float, float, float] | None = None
-        self._broken = ""
+        self._broken = self._limited = ""
         self._views: dict[tuple[str, str], _View] = {}
         self.sources = Sources(self.engine, self.clock.time, self.wake)
         self._statuses: dict[str, str] = {}
@@ -187,12 +188,13 @@ class Poller:
         """Never raises: what cannot be read is said in `Snapshot.error`, with the last good list kept."""
         now, moment = self.clock.time(), self.clock.monotonic()
         error, rows, good_at = "", self._last.containers, self._last.good_at
+        self._limited = ""
         self._broken = ""
         try:
             rows = self._containers(now, moment)
             error, good_at = self._broken, now
         except (OSError, errors.PyctrError, ValueError) as problem:
-            error = str(problem)
+            error = f.reason(problem)
         snapshot = Snapshot(
             time=now,
             monotonic=moment,
@@ -201,6 +203,7 @@ class Poller:
             detail=self._look_closer(now, moment),
             read_only=self.read_only,
             error=error,
+            limited=self._limited,
             good_at=good_at,
             cost=self._cost(moment),
             scenes=self._look_around(now, moment),
@@ -209,11 +212,14 @@ class Poller:
         return snapshot
 
     def _containers(self, now: float, moment: float) -> tuple[ContainerRow, ...]:
+        seen: set[str] = set()
         try:
             ids = os.listdir(self.paths.containers)
         except FileNotFoundError:
             ids = []
-        seen = set()
+        except PermissionError:
+            ids = []
+            seen = self._outside()
         for id in ids:
             known = self._read(id)
             if known is not None:
@@ -235,6 +241,25 @@ class Poller:
         self._sample(live, moment)
         self._statuses = rows
         return tuple(self._row(self._known[id], status, moment) for id, status in rows.items())
+
+    def _outside(self) -> set[str]:
+        """Without the right to read the records: what cgroups and processes tell everybody."""
+        outside = _module("pyctr.tui.outside")
+        self._limited = outside.LIMITED
+
+        def alive(id: str) -> bool:
+            return id in self._known and self._known[id].container.alive
+
+        seen = set()
+        for id, state in outside.states(self.engine, self.clock.time, alive):
+            seen.add(id)
+            if state is not None:
+                if id in self._known:
+                    self._known[id].end_watch()
+                self._known[id] = known = _Known(containers.Container(self.engine, state), (0, 0))
+                known.networked = False
+                known.image = state.image_name
+        return seen
 
     def _status(self, known: _Known) -> str:
         if known.watch is not None:
@@ -483,7 +508,7 @@ class Poller:
         try:
             document = details.find(tab).collect(self.engine, container, view.document)
         except (OSError, errors.PyctrError, ValueError, KeyError) as problem:
-            error = str(problem) or type(problem).__name__
+            error = f.reason(problem)
         with self._guard:
             first = view.document is None
             view.document, view.error, view.busy = document, error, False

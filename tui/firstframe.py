@@ -52,8 +52,14 @@ def lines(snapshot: Snapshot, width: int, height: int, glyphs: Glyphs) -> list[t
         cells = layout.cells(row, look, note(row, look, layout))
         out.append(((indent, *layout.line(cells)), "cursor" if index == 0 else ""))
     if not rows:
-        out.append((((" " * 4, "text"), ("no containers yet", "muted")), ""))
+        out.append((((" " * 4, "text"), (_nobody(snapshot), "muted")), ""))
     return out
+
+
+def _nobody(snapshot: Snapshot) -> str:
+    if snapshot.error:
+        return "the containers cannot be read"
+    return "no containers to see" if snapshot.read_only else "no containers yet"
 
 
 class FirstFrame:

@@ -229,6 +229,16 @@ def fit_line(line: Iterable[Span], cells: int, *, fill: str = "text") -> Line:
     return tuple(out)
 
 
+def reason(problem: BaseException) -> str:
+    """Why something failed, in words a person reads: no error number, the value in quotes."""
+    if isinstance(problem, PermissionError) and problem.filename:
+        return f"only root may read '{problem.filename}'"
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f" '{problem.filename}'" if problem.filename else ""
+        return f"{problem.strerror.lower()}{where}"
+    return str(problem) or type(problem).__name__
+
+
 def plain(line: Iterable[Span]) -> str:
     """The text alone, without trailing blanks: `--once --text` and tests."""
     return "".join(text for text, _ in line).rstrip()

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 
 from pyctr.core.events import Event, Events
+from pyctr.tui import format as f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Journal:
                 if not told:
                     self._wake()
         except OSError as problem:
-            self.error = str(problem)
+            self.error = f.reason(problem)
             self._wake()
         finally:
             os.close(self._stop_read)

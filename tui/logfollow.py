@@ -74,7 +74,7 @@ class LogFollower:
                 if not told:
                     self._wake()
         except OSError as error:
-            self.error = str(error)
+            self.error = f.reason(error)
             self._wake()
         finally:
             os.close(self._stop_read)

@@ -139,6 +139,8 @@ class Snapshot(NamedTuple):
     """Why nothing may be changed; empty when everything may."""
     error: str = ""
     """Why the list could not be read; `containers` is then the last good one."""
+    limited: str = ""
+    """What this user may not see of the containers; empty when everything may be seen."""
     good_at: float = 0.0
     """Epoch seconds of the last good list."""
     cost: Cost = Cost()

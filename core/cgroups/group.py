@@ -111,6 +111,7 @@ class Manager:
 
         writes = self._writes(resources or {})
         made: list[str] = []
+        umask = os.umask(0o022)  # how much a container uses is no secret: tools of any user may look
         try:
             for path in make.needed(self.mode, self.paths(), {name for name, _, _ in writes}):
                 make.directory(self.layout, path)
@@ -125,6 +126,8 @@ class Manager:
                 except OSError:
                     pass  # populated or gone: the first error is the one to tell
             raise
+        finally:
+            os.umask(umask)
 
     def update(self, resources: dict[str, Any]) -> None:
         """Change limits of a living group. What is not named stays. Errors as `create`."""

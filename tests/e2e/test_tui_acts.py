@@ -227,8 +227,8 @@ def test_without_root_it_says_so_and_shows_what_may_be_seen(host: Host) -> None:
     try:
         terminal.wait_for(r"q quit")
         terminal.wait_for(rf"● {id}")
-        screen = terminal.wait_for(r"read-only")
-        assert "only root" in screen
+        screen = terminal.wait_for(r"names, images and logs are root's")
+        assert "read-only" in screen
         assert "s stop" not in screen
         terminal.press("s")
         terminal.wait_for(r"nothing is changed from here")

@@ -249,3 +249,56 @@ def test_the_theme_can_be_changed_live() -> None:
         assert before in seen
 
     run(script)
+
+
+def test_an_empty_list_says_anew_why_it_is_empty() -> None:
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        assert "no containers yet" in picture.text_of(app)
+        app.take(rows.snapshot((), error="input/output error '/var/lib/pyctr'"))
+        await pilot.pause()
+        assert "the containers cannot be read" in picture.text_of(app)
+
+    run(script, first=rows.snapshot(()))
+
+
+def test_what_is_typed_right_after_a_slash_is_the_filter() -> None:
+    """Without a pause between the keys, as they come from a paste or over a slow line."""
+    from textual import events
+
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        for key, char in (("slash", "/"), ("d", "d"), ("slash", "/"), ("backspace", None), ("b", "b"), ("enter", "\r")):
+            app.post_message(events.Key(key, char))
+        await pilot.pause()
+        assert main_of(app)._filter.text == "db"
+        assert app.screen is main_of(app)  # d removes, elsewhere
+        assert app.focused is main_of(app).grid
+
+    run(script)
+
+
+def test_what_is_typed_right_after_enter_is_no_longer_the_filter() -> None:
+    from textual import events
+
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        for key, char in (("slash", "/"), ("p", "p"), ("enter", "\r"), ("space", " ")):
+            app.post_message(events.Key(key, char))
+        await pilot.pause()
+        assert main_of(app)._filter.text == "p"
+        assert len(main_of(app).grid.marks) == 1
+
+    run(script)
+
+
+def test_no_colour_at_all_if_the_user_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyctr.tui import theming
+
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert theming.usual() == "plain"
+
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        for strip in app.screen._compositor.render_strips():
+            for _, style, _ in strip:
+                assert style is None or not style.color or style.color.is_default
+                assert style is None or not style.bgcolor or style.bgcolor.is_default
+
+    run(script)

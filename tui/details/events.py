@@ -50,7 +50,7 @@ def collect(engine: Engine, container: Container, before: object) -> object:
                         )
                     except (ValueError, KeyError, TypeError):
                         continue  # the first line of the piece may be cut
-    except OSError:
+    except FileNotFoundError:
         pass  # no journal yet
     return Happened(birth, tuple(reversed(found[-500:])))
 

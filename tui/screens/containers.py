@@ -147,8 +147,10 @@ class ContainersScreen(Verbs, BaseScreen):
         right: Line = ()
         if snapshot.error:
             age = f.duration(max(0.0, snapshot.time - snapshot.good_at)) if snapshot.good_at else ""
-            since = f"not read since {age}: " if snapshot.good_at != snapshot.time else ""
+            since = f"not read since {age}: " if age and snapshot.good_at != snapshot.time else ""
             right = ((f"{since}{f.cut(f.neutral(snapshot.error), 70)}", "bad"),)
+        elif snapshot.limited:
+            right = ((snapshot.limited, "warn"),)
         elif troubled:
             right = ((f"{troubled} need{'s' if troubled == 1 else ''} you", "bad"), ("  f", "key"))
         title.right = right

@@ -179,7 +179,7 @@ class ImagesScreen(BaseScreen):
                 size, paths = tree.waste(node, roots)
                 waste = (size, len(paths))
         except (OSError, errors.PyctrError) as error:
-            problem = str(error)
+            problem = f.reason(error)
         try:
             self.app.call_from_thread(self._take_files, stamp, files, waste, problem)
         except RuntimeError:

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from pyctr.core import errors
+from pyctr.tui import format as f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Sources:
         try:
             scene = Scene(source.collect(self._engine, seen, before.document), "", self._clock())
         except (OSError, errors.PyctrError, ValueError, KeyError) as problem:
-            scene = before._replace(error=str(problem) or type(problem).__name__)
+            scene = before._replace(error=f.reason(problem))
         with self._guard:
             kept.scene, kept.busy = scene, False
         if not source.quick and before.document is None:

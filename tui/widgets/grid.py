@@ -95,6 +95,8 @@ class Grid(ScrollView, can_focus=True):
         self._key = key
         self._note = note
         self._empty = empty
+        self._said: Sequence[Line] | None = None
+        """What stands there instead of rows."""
         self.rows: list[Any] = []
         self._index: dict[str, int] = {}
         self.cursor = ""
@@ -154,6 +156,12 @@ class Grid(ScrollView, can_focus=True):
             self.virtual_size = size
             self._drawn.clear()
             self.refresh()
+        elif not self.rows:
+            # why there is nothing may have changed: still looking, cannot be read, nothing matches
+            words = self._empty() if self._empty is not None else ()
+            if words != self._said:
+                self._said = words
+                self.refresh()
         else:
             self._refresh_changed()
         if moved:

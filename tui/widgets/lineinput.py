@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from textual import events
 from textual.widgets import Input
 
@@ -9,18 +11,38 @@ from textual.widgets import Input
 class LineInput(Input):
     """Textual carries out bindings after the keys that follow them; here each key has its effect before the next.
 
-    Keys that were typed ahead and reach it after it lost the focus go to whoever has it now.
+    What is typed after Enter waits for what Enter does, and goes to whoever has the focus then.
     """
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ahead: list[events.Key] | None = None
+        """Keys after an Enter whose effect is still to come."""
+
     async def _on_key(self, event: events.Key) -> None:
+        if self._ahead is not None:
+            _take(event)
+            self._ahead.append(event)
+            return
         if not self.has_focus or self.screen is not self.app.screen:
-            event.stop()
-            event.prevent_default()
+            _take(event)
             self.app.post_message(events.Key(event.key, event.character))
             return
         for binding in self._bindings.key_to_bindings.get(event.key, ()):
-            event.stop()
-            event.prevent_default()
+            _take(event)
+            if binding.action == "submit":
+                self._ahead = []
+                self.call_after_refresh(self._go_on)
             await self.run_action(binding.action)
             return
         await super()._on_key(event)
+
+    def _go_on(self) -> None:
+        ahead, self._ahead = self._ahead or [], None
+        for event in ahead:
+            self.app.post_message(events.Key(event.key, event.character))
+
+
+def _take(event: events.Key) -> None:
+    event.stop()
+    event.prevent_default()
