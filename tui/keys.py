@@ -305,6 +305,18 @@ LOG_ACTIONS: tuple[Action, ...] = (
         show="&",
         footer=5,
     ),
+    Action(
+        "log_range",
+        "0,1,2,3,4,5,6",
+        "range",
+        "0 the tail, 1 the head, 2-6 the last 1, 5, 15, 30, 60 minutes",
+        scope="logs",
+        group="Logs",
+        show="0-6",
+        footer=9,
+        palette=False,
+    ),
+    Action("log_copy", "c", "copy", "copy the lines in sight to the clipboard", scope="logs", group="Logs", footer=10),
     Action("log_wrap", "w", "wrap", "wrap long lines", scope="logs", group="Logs", footer=6),
     Action("log_times", "t", "times", "timestamps", scope="logs", group="Logs", footer=7),
     Action(
@@ -395,20 +407,15 @@ def label(action: Action, row: ContainerRow | None) -> str:
 
 
 def bindings(*scopes: str) -> list[BindingType]:
-    """Textual's bindings of these scopes; ids are the action names, so that a key map can change them."""
+    """Textual's bindings of these scopes. A key of `log_range` says which by its place."""
     from textual.binding import Binding
 
-    return [
-        Binding(
-            action.keys,
-            action.name,
-            action.label,
-            show=False,
-            id=f"{action.scope}.{action.name}",
-            priority=action.name in AT_ONCE,
-        )
-        for action in in_scopes(*scopes)
-    ]
+    made: list[BindingType] = []
+    for action in in_scopes(*scopes):
+        for place, key in enumerate(action.keys.split(",")):
+            name = f"{action.name}({place})" if action.name == "log_range" else action.name
+            made.append(Binding(key, name, action.label, show=False, priority=action.name in AT_ONCE))
+    return made
 
 
 def reference() -> str:

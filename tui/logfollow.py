@@ -8,17 +8,19 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from collections import deque
+from itertools import islice
 from typing import NamedTuple
 
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 TAIL = 2000
-"""Lines read at first."""
+"""Lines read at first, from the end or from the beginning."""
 WAITING = 20_000
 """Lines that may wait for the screen; beyond, the oldest are dropped and counted."""
 
@@ -32,6 +34,29 @@ class Entry(NamedTuple):
     time_ns: int
     stream: str
     text: str
+    origin: str = ""
+    """The container's name, where several logs are one."""
+
+
+class Range(NamedTuple):
+    """What of a log is read."""
+
+    name: str
+    seconds: float = 0.0
+    """How far back; 0 for a number of lines instead."""
+    head: bool = False
+    """From its first lines on, and then no further."""
+
+
+RANGES = (
+    Range("tail"),
+    Range("head", head=True),
+    Range("1 min", 60),
+    Range("5 min", 300),
+    Range("15 min", 900),
+    Range("30 min", 1800),
+    Range("60 min", 3600),
+)
 
 
 def readable(raw: bytes) -> str:
@@ -45,12 +70,13 @@ def readable(raw: bytes) -> str:
 
 
 class LogFollower:
-    """Reads `path` from its last lines on, in its own daemon thread, until `stop`."""
+    """Reads `path` from the beginning of `span` on, in its own daemon thread, until `stop`."""
 
-    def __init__(self, path: str, wake: Callable[[], None], tail: int = TAIL) -> None:
+    def __init__(self, path: str, wake: Callable[[], None], span: Range = RANGES[0], origin: str = "") -> None:
         self._path = path
         self._wake = wake
-        self._tail = tail
+        self._span = span
+        self._origin = f.neutral(origin)
         self._waiting: deque[Entry] = deque(maxlen=WAITING)
         self._lost = 0
         self._told = False
@@ -61,11 +87,9 @@ class LogFollower:
         self._thread.start()
 
     def _run(self) -> None:
-        from pyctr.core import logs
-
         try:
-            for time_ns, stream, raw in logs.read(self._path, tail=self._tail, follow=True, stop=self._stop_read):
-                entry = Entry(time_ns, stream, readable(raw))
+            for time_ns, stream, raw in self._lines():
+                entry = Entry(time_ns, stream, readable(raw), self._origin)
                 with self._guard:
                     if len(self._waiting) == WAITING:
                         self._lost += 1
@@ -79,6 +103,16 @@ class LogFollower:
         finally:
             os.close(self._stop_read)
 
+    def _lines(self) -> Iterator[tuple[int, str, bytes]]:
+        from pyctr.core import logs
+
+        if self._span.head:
+            return islice(logs.read(self._path), TAIL)
+        if self._span.seconds:
+            since = time.time_ns() - int(self._span.seconds * 1e9)
+            return logs.read(self._path, since=since, follow=True, stop=self._stop_read)
+        return logs.read(self._path, tail=TAIL, follow=True, stop=self._stop_read)
+
     def take(self) -> list[Entry]:
         """What came since the last time; a marker first if something was lost."""
         with self._guard:
@@ -88,7 +122,7 @@ class LogFollower:
             lost, self._lost = self._lost, 0
         if lost:
             entries.insert(
-                0, Entry(entries[0].time_ns if entries else 0, "lost", f"{lost} lines came too fast to show")
+                0, Entry(entries[0].time_ns if entries else 0, "lost", f"{lost} lines too many to show", self._origin)
             )
         return entries
 

@@ -322,7 +322,9 @@ class ContainersScreen(Verbs, BaseScreen):
         elif self.focused is not self.grid or self._drilled:
             self._drilled = False
             self.set_class(False, "-drilled")
+            self.detail.merged = ()
             self._look_at()
+            self._show_detail()
             self.call_after_refresh(self.grid.focus)
         elif self._filter:
             self._filter = Filter()
@@ -360,7 +362,11 @@ class ContainersScreen(Verbs, BaseScreen):
             self.action_open()
 
     def action_logs(self) -> None:
+        """The log of the one under the cursor; of all marked ones as one, in the order of time."""
+        marked = self.grid.marked
         self._go_to_tab("logs")
+        self.detail.merged = tuple(marked) if len(marked) > 1 else ()
+        self._show_detail()
 
     def action_inspect(self) -> None:
         self._go_to_tab("inspect")

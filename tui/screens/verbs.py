@@ -233,6 +233,10 @@ class Verbs(_Base):
         """Put the cursor on a container as soon as it is seen."""
         raise NotImplementedError
 
+    def action_logs(self) -> None:
+        """The logs of what is marked, or of the row under the cursor."""
+        raise NotImplementedError
+
     def action_bulk(self) -> None:
         rows = self.grid.marked
         app = self.pyctr
@@ -255,11 +259,14 @@ class Verbs(_Base):
         }
         labels = {"unpause": "resume"}
         choices = [(verb, labels.get(verb, verb), _several(some)) for verb, some in fits.items() if some]
+        choices.insert(-1, ("logs", "logs", "as one, in the order of time"))
 
         def answered(verb: str | None) -> None:
             if not verb:
                 return
-            if verb == "remove":
+            if verb == "logs":
+                self.action_logs()
+            elif verb == "remove":
                 self._confirm_remove(fits[verb])
             elif verb == "stop":
                 self._confirm_stop(fits[verb])

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from pyctr.tui import details
 from pyctr.tui import format as f
 from pyctr.tui.container_table import state_style
-from pyctr.tui.logfollow import LogFollower
+from pyctr.tui.logfollow import RANGES, LogFollower
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.logview import LogView
@@ -16,6 +16,8 @@ from pyctr.tui.widgets.painted import PaintedLines, look_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyctr.core.paths import Paths
     from pyctr.tui.format import Line, Span
 
@@ -31,8 +33,10 @@ class DetailPane(Vertical):
         self._paths = paths
         self.tab = "overview"
         self.row: ContainerRow | None = None
-        self._follower: LogFollower | None = None
-        self._followed = ""
+        self._followers: list[LogFollower] = []
+        self._followed: tuple[str, ...] = ()
+        self.merged: tuple[ContainerRow, ...] = ()
+        """Containers whose logs are shown as one, instead of the selected one's."""
 
     def compose(self) -> ComposeResult:
         yield FrameTitle(id="tabs")
@@ -71,7 +75,9 @@ class DetailPane(Vertical):
     def show(self, row: ContainerRow | None, snapshot: Snapshot) -> None:
         """The selected container and what is known of it."""
         self.row = row
-        self._follow(row if self.tab == "logs" and self.display else None)
+        if self.tab != "logs":
+            self.merged = ()
+        self._follow(self.merged or ((row,) if row is not None else ()) if self.tab == "logs" and self.display else ())
         self._title()
         if self.tab == "logs" or not self.display:
             return
@@ -110,6 +116,8 @@ class DetailPane(Vertical):
             title.words = ((f"{glyph} ", state_style(row)), (f.cut(f.neutral(row.name), 30), "strong"))
             if title.size.width >= ROOMY and row.live:
                 title.words += ((f" {row.status}", state_style(row)),)
+            if self.merged:
+                title.words = ((f"{len(self.merged)} containers", "strong"),)
             title.tabs = tuple((tab.name, tab.title) for tab in details.TABS)
         title.current = self.tab
         right: tuple[Span, ...] = ()
@@ -120,23 +128,24 @@ class DetailPane(Vertical):
         self.set_class(title.lit, "lit")
         title.update_line()
 
-    def _follow(self, row: ContainerRow | None) -> None:
-        """Follow the log of this container, and of no other."""
-        wanted = row.id if row is not None else ""
+    def _follow(self, rows: Sequence[ContainerRow]) -> None:
+        """Follow the logs of these containers, and of no others."""
+        wanted = tuple(row.id for row in rows)
         if wanted == self._followed:
             return
         self._unfollow()
         view = self.query_one(LogView)
         view.clear()
-        if row is not None:
-            self._followed = row.id
+        self._followed = wanted
+        for row in rows:
             path = self._paths.container(row.id, "log", "ctr.log")
-            self._follower = LogFollower(path, self._wake)
+            origin = row.name if len(rows) > 1 else ""
+            self._followers.append(LogFollower(path, self._wake, RANGES[view.range], origin))
 
     def _unfollow(self) -> None:
-        if self._follower is not None:
-            self._follower.stop()
-        self._follower, self._followed = None, ""
+        for follower in self._followers:
+            follower.stop()
+        self._followers, self._followed = [], ()
 
     def _wake(self) -> None:
         """Called in the follower's thread."""
@@ -146,13 +155,19 @@ class DetailPane(Vertical):
             pass  # the app has ended
 
     def _drain(self) -> None:
-        if self._follower is None or not self.is_mounted:
+        if not self._followers or not self.is_mounted:
             return
         view = self.query_one(LogView)
-        entries = self._follower.take()
-        if self._follower.error:
-            view.empty_text = f"cannot read the log: {f.neutral(self._follower.error)}"
-        view.append(entries)
+        for follower in self._followers:
+            if follower.error:
+                view.empty_text = f"cannot read the log: {f.neutral(follower.error)}"
+                view.refresh()
+            view.append(follower.take())
+
+    def on_log_view_range_changed(self) -> None:
+        """Read anew."""
+        self._followed = ()
+        self.show(self.row, self.app.snapshot)  # type: ignore[attr-defined]
 
     def on_log_view_changed(self) -> None:
         self._title()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 from textual.binding import Binding
 from textual.geometry import Size
@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from pyctr.tui import format as f
 from pyctr.tui import keys
-from pyctr.tui.logfollow import Entry
+from pyctr.tui.logfollow import RANGES, Entry
 from pyctr.tui.widgets.painted import look_of, strip, theme_of
 
 TYPE_CHECKING = False
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 KEPT = 50_000
 """Lines kept; older ones go."""
+
+ORIGIN = 16
+"""Most cells for the name of the container a line is from."""
 
 
 class LogView(ScrollView, can_focus=True, inherit_bindings=False):
@@ -45,6 +48,9 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         Binding("right", "log_shift(8)", show=False),
     ]
 
+    class RangeChanged(Message):
+        """Another part of the log is wanted: whoever feeds this starts again."""
+
     class Changed(Message):
         """Follow, wrap, a filter or the match changed: whoever shows these looks again."""
 
@@ -62,6 +68,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self.following = True
         self.wrap = False
         self.times = False
+        self.range = 0
+        """Index into `RANGES`."""
         self.pattern: re.Pattern[str] | None = None
         self.only: re.Pattern[str] | None = None
         self._shown: list[int] = []
@@ -72,11 +80,14 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self._current = -1
         """The shown entry of the current match."""
         self._shift = 0
+        self._origins = 0
+        """Cells of the column with the containers' names; 0 when it is one log."""
         self.empty_text = "no output yet"
 
     def clear(self) -> None:
         self.entries, self._shown, self._starts, self._height, self._current = [], [], [], 0, -1
-        self.following = True
+        self.following = not RANGES[self.range].head
+        self._origins = 0
         self._resize_content()
 
     def append(self, entries: Iterable[Entry]) -> None:
@@ -84,7 +95,19 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         added = list(entries)
         if not added:
             return
+        widest = max(f.width(entry.origin) for entry in added)
+        if widest > self._origins and self._origins < ORIGIN:
+            self._origins = min(widest, ORIGIN)
+            if self.wrap:
+                self._index()
         first = len(self.entries)
+        if added[0].origin:
+            # several logs as one: in the order of time, as far as what is known goes
+            added.sort(key=lambda entry: entry.time_ns)
+            first = bisect_right(self.entries, added[0].time_ns, key=lambda entry: entry.time_ns)
+            added = sorted(self.entries[first:] + added, key=lambda entry: entry.time_ns)
+            del self.entries[first:]
+            self._forget_from(first)
         self.entries.extend(added)
         if len(self.entries) > KEPT + KEPT // 10:
             del self.entries[: len(self.entries) - KEPT]
@@ -93,6 +116,16 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self._index_from(first)
         self._resize_content()
         self._keep_following()
+
+    def _forget_from(self, first: int) -> None:
+        """The index of entries from `first` on is to be made anew."""
+        place = bisect_left(self._shown, first)
+        if self.wrap:
+            self._height = self._starts[place] if place < len(self._starts) else self._height
+            del self._starts[place:]
+        else:
+            self._height = place
+        del self._shown[place:]
 
     def _index(self) -> None:
         self._shown, self._starts, self._height = [], [], 0
@@ -110,7 +143,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _room(self) -> int:
         width = self.container_size.width or self.size.width or 80
-        return max(8, width - 2 - (13 if self.times else 0) - 1)
+        return max(8, width - 2 - (13 if self.times else 0) - (self._origins + 1 if self._origins else 0) - 1)
 
     def _pieces(self, entry: Entry) -> list[str]:
         """A wrapped entry."""
@@ -177,6 +210,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             stamp = time.strftime("%H:%M:%S", time.localtime(entry.time_ns // 1_000_000_000))
             millis = entry.time_ns // 1_000_000 % 1000
             spans.append((f"{stamp}.{millis:03d} " if part == 0 else " " * 13, "faint"))
+        if self._origins:
+            spans.append((f.fit(entry.origin if part == 0 else "", self._origins) + " ", "accent"))
         text = self._pieces(entry)[part] if self.wrap else entry.text
         if not self.wrap and self._shift:
             text = text[self._shift :]
@@ -207,7 +242,10 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             words.append(f"only {self.only.pattern}")
         if self.wrap:
             words.append("wrap")
-        words.append("following" if self.following else "paused here")
+        if self.range:
+            words.append(RANGES[self.range].name)
+        if not RANGES[self.range].head:
+            words.append("following" if self.following else "paused here")
         return f" {look_of(self).glyphs.dot} ".join(words)
 
     def search(self, text: str) -> None:
@@ -266,6 +304,21 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         else:
             self.action_log_end()
 
+    def action_log_range(self, number: int = -1) -> None:
+        """Another part of the log; without a number the next one."""
+        self.range = number if 0 <= number < len(RANGES) else (self.range + 1) % len(RANGES)
+        self.post_message(self.RangeChanged())
+        self.post_message(self.Changed())
+
+    def action_log_copy(self) -> None:
+        """The lines in sight, whole, by the terminal's own clipboard (OSC 52)."""
+        top = self.scroll_offset.y
+        rows = range(top, min(top + self.size.height, self._height))
+        places = sorted({bisect_right(self._starts, row) - 1 if self.wrap else row for row in rows})
+        lines = [self.entries[self._shown[place]] for place in places]
+        self.app.copy_to_clipboard("".join(f"{entry.text}\n" for entry in lines))
+        self.app.notify(f"copied {len(lines)} line{'s' * (len(lines) != 1)}", markup=False, timeout=4)
+
     def action_log_wrap(self) -> None:
         self.wrap = not self.wrap
         self._shift = 0
@@ -314,7 +367,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             with open(name, "w", encoding="utf-8", opener=_private) as file:
                 for number in self._shown:
                     entry = self.entries[number]
-                    file.write(f"{f.stamp(entry.time_ns / 1e9)} {entry.stream} {entry.text}\n")
+                    origin = f"{entry.origin} " if entry.origin else ""
+                    file.write(f"{f.stamp(entry.time_ns / 1e9)} {origin}{entry.stream} {entry.text}\n")
         except OSError as error:
             self.app.notify(str(error), title="cannot save the log", severity="error", markup=False)
             return
