@@ -263,6 +263,19 @@ ACTIONS: tuple[Action, ...] = (
         changes=True,
     ),
     Action(
+        "tag_image", "t", "tag", "give the image another name", scope="images", group=ACTING, footer=14, changes=True
+    ),
+    Action(
+        "prune_images",
+        "P",
+        "prune",
+        "remove the images that no container uses (asks first)",
+        scope="images",
+        group=ACTING,
+        footer=16,
+        changes=True,
+    ),
+    Action(
         "remove_volume",
         "d",
         "remove",

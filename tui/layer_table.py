@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, File, Node
 from pyctr.tui import format as f
 from pyctr.tui.container_table import state_style
+from pyctr.tui.finding import node_key
 from pyctr.tui.snapshot import ContainerRow
 from pyctr.tui.table import Column
 
@@ -14,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pyctr.tui.finding import Found
     from pyctr.tui.format import Line, Span
     from pyctr.tui.table import Look
 
@@ -31,14 +33,27 @@ class TreeRow(NamedTuple):
     depth: int
     folded: bool | None
     container: ContainerRow | None = None
+    hits: int | None = None
+    """Paths found in it, while something is looked for."""
 
 
-def rows(roots: Iterable[Node], folded: set[str], known: Mapping[str, ContainerRow]) -> list[TreeRow]:
-    """The tree from top to bottom, without what is below a folded node."""
+def rows(
+    roots: Iterable[Node], folded: set[str], known: Mapping[str, ContainerRow], found: Found | None = None
+) -> list[TreeRow]:
+    """The tree from top to bottom, without what is below a folded node; while something is looked for, only what
+    has it, and what that stands on."""
     out: list[TreeRow] = []
 
     def add(node: Node, depth: int) -> None:
-        key = f"{node.kind} {node.key}"
+        key = node_key(node)
+        if found is not None:
+            if not any(node_key(below) in found.keys for _, below in node.walk()):
+                return
+            hits = len(found.files.get(key, ()))
+            out.append(TreeRow(key, node, depth, None, known.get(node.container), hits))
+            for child in node.children:
+                add(child, depth + 1)
+            return
         shut = key in folded if node.children else None
         out.append(TreeRow(key, node, depth, shut, known.get(node.container)))
         if not shut:
@@ -75,6 +90,8 @@ def _size(row: TreeRow, width: int, look: Look) -> Line:
 
 def _share(row: TreeRow, width: int, look: Look) -> Line:
     node = row.node
+    if row.hits is not None:
+        return ((f"{f.count(row.hits)} hit{'s' * (row.hits != 1)}", "accent") if row.hits else ("", "text"),)
     if node.kind == LAYER:
         return (
             (f"x{node.images}" if look.glyphs.ascii else f"×{node.images}", "accent" if node.images > 1 else "faint"),

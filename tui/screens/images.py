@@ -13,14 +13,17 @@ from pyctr.core.images.tree import CONTAINER, IMAGE, File, Node
 from pyctr.tui import format as f
 from pyctr.tui import keys, layer_table
 from pyctr.tui.engine import Focus
+from pyctr.tui.finding import Search
 from pyctr.tui.layer_table import TreeRow
 from pyctr.tui.screens.base import BaseScreen
+from pyctr.tui.screens.image_verbs import ImageVerbs, unused
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.images import Shelf
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.grid import Grid, GridHeading
 from pyctr.tui.widgets.painted import PaintedLines
+from pyctr.tui.widgets.prompt import Prompt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ BOTH_WIDTH = 110
 """From this width on tree and files stand side by side; below, Enter opens the files."""
 
 
-class ImagesScreen(BaseScreen):
+class ImagesScreen(ImageVerbs, BaseScreen):
     """The tree at the left, the node's files at the right."""
 
     NAME = "images"
@@ -51,6 +54,8 @@ class ImagesScreen(BaseScreen):
         self._files: list[File] | None = None
         self._waste = (0, 0)
         self._problem = ""
+        self._search: Search | None = None
+        """The last thing looked for, until Escape."""
 
     def compose_body(self) -> ComposeResult:
         self.tree_grid = Grid(
@@ -67,6 +72,7 @@ class ImagesScreen(BaseScreen):
                 yield FrameTitle(id="files-title")
                 with Vertical(classes="frame"):
                     yield self.lines
+        yield Prompt(id="prompt")
 
     def on_mount(self) -> None:
         self._arrange(self.app.size.width)
@@ -95,6 +101,10 @@ class ImagesScreen(BaseScreen):
             if self._scene.error:
                 return [(("the images cannot be read", "bad"),), ((f.neutral(self._scene.error), "muted"),)]
             return [((f"looking at the images{self.pyctr.look.glyphs.ellipsis}", "faint"),)]
+        if self._search is not None:
+            looking = "" if self._search.found.done else f", still looking{self.pyctr.look.glyphs.ellipsis}"
+            text = f"no layer has '{f.neutral(self._search.found.text)}'{looking}"
+            return [((text, "strong"),), (), (("Esc", "key"), (" shows all again", "muted"))]
         return [
             (("no images yet", "strong"),),
             (),
@@ -112,13 +122,17 @@ class ImagesScreen(BaseScreen):
     def _show_tree(self) -> None:
         shelf = self._shelf
         known = {row.id: row for row in self.pyctr.snapshot.containers}
-        self.tree_grid.show(layer_table.rows(shelf.roots, self._folded, known) if shelf is not None else [])
+        found = self._search.found if self._search is not None else None
+        self.tree_grid.show(layer_table.rows(shelf.roots, self._folded, known, found) if shelf is not None else [])
         self.query_one(GridHeading).update_line()
         words: list[Span] = [("Images", "strong")]
         right: tuple[Span, ...] = ()
         if shelf is not None:
             words.append((f"  {shelf.images}", "faint"))
             right = ((f"{f.size(shelf.size)}", "text"), (f", {f.size(shelf.saved)} saved by sharing", "faint"))
+            if found is not None:
+                so_far = "" if found.done else " so far"
+                right = ((f"{found.paths} paths in {len(found.files)} layers{so_far}", "accent"),)
             if self._scene.error:
                 right = ((f.cut(f.neutral(self._scene.error), 50), "bad"),)
         self._title("#tree-title", words, right, self.tree_grid.has_focus)
@@ -152,7 +166,10 @@ class ImagesScreen(BaseScreen):
             if wasted:
                 text = f"waste {f.size(wasted)} in {count} files, written in one layer and hidden by a later one"
                 lines.append(((f.cut(text, width), "warn"),))
-            changed = layer_table.file_lines(self._files, width, look)
+            hits = self._search.found.files.get(row.key) if self._search is not None else None
+            if hits is not None:
+                lines.append((("only those with ", "faint"), (f.neutral(self._search.found.text), "accent")))  # type: ignore[union-attr]
+            changed = layer_table.file_lines(self._files if hits is None else hits, width, look)
             lines += [(), *(changed or [(("no files", "faint"),)])]
         self.lines.show(lines)
 
@@ -208,9 +225,11 @@ class ImagesScreen(BaseScreen):
 
     def idle_actions(self) -> frozenset[str]:
         row: TreeRow | None = self.tree_grid.current
-        idle = {"mark", "sort_menu", "next_tab", "previous_tab", "filter"}
-        if row is None or row.node.kind != IMAGE:
-            idle.add("remove_image")
+        idle = {"mark", "sort_menu", "next_tab", "previous_tab"}
+        if row is None or row.node.image is None:
+            idle |= {"remove_image", "tag_image"}
+        if self._shelf is None or not unused(self._shelf.roots)[0]:
+            idle.add("prune_images")
         if row is None or self.lines.has_focus:
             idle.add("open")
         return frozenset(idle)
@@ -255,8 +274,39 @@ class ImagesScreen(BaseScreen):
             (self.tree_grid if self.lines.has_focus else self.lines).focus()
 
     def action_back(self) -> None:
+        if not self.is_deep() and self._search is not None:
+            self._find("")
         self.remove_class("-drilled")
         self.tree_grid.focus()
+
+    def filter_text(self) -> str:
+        return self._search.found.text if self._search is not None else ""
+
+    def action_filter(self) -> None:
+        """A path, in all layers; or what a layer, an image or a container is called."""
+        self.query_one(Prompt).ask("/", self.filter_text(), done=self._find, back_to=self.tree_grid)
+
+    def _find(self, text: str) -> None:
+        if self._search is not None:
+            self._search.stop()
+        self._search = None
+        if text and self._shelf is not None:
+            self._search = Search(text, self._shelf.roots, self._told)
+            self._search.start()
+        self._show_tree()
+        self._show_files()
+        self.refresh_keys()
+
+    def _told(self) -> None:
+        """Called in the search's thread."""
+        try:
+            self.app.call_from_thread(self._show_found)
+        except RuntimeError:
+            pass  # the app has ended meanwhile
+
+    def _show_found(self) -> None:
+        self._show_tree()
+        self._show_files()
 
     async def action_open(self) -> None:
         """A container opens on its own screen; anything else shows its files."""
@@ -295,46 +345,3 @@ class ImagesScreen(BaseScreen):
             self._show_tree()
         elif row.folded is False:
             self.tree_grid.move_by(1)
-
-    def action_remove_image(self) -> None:
-        row: TreeRow | None = self.tree_grid.current
-        if row is None or row.node.image is None:
-            return
-        if self.pyctr.snapshot.read_only:
-            self.pyctr.complain("read-only", f"{self.pyctr.snapshot.read_only}: nothing is changed from here")
-            return
-        from pyctr.tui.widgets.dialogs import Confirm
-
-        image = row.node.image
-        name = f.neutral(row.node.title)
-        own = sum(
-            node.size
-            for root in (self._shelf.roots if self._shelf is not None else ())
-            for _, node in root.walk()
-            if node.layer is not None
-            and node.images == 1
-            and node.layer.diff_id in {one.diff_id for one in image.layers}
-        )
-        lines: list[Line] = [((f.cut(name, 56), "strong"),), ()]
-        if len(image.names) > 1:
-            lines.append(((f"Only this name goes: {len(image.names) - 1} other names keep the image.", "text"),))
-        else:
-            lines.append((("Lost for good: ", "text"), (f"{f.size(own)} of layers nobody else has.", "bad")))
-        users = [child for child in row.node.children if child.kind == CONTAINER]
-        if users:
-            names = ", ".join(f.neutral(child.title) for child in users)
-            lines.append(((f.cut(f"In use by {names}: it will be refused.", 58), "warn"),))
-
-        def answered(answer: str | None) -> None:
-            if answer:
-                reference = image.names[0] if image.names else image.id
-                self.pyctr.acts.call(
-                    f"remove {name}",
-                    lambda engine: engine.images.remove(reference),
-                    done=f"removed {name}",
-                    source="images",
-                )
-
-        self.app.push_screen(
-            Confirm(f"Remove {f.cut(name, 40)}?", lines, [("remove", "Remove")], danger=True), answered
-        )

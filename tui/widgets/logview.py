@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from pyctr.tui import format as f
-from pyctr.tui import keys
+from pyctr.tui import keys, pattern
 from pyctr.tui.logfollow import RANGES, Entry
 from pyctr.tui.widgets.painted import look_of, strip, theme_of
 
@@ -250,7 +250,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def search(self, text: str) -> None:
         """Highlight, and go to the last match."""
-        self.pattern = _compile(text)
+        self.pattern = pattern.compile(text)
         self._current = -1
         if self.pattern is not None:
             self._go(-1, len(self._shown))
@@ -258,7 +258,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Changed())
 
     def show_only(self, text: str) -> None:
-        self.only = _compile(text)
+        self.only = pattern.compile(text)
         self._current = -1
         self._index()
         self._resize_content()
@@ -377,14 +377,3 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _compile(text: str) -> re.Pattern[str] | None:
-    """Smart case: a capital letter makes it count. What is no regex is taken literally."""
-    if not text:
-        return None
-    flags = re.NOFLAG if any(char.isupper() for char in text) else re.IGNORECASE
-    try:
-        return re.compile(text, flags)
-    except re.error:
-        return re.compile(re.escape(text), flags)
