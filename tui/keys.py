@@ -443,6 +443,21 @@ def reference() -> str:
             shown = " ".join(f"`{key}`" for key in action.show.split())
             lines.append(f"| {shown} | {action.label} | {action.help} |")
         lines.append("")
+    lines += [
+        "## Keys of your own",
+        "",
+        "`$XDG_CONFIG_HOME/pyctr/keys.toml` changes them; two things on one key are refused. The tables are the scopes",
+        "and the names those of `tui/keys.py`:",
+        "",
+        "```toml",
+        "[containers]",
+        'stop = "x"',
+        'remove = ["delete", "D"]',
+        "[list]",
+        'filter = "ctrl+f"',
+        "```",
+        "",
+    ]
     lines.append(
         "Shift and the letter of a column sort by it: `N` name, `C` CPU, `M` memory, `P` pids, `D` disk, `U` up."
     )

@@ -53,12 +53,16 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     from pyctr.core import errors
     from pyctr.core.paths import Paths
-    from pyctr.tui import theming
+    from pyctr.tui import keymap, theming
 
     try:
         theme = theming.load(arguments.theme or theming.usual())
     except theming.ThemeError as error:
         return _fail(str(error), "pyctr-tui --theme dusk")
+    try:
+        keymap.customize()
+    except keymap.KeymapError as error:
+        return _fail(f"keys {error}", "docs/keys.md names all of them; without the file the usual keys work")
     size = _size(arguments.size)
     if size is None:
         return _fail(f"'{arguments.size}' is no size", "columns x lines, such as 120x40")

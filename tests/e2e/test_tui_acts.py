@@ -299,3 +299,26 @@ def test_killed_without_a_word_it_still_gives_the_terminal_back(host: Host) -> N
         assert terminal.mouse() == "0"
     finally:
         terminal.close()
+
+
+def test_keys_of_the_users_own_work_and_a_clash_is_said_at_the_start(host: Host, open_tui: Opener) -> None:
+    import subprocess
+
+    run(host, "web")
+    folder = f"{host.base}/config/pyctr"
+    os.makedirs(folder)
+    with open(f"{folder}/keys.toml", "w") as file:
+        file.write('[containers]\nstop = "x"\n')
+    terminal = open_tui(XDG_CONFIG_HOME=f"{host.base}/config")
+    terminal.wait_for(r"x stop")
+    terminal.press("x")
+    terminal.wait_for(r"Stop web\?")
+    terminal.press("Escape")
+
+    with open(f"{folder}/keys.toml", "w") as file:
+        file.write('[containers]\nstop = "d"\n')
+    argv = [sys.executable, "-m", "pyctr.tui.main", "--once"]
+    env = {**host.env, "XDG_CONFIG_HOME": f"{host.base}/config"}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 2
+    assert "'d' is both containers.stop and containers.remove" in done.stderr
