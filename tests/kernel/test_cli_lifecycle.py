@@ -70,7 +70,7 @@ def test_exit_codes_are_dockers(host: Host, words: tuple[str, ...], code: int) -
 
 def test_bad_requests_are_125_with_a_hint_and_leave_nothing(host: Host) -> None:
     for words in (
-        ("run", "nosuchimage:1"),
+        ("run", "--pull", "never", "nosuchimage:1"),
         ("run", "-p", "nonsense", "base"),
         ("run", "-m", "much", "base"),
         ("run", "--nosuchflag", "base"),

@@ -8,10 +8,12 @@ PYCTR_UPDATE_PICTURES=1 it writes the file instead.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,16 +147,23 @@ def _runs(row: str) -> str:
     return " ".join(out)
 
 
-def compare(app: PyctrApp, name: str, drawn: Callable[[PyctrApp], str] = picture) -> None:
-    """Fail with a readable difference when the picture is another one."""
+async def compare(app: PyctrApp, name: str, drawn: Callable[[PyctrApp], str] = picture) -> None:
+    """Fail with a readable difference when the picture does not become the recorded one.
+
+    Layouts follow each other when a scroll bar comes or a reader thread delivers: on a busy host the last may be late.
+    """
     path = PICTURES / f"{name}.screen"
-    now = drawn(app)
     if os.environ.get("PYCTR_UPDATE_PICTURES"):
+        await asyncio.sleep(0.5)
         path.parent.mkdir(exist_ok=True)
-        path.write_text(now)
+        path.write_text(drawn(app))
         return
     assert path.exists(), f"no picture {path}; PYCTR_UPDATE_PICTURES=1 makes it"
-    before = path.read_text()
+    before, now = path.read_text(), drawn(app)
+    deadline = time.monotonic() + 5
+    while now != before and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+        now = drawn(app)
     if now != before:
         lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "recorded", "now", lineterm="", n=1)
         raise AssertionError(f"{name} looks different:\n" + "\n".join(list(lines)[:80]))

@@ -287,6 +287,6 @@ def test_how_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: st
             await pilot.pause()
             await pilot.pause()
             if state != "plan" or size[0] < 120:
-                screens.compare(app, f"create-{state}-{size[0]}x{size[1]}")
+                await screens.compare(app, f"create-{state}-{size[0]}x{size[1]}")
 
     asyncio.run(go())

@@ -74,7 +74,7 @@ def test_the_picture_of_networks(host: screens.Replay, size: tuple[int, int]) ->
         await pilot.pause()
         app.take(host.poller.collect())
         await pilot.pause()
-        screens.compare(app, f"networks-{size[0]}x{size[1]}")
+        await screens.compare(app, f"networks-{size[0]}x{size[1]}")
 
     drive(host.app(), size, script)
 
@@ -109,7 +109,7 @@ def test_the_picture_of_the_host(host: screens.Replay, size: tuple[int, int]) ->
         await pilot.press("5")
         app.take(host.snapshot._replace(scenes=scenes))
         await pilot.pause()
-        screens.compare(app, f"host-{size[0]}x{size[1]}")
+        await screens.compare(app, f"host-{size[0]}x{size[1]}")
 
     drive(host.app(), size, script)
 
@@ -123,7 +123,7 @@ def test_the_picture_of_events(host: screens.Replay, size: tuple[int, int]) -> N
         await pilot.pause()
         app.take(host.poller.collect())
         await pilot.pause()
-        screens.compare(app, f"events-screen-{size[0]}x{size[1]}")
+        await screens.compare(app, f"events-screen-{size[0]}x{size[1]}")
 
     drive(host.app(), size, script)
 

@@ -36,7 +36,7 @@ def test_the_list(host: screens.Replay, size: tuple[int, int]) -> None:
             await pilot.pause()
             app.take(host.poller.collect())
             await pilot.pause()
-            screens.compare(app, f"containers-{size[0]}x{size[1]}")
+            await screens.compare(app, f"containers-{size[0]}x{size[1]}")
 
     asyncio.run(go())
 
@@ -65,7 +65,7 @@ def test_a_tab(host: screens.Replay, tab: str, size: tuple[int, int]) -> None:
                     await asyncio.sleep(0.01)
                 await pilot.pause()
                 await pilot.pause()
-            screens.compare(app, f"{tab}-{size[0]}x{size[1]}")
+            await screens.compare(app, f"{tab}-{size[0]}x{size[1]}")
 
     asyncio.run(go())
 
@@ -79,7 +79,7 @@ def test_a_theme_at_80x24(host: screens.Replay, theme: str) -> None:
     async def go() -> None:
         async with app.run_test(size=(80, 24)) as pilot:
             await pilot.pause()
-            screens.compare(app, f"theme-{theme}-80x24")
+            await screens.compare(app, f"theme-{theme}-80x24")
 
     asyncio.run(go())
 
@@ -93,7 +93,7 @@ def test_the_dialog_of_a_removal(host: screens.Replay) -> None:
             app.screen.select(host.id("db"))  # type: ignore[attr-defined]
             await pilot.press("d")
             await pilot.pause()
-            screens.compare(app, "remove-80x24")
+            await screens.compare(app, "remove-80x24")
 
     asyncio.run(go())
 
@@ -129,6 +129,6 @@ def test_a_store_screen(host: screens.Replay, name: str, size: tuple[int, int]) 
                 await pilot.pause(0.01)
             app.take(host.poller.collect())
             await pilot.pause()
-            screens.compare(app, f"{name}-{size[0]}x{size[1]}")
+            await screens.compare(app, f"{name}-{size[0]}x{size[1]}")
 
     asyncio.run(go())
