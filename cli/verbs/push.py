@@ -22,8 +22,10 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
+    from pyctr.core.images import base
     from pyctr.core.images.push import push
 
+    base.mentioned(call.engine.images, call.engine.layers, args.image)
     target = (args.target or "").removeprefix("docker://")
     with transfers.Display(quiet=args.quiet, past="Pushed") as display:
         name, digest = push(call.engine.images, args.image, target, access=transfers.access(args), progress=display)

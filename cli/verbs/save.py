@@ -23,9 +23,11 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
+    from pyctr.core.images import base
     from pyctr.core.images.save import OCI_DIRECTORY, save, save_directory
 
     images = call.engine.images
+    base.mentioned(images, call.engine.layers, *args.image)
     if args.format == OCI_DIRECTORY:
         if not args.output:
             raise UsageError("--format oci-dir: needs --output", hint="the directory to write")

@@ -14,5 +14,8 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
+    from pyctr.core.images import base
+
+    base.mentioned(call.engine.images, call.engine.layers, args.source)
     call.engine.images.tag(args.source, args.target)
     return 0

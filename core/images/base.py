@@ -34,6 +34,13 @@ def resolve(store: ImageStore, layers: LayerStore, text: str) -> Image:
     return found or store.resolve(text)
 
 
+def mentioned(store: ImageStore, layers: LayerStore, *names: str) -> None:
+    """A command named these images: the base image is made, if it is one of them and not there."""
+    for name in names:
+        if is_base(name) and store.find(name) is None:
+            ensure(store, layers)
+
+
 def ensure(store: ImageStore, layers: LayerStore) -> Image:
     """The base image, made if it is not there. Several pyctrs at once make it once."""
     found = store.find(NAME)

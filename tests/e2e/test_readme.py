@@ -6,13 +6,16 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.support import registry as registries
 from tests.support.host import REPOSITORY, Host
+from tests.support.registry import PASSWORD, USER, Registry
 from tests.support.terminal import Terminal
 
 
@@ -43,7 +46,7 @@ def page(port: int) -> bytes:
 
 @pytest.mark.timeout(420)
 def test_a_newcomer_gets_from_clone_to_live_containers_and_back(bare_host: Host) -> None:
-    first, down, tour, last = blocks()
+    first, down, tour, _, last = blocks()
     assert last == ["make test"]  # which is this very run
     clone, enter, run = first
     assert (enter, run) == ("cd pyctr", "make run")
@@ -84,3 +87,33 @@ def test_a_newcomer_gets_from_clone_to_live_containers_and_back(bare_host: Host)
         if f"{port}:80" in line:
             assert page(port) == b"it works\n"
     assert "hello from a container\n" in said
+
+
+@registries.needed
+def test_images_move_as_the_readme_says(bare_host: Host, tmp_path: Path) -> None:
+    """Two registries of this host play docker.io and the user's own, which wants a login."""
+    images = blocks()[3]
+    env = bare_host.env | {"PATH": f"{Path(sys.executable).parent}:{bare_host.env['PATH']}", "HOME": str(tmp_path)}
+    for name in ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG"):
+        env.pop(name, None)
+    settings = tmp_path / "registries.conf"
+    env["CONTAINERS_REGISTRIES_CONF"] = str(settings)
+    with Registry(tmp_path / "public") as public, Registry(tmp_path / "own", tls=True, password=True) as own:
+        settings.write_text(f'[[registry]]\nprefix = "docker.io"\nlocation = "{public.name}"\ninsecure = true\n')
+        env["SSL_CERT_FILE"] = str(tmp_path / "own/ca.crt")
+        bare_host.run("push", "localhost/base", f"{public.name}/library/alpine:latest")
+        for line in images:
+            line = line.replace("registry.example.com", own.name)
+            screen = Terminal(["sh", "-c", line], env=env, cwd=tmp_path)
+            try:
+                if " login " in line:
+                    for question, answer in (("Username", USER), ("Password", PASSWORD)):
+                        screen.wait_for(f"{question}:")
+                        screen.type(f"{answer}\n")
+                assert screen.exit_status(seconds=60) == 0, f"{line}\n{screen.screen()}"
+            finally:
+                screen.close()
+    assert (tmp_path / "own/data/docker/registry/v2/repositories/team/mine/_manifests/tags/1").is_dir()
+    assert (tmp_path / "mine.tar").stat().st_size > 0
+    bare_host.run("rm", "tools")
+    assert bare_host.census() == {}

@@ -52,8 +52,9 @@ def bind(source: Path, destination: str) -> dict[str, Any]:
 def test_masks_hold_when_proc_is_exchanged_during_the_start(bundle: Bundle) -> None:
     """CVE-2025-31133's and CVE-2019-19921's class: the masks go elsewhere, and the container keeps an open procfs."""
     (bundle.rootfs / "decoy").mkdir()
-    open_ = "test -d $d/self && test -e $d/version && ! test -c $d/version"
-    script = f"for d in /proc /decoy; do {open_} && echo open; done; true"
+    # one directory is held while it is judged: the names go on changing places
+    open_ = "cd $d && test -d self && test -e version && ! test -c version"
+    script = f"for d in /proc /decoy; do ({open_}) && echo open; done; true"
     started = 0
     with exchanging(bundle.rootfs / "proc", bundle.rootfs / "decoy"):
         for _ in range(30):
