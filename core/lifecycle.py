@@ -249,7 +249,7 @@ def wait(engine: Engine, ref: Container | str) -> int:
             repair.finish(engine, container.id)
             state = container.reload().state
         except errors.NotFound:
-            return _exit_code_from_journal(engine, container.id)
+            return exit_code_from_journal(engine, container.id)
     return state.exit.code if state.exit else 255
 
 
@@ -453,7 +453,7 @@ def _kill_shim(container: Container) -> None:
             os.close(fd)
 
 
-def _exit_code_from_journal(engine: Engine, id: str) -> int:
+def exit_code_from_journal(engine: Engine, id: str) -> int:
     """How a --rm container ended that is gone by the time somebody asks."""
     since = time.time_ns() - 3600 * 10**9
     code = 0

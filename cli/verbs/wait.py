@@ -13,8 +13,20 @@ if TYPE_CHECKING:
 
 
 def configure(parser: Declares) -> None:
+    parser.add_argument("--condition", action="append", default=[], metavar="STATE",
+                        help="until it is not-running (as without this flag), removed, created, running, paused, "
+                             "restarting, stopped, healthy or unhealthy; -1 is printed for one that runs")  # fmt: skip
     parser.add_argument("container", nargs="+", metavar="CONTAINER")
 
 
 def run(call: Call, args: Arguments) -> int:
-    return each(args.container, lambda name: output.write(str(lifecycle.wait(call.engine, name))), echo=False)
+    def one(name: str) -> None:
+        if args.condition:
+            from pyctr.core import conditions
+
+            code = conditions.wait(call.engine, name, tuple(args.condition))
+            output.write("-1" if code is None else str(code))
+        else:
+            output.write(str(lifecycle.wait(call.engine, name)))
+
+    return each(args.container, one, echo=False)

@@ -132,6 +132,33 @@ def test_wait_prints_exit_codes(host: Host) -> None:
         assert waiting.communicate(timeout=30)[0] == "137\n"
 
 
+def test_wait_knows_other_conditions(host: Host) -> None:
+    def waiting(*words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            host.command("wait", *words), env=host.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    host.run("create", "--name", "later", "--health-cmd", "test -e /go", "--health-interval", "100ms", "base", *IDLE)
+    assert host.run("wait", "--condition", "created", "later").stdout == "-1\n"
+    with waiting("--condition", "running", "later") as started, waiting("--condition", "healthy", "later") as well:
+        host.run("start", "later")
+        assert started.communicate(timeout=30)[0] == "-1\n"
+        assert well.poll() is None
+        host.run("exec", "later", "touch", "/go")
+        assert well.communicate(timeout=30)[0] == "-1\n"
+    with waiting("--condition=paused", "--condition=removed", "later") as either:
+        host.run("pause", "later")
+        assert either.communicate(timeout=30)[0] == "-1\n"
+    with waiting("--condition", "unhealthy", "later") as never, waiting("--condition", "removed", "later") as gone:
+        host.run("kill", "later")
+        said = never.communicate(timeout=30)[1]
+        assert never.returncode == 1 and "ended with 137 before it was unhealthy" in said
+        host.run("rm", "later")
+        assert gone.communicate(timeout=30)[0] == "137\n"
+    wrong = host.run("wait", "--condition", "happy", "later", check=False)
+    assert wrong.returncode != 0 and "'happy' is no condition" in wrong.stderr
+
+
 def test_kill_sends_the_signal_that_was_named(host: Host) -> None:
     host.run(
         "run", "-d", "--name", "usr", "--network", "none", "base", "sh", "-c", "trap 'exit 5' USR1; while :; do :; done"
