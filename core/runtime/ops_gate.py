@@ -85,7 +85,7 @@ class Voice(sync.Packets):
         os.write(self.fd, gate.frame(kind, payload))
         return os.read(self.answers, 1) == kind
 
-    def receive(self) -> tuple[bytes, bytes, list[int]]:
+    def receive(self, *, wait: bool = True) -> tuple[bytes, bytes, list[int]]:
         return b"", b"", []
 
     def close(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 
 from pyctr.core import errors
 from pyctr.core.runtime import init, operation, sync
@@ -99,22 +98,23 @@ def start(
 
 
 def _last_words(context: Context) -> Failed | None:
-    """What init said before it died, when that is why something of ours failed (no such process, broken pipe)."""
-    if context.packets is None or context.pidfd < 0:
-        return None
-    watch = select.poll()
-    watch.register(context.pidfd, select.POLLIN)
-    if not watch.poll(0):
+    """What init said before it died, when that is why something of ours failed (no such process, broken pipe).
+
+    Its namespaces go before its pidfd tells of the end, so what it has said is asked, not whether it lives.
+    """
+    if context.packets is None:
         return None
     try:
         while True:
-            kind, payload, _ = context.packets.receive()
+            kind, payload, descriptors = context.packets.receive(wait=False)
+            for fd in descriptors:
+                os.close(fd)
             if kind == sync.FAILED:
                 return failed(payload)
             if not kind:
                 break
     except OSError:
-        pass  # it was killed
+        pass  # it has not said a word
     return None
 
 

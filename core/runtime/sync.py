@@ -177,13 +177,16 @@ class Packets:
     def send(self, kind: bytes, payload: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
         self.socket.sendmsg([kind, payload], _rights(descriptors) if descriptors else [], _socket.MSG_NOSIGNAL)
 
-    def receive(self) -> tuple[bytes, bytes, list[int]]:
-        """(kind, payload, descriptors); kind b"" at the end."""
-        try:
-            data, ancillary, _, _ = self.socket.recvmsg(_CHUNK * 4, 256, _socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            return b"", b"", []  # the peer died with a packet of ours unread
-        return data[:1], data[1:], _descriptors(ancillary)
+    def receive(self, *, wait: bool = True) -> tuple[bytes, bytes, list[int]]:
+        """(kind, payload, descriptors); kind b"" at the end. Raises BlockingIOError when nothing is there."""
+        flags = _socket.MSG_CMSG_CLOEXEC | (0 if wait else _socket.MSG_DONTWAIT)
+        while True:
+            try:
+                data, ancillary, _, _ = self.socket.recvmsg(_CHUNK * 4, 256, flags)
+            except ConnectionResetError:
+                # the peer died with a packet of ours unread: that is told once, before what it had still said
+                continue
+            return data[:1], data[1:], _descriptors(ancillary)
 
     def ask(self, kind: bytes, payload: bytes) -> bool:
         """A word and its answer, which is the same kind again, with write(2) and read(2) alone."""

@@ -79,3 +79,11 @@ def test_an_impossible_update_changes_nothing(host: Host, limit: tuple[str, str]
     assert done.returncode != 0
     assert len(done.stderr.splitlines()) == 2
     assert host.run("inspect", "-f", "{{json .HostConfig}}", "web").stdout == before
+
+
+def test_the_reason_is_told_however_far_the_host_is_with_its_part(host: Host) -> None:
+    """The container's side dies while the host still makes its link: what it said counts, not what broke after it."""
+    for _ in range(12):
+        done = host.run("run", "--rm", "--mount", "type=bind,src=/nosuch,dst=/x", "base", "true", check=False)
+        assert "'/nosuch' does not exist" in done.stderr, done.stderr
+    assert host.census() == {}

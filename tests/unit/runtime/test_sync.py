@@ -68,3 +68,21 @@ def test_packets_keep_their_boundaries() -> None:
     one.close()
     assert other.receive()[0] == b""
     other.close()
+
+
+def test_what_a_peer_said_before_it_died_is_heard_though_it_had_not_read_all() -> None:
+    one, other = sync.packets()
+    one.send(sync.LINKED)
+    other.send(sync.FAILED, b"why")
+    other.close()
+    assert one.receive() == (sync.FAILED, b"why", [])
+    assert one.receive()[0] == b""
+    one.close()
+
+
+def test_asking_without_waiting_raises_when_nothing_was_said() -> None:
+    one, other = sync.packets()
+    with pytest.raises(BlockingIOError):
+        one.receive(wait=False)
+    one.close()
+    other.close()
