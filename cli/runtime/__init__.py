@@ -41,9 +41,6 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """verb -> (module, one line of help)."""
 
-_INTO = frozenset({"create", "run", "exec"})
-"""Verbs whose own process has a copy of itself enter a container."""
-
 _VALUED = {
     "--root": "root",
     "--log": "log",
@@ -69,6 +66,15 @@ class Call:
         self.systemd_cgroup = False
         self.verb = ""
         self.warnings: list[str] = []
+        self.words: list[str] = []
+        """All of the command line, if this process is ours alone."""
+
+    def protect(self) -> None:
+        """For a verb whose own process has a copy of itself enter a container, as early as it knows that."""
+        if self.words:
+            from pyctr.core.runtime import readonly
+
+            readonly.protect(__name__, self.words)
 
     @property
     def paths(self) -> Paths:
@@ -95,10 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000)
     words = sys.argv[1:] if argv is None else list(argv)
     call = Call()
-    if argv is None and _INTO.intersection(words):
-        from pyctr.core.runtime import readonly
-
-        readonly.protect(__name__, words)
+    if argv is None:
+        call.words = words
     try:
         code = _dispatch(call, words)
         if call.warnings:
@@ -138,6 +142,8 @@ def _dispatch(call: Call, words: list[str]) -> int:
 
         raise UsageError(f"no such command '{verb}'", hint=f"'{PROG} --help' lists them")
     call.verb = verb
+    if verb == "exec":
+        call.protect()
     file = VERBS[verb][0]
     module: Any = __import__(f"{__name__}.{file}", fromlist=["run"])
     prefix = "" if verb == file else f"{verb}_"

@@ -38,15 +38,13 @@ def run_configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    direct.create(call.container(args.id), _order(args), call.paths, call.warn)
+    direct.create(call.container(args.id), _order(call, args), call.paths, call.warn)
     return 0
 
 
 def run_run(call: Call, args: Arguments) -> int:
     container = call.container(args.id)
-    order = _order(args)
-    order.held = False
-    order.detached = args.detach
+    order = _order(call, args, held=False, detached=args.detach)
     if args.detach:
         direct.create(container, order, call.paths, call.warn)
         return 0
@@ -66,15 +64,18 @@ def run_run(call: Call, args: Arguments) -> int:
     return code
 
 
-def _order(args: Arguments) -> direct.Order:
+def _order(call: Call, args: Arguments, *, held: bool = True, detached: bool = True) -> direct.Order:
     # nobody of our uid, in a container that shares our pid namespace either, looks into our memory (CVE-2016-9962)
     process.set_dumpable(False)
     os.umask(0o077)
     order = direct.Order()
-    order.bundle = args.bundle
+    order.bundle, order.held, order.detached = args.bundle, held, detached
     order.pid_file = os.path.abspath(args.pid_file) if args.pid_file else ""
     order.console_socket = args.console_socket
     order.pivot = not args.no_pivot
     order.keyring = not args.no_new_keyring
     order.kept, order.environment = descriptors(args.preserve_fds)
+    direct.read(order, call.paths, call.warn)
+    if not order.departs:
+        call.protect()
     return order

@@ -1,6 +1,7 @@
-"""Two programs of a few hundred bytes, for where an interpreter must not be; their sources are asm/*.S.
+"""Three programs of a few hundred bytes, for where an interpreter must not be; their sources are asm/*.S.
 
     init     PID 1 of a container with --init: nothing of the host is in its memory or behind /proc/1/exe
+    gate     the end of a container's init: waits for `start`, installs the filter, executes the command
     spawn    becomes its argv[0], read-only: neither /proc/PID/exe nor a "#!/proc/self/exe" leads to a file of the host
              that can be overwritten (CVE-2019-5736)
 
@@ -28,6 +29,24 @@ _CODE = {
         "281080d2010000d4f2ffff1700008092e1230091220080d2030080d2882080d2010000d41f0000714dfdff541f00136be1feff54"
         "e10b40b920180072600000540000021102000014203c0853c80b80d2010000d470796374722d696e697400"
     ),
+    ("gate", "x86_64"): (
+        "4989e64c8d255e010000458b2c24458b7c2404bf0400000031f6b89d0000000f054585ed786abf0f000000488d3526010000b89d"
+        "0000000f05488d1d100100000fb63b48ffc385ff7418488d35df00000031d241ba08000000b80d0000000f05ebde6a004489ef48"
+        "89e6ba0100000031c00f0583f8010f859e0000004489efbe02000000ba01000000b8480000000f054489ffbe02000000ba010000"
+        "00b8480000000f0585c0757231ed418b44240c85c0741f498d4c24105150bf01000000418b7424084889e2b83d0100000f0585c0"
+        "7519ffc5498b06498b7e08498d7610498d54c610b83b0000000f05f7d84883ec20c644240358c74424040000000889442408896c"
+        "240c4489ff488d742403ba0d000000b8010000000f05bf81ffffff81c780000000b8e70000000f050f1f40009701400000000000"
+        "0000000400000000970140000000000000000000000000000102030a0c0e0f0070796374722d696e6974000f1f440000"
+    ),
+    ("gate", "aarch64"): (
+        "f4030091f50a0010b65e4029800080d2010080d2e81480d2010000d47603f837e00180d261090010e81480d2010000d4d8080010"
+        "00174038e000003461070010020080d2030180d2c81080d2010000d4f9ffff17ff4300d1e003162ae1030091220080d2e80780d2"
+        "010000d41f04007141050054e003162a410080d2220080d2280380d2010000d4e003172a410080d2220080d2280380d2010000d4"
+        "e003003519008052a10e40b921010034a2420091e10bbfa9200080d2a10a40b9e2030091a82280d2010000d40001003539008052"
+        "830240f9800640f981420091220c038ba81b80d2010000d4e003004bff8300d1010b8052e10f00390100a152e1830029f90f00b9"
+        "e003172ae10f0091a20180d2080880d2010000d4c00f801200000211c80b80d2010000d494014000000000000000000400000000"
+        "940140000000000000000000000000000102030a0c0e0f0070796374722d696e697400001f2003d5"
+    ),
     ("spawn", "x86_64"): (
         "488b04244c8d6c24084d8d74c508bf9cffffff498b7500ba01000800b8ac0100000f0585c0784489c389c7488d3576000000ba00"
         "1000004c8d154a00000041b820000000b8ba0100000f0585c0781c89df488d35500000004c89ea4d89f241b800100000b8420100"
@@ -49,9 +68,23 @@ _HEADERS = 64 + 56
 _MFD_EXEC = 0x10
 
 
-def image(name: str, machine: str) -> bytes:
-    """The whole ELF file: its header, one loadable segment, the code. Raises KeyError for another machine."""
-    code = bytes.fromhex(_CODE[name, machine])
+def possible() -> bool:
+    """Whether `program` can make any, found out at the price of two system calls."""
+    if os.uname().machine not in _MACHINES:
+        return False
+    try:
+        os.close(_memory("probe"))
+    except OSError:
+        return False
+    return True
+
+
+def image(name: str, machine: str, data: bytes = b"") -> bytes:
+    """The whole ELF file: its header, one loadable segment, the code and the `data` after its end.
+
+    Raises KeyError for another machine.
+    """
+    code = bytes.fromhex(_CODE[name, machine]) + data
     number, align = _MACHINES[machine]
     head = struct.pack("<4s12B", b"\x7fELF", 2, 1, 1, *[0] * 9)
     head += struct.pack("<HHIQQQIHHHHHH", 2, number, 1, _BASE + _HEADERS, 64, 0, 0, 64, 56, 1, 0, 0, 0)
@@ -59,22 +92,16 @@ def image(name: str, machine: str) -> bytes:
     return head + struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, align) + code
 
 
-def program(name: str) -> int:
+def program(name: str, data: bytes = b"") -> int:
     """A close-on-exec descriptor, not below 4, of a program that nobody can change.
 
     Raises OSError: ENOSYS on a machine there is no code for, EACCES where vm.memfd_noexec forbids it.
     """
     try:
-        content = image(name, os.uname().machine)
+        content = image(name, os.uname().machine, data)
     except KeyError:
         raise OSError(errno.ENOSYS, f"no '{name}' for this machine") from None
-    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-    try:
-        fd = os.memfd_create(f"pyctr-{name}", flags | _MFD_EXEC)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        fd = os.memfd_create(f"pyctr-{name}", flags)  # before Linux 6.3 all of them are executable
+    fd = _memory(name)
     try:
         os.write(fd, content)
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
@@ -87,3 +114,13 @@ def program(name: str) -> int:
         return fcntl.fcntl(readable, fcntl.F_DUPFD_CLOEXEC, 4)
     finally:
         os.close(readable)
+
+
+def _memory(name: str) -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create(f"pyctr-{name}", flags | _MFD_EXEC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create(f"pyctr-{name}", flags)  # before Linux 6.3 all of them are executable

@@ -100,10 +100,11 @@ def set_name(name: str) -> None:
     prctl(const.PR_SET_NAME, foreign.addressof(buffer))
 
 
-def execveat(fd: int, arguments: list[str]) -> None:
-    """Execute the file behind a descriptor, without environment. Returns never; raises OSError."""
+def execveat(fd: int, arguments: list[str], environment: list[str] | None = None) -> None:
+    """Execute the file behind a descriptor, without environment if none is given. Returns never; raises OSError."""
     argv = (foreign.c_char_p * (len(arguments) + 1))(*map(os.fsencode, arguments), None)
-    envp = (foreign.c_char_p * 1)(None)
+    words = [os.fsencode(word) for word in environment or ()]
+    envp = (foreign.c_char_p * (len(words) + 1))(*words, None)
     syscall(const.SYSCALLS["execveat"], fd, b"", argv, envp, const.AT_EMPTY_PATH, name="execveat")
 
 

@@ -16,7 +16,7 @@ from pyctr.core.linux.const import MACHINE, SYSCALLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 DEFAULT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "seccomp.json")
@@ -77,6 +77,40 @@ def load(program: bytes, flags: int = 0) -> int:
         if error.errno != errno.EINVAL or not flags & FLAG_SPEC_ALLOW:
             raise
     return syscall(SYSCALLS["seccomp"], set_mode_filter, flags & ~FLAG_SPEC_ALLOW, fprog, name="seccomp")
+
+
+def allows(program: bytes, numbers: Iterable[int]) -> bool:
+    """Whether a filter surely lets these system calls of this machine pass, whatever their arguments are."""
+    arch = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}.get(MACHINE)
+    code = list(struct.iter_unpack("HBBI", program))
+    return arch is not None and all(_verdict(code, {0: number, 4: arch}) == RET_ALLOW for number in numbers)
+
+
+def _verdict(code: list[tuple[Any, ...]], known: dict[int, int]) -> int | None:
+    """What a filter (classic BPF, see seccomp(2)) returns; None when that depends on more than `known`."""
+    at, value = 0, 0
+    while at < len(code):
+        operation, yes, no, constant = code[at]
+        at += 1
+        if operation == 0x20 and constant in known:  # load a word of struct seccomp_data
+            value = known[constant]
+        elif operation == 0x06:  # return
+            return int(constant)
+        elif operation == 0x05:  # jump
+            at += constant
+        elif operation in _TESTS:
+            at += yes if _TESTS[operation](value, constant) else no
+        else:
+            return None
+    return None
+
+
+_TESTS: dict[int, Callable[[int, int], bool]] = {
+    0x15: lambda value, constant: value == constant,
+    0x25: lambda value, constant: value > constant,
+    0x35: lambda value, constant: value >= constant,
+    0x45: lambda value, constant: bool(value & constant),
+}
 
 
 def flags(profile: dict[str, Any]) -> int:

@@ -46,23 +46,36 @@ class Order:
     """Told the pid of the process as soon as there is one."""
     detached = True
     """The caller ends, so a terminal needs somebody else who serves it."""
+    config: dict[str, Any] = {}
+    """Of the bundle, see `read`."""
+    seccomp: bytes | None = None
+    departs = False
+    """Its init ends without an interpreter, see `ops_depart`; else ours has to be read-only."""
 
 
-def create(container: Container, order: Order, paths: Paths, warn: Warn) -> Context:
-    """Make the container of a bundle, as far as `order` says. After an error nothing of it is left.
+def read(order: Order, paths: Paths, warn: Warn) -> None:
+    """The bundle's configuration into `order`. Raises UsageError and others for what cannot be carried out."""
+    from pyctr.core.runtime import check, ops_depart
 
-    Its process is our child; its terminal's master, if nobody else got it, is `streams[0]` of the result.
-    """
-    from pyctr.core.runtime import check
-
-    bundle = os.path.abspath(order.bundle)
-    config = check.load(f"{bundle}/config.json")
+    order.bundle = os.path.abspath(order.bundle)
+    order.config = config = check.load(f"{order.bundle}/config.json")
     for warning in check.config(config):
         warn(warning)
     check_terminal(bool((config.get("process") or {}).get("terminal")), order.detached, order.console_socket)
+    if order.environment:
+        config["process"]["env"] = [*(config["process"].get("env") or []), *order.environment]
+    order.seccomp = _seccomp(config, paths)
+    order.departs = ops_depart.possible(config, order.seccomp)
+
+
+def create(container: Container, order: Order, paths: Paths, warn: Warn) -> Context:
+    """Make the container of a bundle that was `read`, as far as `order` says. After an error nothing of it is left.
+
+    Its process is our child; its terminal's master, if nobody else got it, is `streams[0]` of the result.
+    """
     lock = container.make()
     try:
-        context = _create(container, order, paths, config, bundle)
+        context = _create(container, order, paths)
         for warning in context.warnings:
             warn(warning)
     except BaseException:
@@ -80,21 +93,20 @@ def check_terminal(terminal: bool, detached: bool, console_socket: str) -> None:
         raise errors.UsageError("--console-socket is for a detached container with a terminal")
 
 
-def _create(container: Container, order: Order, paths: Paths, config: dict[str, Any], bundle: str) -> Context:
+def _create(container: Container, order: Order, paths: Paths) -> Context:
     from pyctr.core.linux import procfs
     from pyctr.core.runtime import init, plan, start
 
+    config, bundle, seccomp = order.config, order.bundle, order.seccomp
     linux = config.get("linux") or {}
-    if order.environment:
-        config["process"]["env"] = [*(config["process"].get("env") or []), *order.environment]
     group = group_of(linux, container.id, paths)
-    seccomp = _seccomp(config, paths)
     wishes = {
         "id": container.id,
         "bundle": bundle,
         "group": group,
         "cgroup_root": paths.cgroup_root,
         "gate": container.directory if order.held else "",
+        "depart": order.departs,
         "keep_fds": order.kept,
         "no_pivot": not order.pivot,
         "keep_keyring": not order.keyring,
@@ -248,6 +260,10 @@ def release(container: Container, warn: Warn) -> None:
                     _listener(container, record, payload)
                 elif kind == gate.FAILED:
                     _refuse(payload)
+                elif kind == gate.REFUSED:
+                    from pyctr.core.runtime import ops_depart
+
+                    raise ops_depart.refused(payload, container.process()["process"]["args"][0])
         except OSError as error:
             raise errors.IllegalTransition(f"cannot start a container that is stopped: '{container.id}'") from error
         _check_executed(record)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GO = "exec.fifo"
 SAID = "said.fifo"
 
-WARNING, FAILED, LISTENER = b"!", b"F", b"L"
+WARNING, FAILED, LISTENER, REFUSED = b"!", b"F", b"L", b"X"
 """Kinds of frames, as in `sync`, which would bring sockets along: `start` gets by without."""
 
 

@@ -194,11 +194,7 @@ class Execute(Operation):
 
     def prepare(self, context: Context) -> None:
         """What takes memory or names, ahead of the system call filter."""
-        self._environment: dict[str, str] = {}
-        for item in self.env:
-            name, equals, value = item.partition("=")
-            if equals and name:
-                self._environment[name] = value
+        self._environment = environment(self.env)
         if self.init:
             from pyctr.core.linux import machine
 
@@ -214,15 +210,26 @@ class Execute(Operation):
         try:
             os.execve(context.command, self.args, self._environment)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENOTDIR):
-                raise errors.CommandNotFound(
-                    f"'{self.args[0]}': no such file or directory", hint="the interpreter it names is missing"
-                ) from error
-            reason = "exec format error" if error.errno == errno.ENOEXEC else (error.strerror or "").lower()
-            raise errors.CannotInvoke(
-                f"cannot execute '{self.args[0]}': {reason}",
-                hint="is it built for this machine's architecture?" if error.errno == errno.ENOEXEC else "",
-            ) from error
+            raise cannot_execute(error.errno or 0, self.args[0]) from error
+
+
+def environment(items: list[str]) -> dict[str, str]:
+    """Of process.env: the last one of a name counts."""
+    pairs = (item.partition("=") for item in items)
+    return {name: value for name, equals, value in pairs if equals and name}
+
+
+def cannot_execute(number: int, command: str) -> errors.PyctrError:
+    """An execve that failed with errno `number` although the file was there."""
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return errors.CommandNotFound(
+            f"'{command}': no such file or directory", hint="the interpreter it names is missing"
+        )
+    reason = "exec format error" if number == errno.ENOEXEC else os.strerror(number).lower()
+    return errors.CannotInvoke(
+        f"cannot execute '{command}': {reason}",
+        hint="is it built for this machine's architecture?" if number == errno.ENOEXEC else "",
+    )
 
 
 def _stay(context: Context) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from pyctr.core import errors, jsontext
 from pyctr.core.runtime import operation, sync
 from pyctr.core.runtime.operation import Operation
@@ -40,20 +42,24 @@ class Seccomp(Operation):
         try:
             fd = seccomp.load(self.program, self.flags | (seccomp.FLAG_NEW_LISTENER if self.listener else 0))
         except OSError as error:
-            raise errors.Unsupported(
-                f"linux.seccomp: the kernel refuses the filter: {(error.strerror or '').lower()}",
-                hint="flags of linux.seccomp may be newer than this kernel",
-            ) from error
+            raise not_taken(error.errno or 0) from error
         if self.listener:
             # from here on write(2) and read(2) are all that is used: a filter that asks for one of them is refused
             context.ask(sync.LISTENER, jsontext.dumps({**self.listener, "fd": fd}).encode())
+
+
+def not_taken(number: int) -> errors.PyctrError:
+    """seccomp(2) failed with errno `number`."""
+    return errors.Unsupported(
+        f"linux.seccomp: the kernel refuses the filter: {os.strerror(number).lower()}",
+        hint="flags of linux.seccomp may be newer than this kernel",
+    )
 
 
 def hand_over(pidfd: int, pid: int, payload: bytes) -> None:
     """On the host's side: the listener of a process to the socket that waits for it, with the state that the
     specification wants beside it (config-linux.md, "The Container Process State"). Raises PyctrError."""
     import _socket
-    import os
 
     from pyctr.core.linux import namespaces
 

@@ -60,6 +60,7 @@ _RARE = {
     "Sources": "ops_sources",
     "MakeGate": "ops_gate",
     "Ready": "ops_gate",
+    "Depart": "ops_depart",
     "MoveDevices": "ops_netdevices",
     "TakeDevices": "ops_netdevices",
     "EnterClass": "ops_rdt",
@@ -160,7 +161,8 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     root.path of the config), group, cgroup_root, network (what networks attached), join {type: pid}, log {path,
     max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal, auto_remove,
     health (`health.settings`), cleanup (argv), seccomp (a compiled filter), gate (OCI "created": the directory in which
-    init waits for `start`), keep_fds (how many descriptors from 3 on are inherited), no_pivot, keep_keyring.
+    init waits for `start`), depart (see `ops_depart`), keep_fds (how many inherited descriptors from 3 on), no_pivot,
+    keep_keyring.
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}
@@ -247,7 +249,9 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     filter = plan_process.seccomp(config, wishes, "creating")
     plan += plan_process.privileges(process, linux, filter)
     plan += plan_process.command(process, bool(wishes.get("init")))
-    if wishes.get("gate"):
+    if wishes.get("depart"):
+        plan.append(plan_process.depart(process, filter, bool(wishes.get("gate"))))
+    elif wishes.get("gate"):
         from pyctr.core.runtime import ops_gate
 
         plan.append(ops_gate.Ready())
@@ -256,8 +260,9 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
         state = plan_process.state(config, wishes, "created")
         plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
-    plan += plan_process.last_filter(process, filter, bool(wishes.get("init")))
-    plan.append(plan_process.execute(process, bool(wishes.get("init"))))
+    if not wishes.get("depart"):
+        plan += plan_process.last_filter(process, filter, bool(wishes.get("init")))
+        plan.append(plan_process.execute(process, bool(wishes.get("init"))))
     if wishes.get("keep_keyring"):
         plan = [item for item in plan if not isinstance(item, ops_identity.Keyring)]
     return Plan(

@@ -66,7 +66,7 @@ def limits(process: dict[str, Any], linux: dict[str, Any]) -> list[Operation]:
     return [ops_limits.Limits(**fields)]
 
 
-def seccomp(config: dict[str, Any], wishes: dict[str, Any], status: str) -> list[Operation]:
+def seccomp(config: dict[str, Any], wishes: dict[str, Any], status: str) -> list[ops_seccomp.Seccomp]:
     """The filter that `wishes` brings compiled; `status` of the container is for whoever listens."""
     program = wishes.get("seccomp")
     if not program:
@@ -98,7 +98,7 @@ def state(config: dict[str, Any], wishes: dict[str, Any], status: str) -> dict[s
     )
 
 
-def privileges(process: dict[str, Any], linux: dict[str, Any], filter: list[Operation]) -> list[Operation]:
+def privileges(process: dict[str, Any], linux: dict[str, Any], filter: list[ops_seccomp.Seccomp]) -> list[Operation]:
     sets = process.get("capabilities") or {}
     bounding, effective, inheritable, permitted, ambient = (
         _known(sets.get(name) or []) for name in ("bounding", "effective", "inheritable", "permitted", "ambient")
@@ -134,15 +134,29 @@ def command(process: dict[str, Any], init: bool) -> list[Operation]:
     return [ops_exec.Find(command=process["args"][0], path=path)]
 
 
-def last_filter(process: dict[str, Any], filter: list[Operation], init: bool = False) -> list[Operation]:
+def last_filter(process: dict[str, Any], filter: list[ops_seccomp.Seccomp], init: bool = False) -> list[Operation]:
     """At the very end, with nothing after it but execve; or, with an init of ours, the fork before that."""
     if not filter or not process.get("noNewPrivileges"):
         return []
-    return filter if init else [ops_exec.Settle(), *filter]
+    return [*filter] if init else [ops_exec.Settle(), *filter]
 
 
 def execute(process: dict[str, Any], init: bool) -> Operation:
     return ops_exec.Execute(args=list(process["args"]), env=list(process.get("env") or []), init=init)
+
+
+def depart(process: dict[str, Any], filter: list[ops_seccomp.Seccomp], gated: bool) -> Operation:
+    """In the place of the gate, the last filter and execve."""
+    from pyctr.core.runtime import ops_depart
+
+    last = filter[0] if filter and process.get("noNewPrivileges") else None
+    return ops_depart.Depart(
+        args=list(process["args"]),
+        env=list(process.get("env") or []),
+        gated=gated,
+        program=last.program if last else b"",
+        flags=last.flags if last else 0,
+    )
 
 
 def execs(config: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Operation]:

@@ -150,6 +150,8 @@ def listen(context: Context, trace: Trace) -> None:
             _listener(context, payload)
         elif kind == sync.WARNING:
             context.warnings.append(payload.decode(errors="replace"))
+        elif kind == sync.REFUSED:
+            raise Failed(*init.describe(_refused(context, payload)))
         elif kind == sync.HOOKS:
             _hooks(context)
         elif kind == sync.READY:
@@ -164,6 +166,13 @@ def listen(context: Context, trace: Trace) -> None:
     if last is not None:
         step, text, begin, took = trace.pop()
         trace.append((step, text, begin, max(took, now() - begin)))
+
+
+def _refused(context: Context, payload: bytes) -> errors.PyctrError:
+    from pyctr.core.runtime import ops_depart
+
+    command = next(item.args[0] for item in context.plan.operations if isinstance(item, ops_depart.Depart))
+    return ops_depart.refused(payload, command)
 
 
 def _hooks(context: Context) -> None:

@@ -31,6 +31,7 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
                     L  somebody answers for the filter                      L  take my filter's listener
                                                                             !  a warning, as text
                                                                             F  this failed
+                                                                            X  execve failed, see `ops_depart`
     end of file from init without F: execve succeeded.
 
 What init says is text, its parts divided by NUL: it is on its way into the container, and marshal is no format for
@@ -57,6 +58,7 @@ TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b
 MAPPED, LINKED, MASTER, READY = b"U", b"N", b"M", b"Y"
 HOOKS = HOOKED = b"H"
 CHILD = b"B"
+REFUSED = b"X"
 WARNING, LISTENER, MOVED = b"!", b"L", b"V"
 
 MAX_FRAME = 64 << 20

@@ -86,6 +86,83 @@ def test_a_waiting_init_cannot_be_looked_into_by_its_user(oci: Oci) -> None:
         wait(pid)
 
 
+def maps(pid: int) -> set[str]:
+    """Files in a process's memory."""
+    lines = [line.split(maxsplit=5) for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return {line[5] for line in lines if len(line) == 6 and line[5][0] != "["}
+
+
+def test_a_created_container_holds_nothing_of_the_host_and_nothing_of_ours_runs(oci: Oci) -> None:
+    """Neither the interpreter nor a library in its memory or behind its exe, no process beside it, no memory."""
+    with subreaper():
+        pid = create(oci, oci.config("sleep", "100"))
+        assert maps(pid) == {"/memfd:pyctr-gate (deleted)"}
+        assert os.readlink(f"/proc/{pid}/exe") == "/memfd:pyctr-gate (deleted)"
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        pss = int(rollup.partition("\nPss:")[2].split()[0])
+        assert pss < 64, f"{pss} kB"
+        opened = {
+            os.readlink(f"/proc/{pid}/fd/{fd.name}") for fd in Path(f"/proc/{pid}/fd").iterdir() if int(fd.name) > 2
+        }
+        assert {Path(place).name for place in opened} == {"exec.fifo", "said.fifo"}
+        ours = [line for line in oci.host.processes() if not line.startswith(f"{pid} ")]
+        assert not ours
+        assert oci.cli("delete", "--force", "one").returncode == 0
+        wait(pid)
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_the_runtime_executed_from_inside_does_no_harm(oci: Oci, verb: str) -> None:
+    """CVE-2019-5736: the image's command is a script whose interpreter is whatever made the container."""
+    script = oci.rootfs / "bin/evil"
+    script.write_text("#!/proc/self/exe\n")
+    script.chmod(0o755)
+    if verb == "run":
+        assert oci.run_config(oci.config("/bin/evil")).returncode == 1
+        return
+    with subreaper():
+        pid = create(oci, oci.config("/bin/evil"))
+        assert oci.cli("start", "one").returncode == 0
+        assert wait(pid) == 1
+
+
+@pytest.mark.parametrize("verb", ["create", "run"])
+def test_a_command_that_cannot_be_executed_is_told(oci: Oci, verb: str) -> None:
+    """Found only by execve, when no interpreter of ours is left to say so."""
+    script = oci.rootfs / "bin/lost"
+    script.write_text("#!/nowhere\n")
+    script.chmod(0o755)
+    config = oci.config("/bin/lost")
+    expected = "pyctr-runtime: '/bin/lost': no such file or directory"
+    if verb == "run":
+        done = oci.run_config(config)
+    else:
+        with subreaper():
+            pid = create(oci, config)
+            done = oci.cli("start", "one")
+            wait(pid)
+    assert done.returncode == 1 and done.stderr.splitlines()[0] == expected, done.stderr
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_the_filter_is_in_force_after_a_start(oci: Oci, last: bool) -> None:
+    """With no_new_privs it comes last, else before the capabilities go and has to let the waiting happen."""
+    config = oci.config("sh", "-c", "mkdir /tmp/x; grep Seccomp: /proc/self/status", noNewPrivileges=last)
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
+    config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}
+    oci.write(config)
+    with subreaper():
+        out = oci.path / "said"
+        with open(out, "w") as file:
+            command = oci.command("create", "--bundle", str(oci.path), "--pid-file", str(oci.path / "pid"), "one")
+            subprocess.run(command, env=oci.host.env, stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=True)
+        pid = int((oci.path / "pid").read_text())
+        assert maps(pid) == {"/memfd:pyctr-gate (deleted)"}
+        assert oci.cli("start", "one").returncode == 0
+        wait(pid)
+    assert "Function not implemented" in out.read_text() and "Seccomp:\t2" in out.read_text()
+
+
 def test_a_signal_ends_a_created_container_that_would_be_pid_1(oci: Oci) -> None:
     with subreaper():
         pid = create(oci, oci.config("sleep", "100"))

@@ -415,3 +415,19 @@ def test_a_file_that_is_no_profile_is_named(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=complaint) as caught:
             seccomp.compiled(str(path), [], str(tmp_path / "cache"))
         assert str(path) in str(caught.value)
+
+
+def test_what_a_filter_surely_allows_is_told_from_what_depends() -> None:
+    """`allows` decides whether a program of ours can go on under somebody's filter."""
+    rules = [
+        {"names": ["read", "write"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["execve"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
+    ]
+    profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}
+    program = seccomp.compile(profile, arch=seccomp.MACHINE, caps=frozenset(), kernel=(6, 1))
+    numbers = {"x86_64": (0, 1, 59, 61), "aarch64": (63, 64, 221, 260)}[seccomp.MACHINE]
+    assert seccomp.allows(program, numbers[:2])
+    assert not seccomp.allows(program, numbers[2:3]), "it depends on an argument"
+    assert not seccomp.allows(program, numbers[3:])
+    with_default = seccomp.compile(default_profile(), arch=seccomp.MACHINE, caps=DOCKER, kernel=(6, 1))
+    assert seccomp.allows(with_default, numbers)
