@@ -12,6 +12,8 @@ from pyctr.core.paths import Paths
 
 from .support.host import Host
 
+pytest.register_assert_rewrite("tests.support.scenarios")
+
 NEEDS_ROOT = ("tests/kernel", "tests/e2e")
 
 

@@ -101,8 +101,10 @@ class Manager:
     def exists(self) -> bool:
         return any(os.path.isdir(path) for path in self.paths().values())
 
-    def create(self, resources: dict[str, Any] | None = None) -> None:
+    def create(self, resources: dict[str, Any] | None = None, *, counted: bool = False) -> None:
         """Make the group in every hierarchy that is needed and write the limits; undone if any step fails.
+
+        `counted`: also where only others than pyctr look, see `make.needed`.
 
         An empty group of that name (left by a killed pyctr) is replaced, so that counters start at zero.
         Raises Conflict if it has processes, otherwise errors that name the file and the value.
@@ -113,7 +115,7 @@ class Manager:
         made: list[str] = []
         umask = os.umask(0o022)  # how much a container uses is no secret: tools of any user may look
         try:
-            for path in make.needed(self.mode, self.paths(), {name for name, _, _ in writes}):
+            for path in make.needed(self.mode, self.paths(), {name for name, _, _ in writes}, counted):
                 make.directory(self.layout, path)
                 made.append(path)
             if self.unified:

@@ -33,11 +33,16 @@ BPF = "[bpf] devices"
 """Stands for the device program among the files of `writes`."""
 
 
-def needed(mode: str, paths: dict[str, str], controllers: set[str]) -> list[str]:
-    """The directories of `Manager.paths` in which a group that limits these controllers must exist."""
+def needed(mode: str, paths: dict[str, str], controllers: set[str], counted: bool = False) -> list[str]:
+    """The directories of `Manager.paths` in which a group that limits these controllers must exist.
+
+    `counted`: others than pyctr want to know what it uses and may use, and look at v1's files where there are any:
+    podman and docker for the CPU time; a JVM inside takes no notice of any limit unless it finds its cpuset."""
     spared = ON_DEMAND - controllers
     if mode == "hybrid":
         spared |= TWIN_DOES
+    if counted:
+        spared -= {"cpuacct", "cpuset"}
     if not os.path.isdir(SYSTEMD):
         spared |= {"name=systemd"}
     return [path for name, path in paths.items() if not spared.issuperset(name.split(","))]

@@ -110,6 +110,7 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
         "keep_fds": order.kept,
         "no_pivot": not order.pivot,
         "keep_keyring": not order.keyring,
+        "counted": True,
         "seccomp": seccomp,
     }
     if order.winsize is not None:

@@ -31,6 +31,7 @@ def run(context: Context) -> NoReturn:
         kept = {*needed(context), *context.trees.values(), *(fd for fd, _ in context.joined)}
         close_all_but(kept)
         process.parent_death_signal(9)
+        os.umask(0o022)  # mount points that are made in the root filesystem are for all users of the container
         context.proc = procfs.open_root()
         perform(context, context.plan.inside)
     except BaseException as error:

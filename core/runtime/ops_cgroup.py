@@ -33,6 +33,8 @@ class MakeGroup(Operation):
     resources: dict[str, Any]
     owner: int = -1
     """The host's uid that may make groups below ours, on v2."""
+    counted: bool = False
+    """See `Manager.create`."""
 
     def describe(self) -> str:
         from pyctr.core import errors
@@ -64,7 +66,7 @@ class MakeGroup(Operation):
     def execute(self, context: Context) -> None:
         context.manager = manager(self.group, self.root)
         context.warnings += context.manager.ignored(self.resources)
-        context.manager.create(self.resources)
+        context.manager.create(self.resources, counted=self.counted)
         if self.owner >= 0:
             context.manager.give(self.owner)
         context.group_fd = context.manager.open_for_clone()

@@ -179,7 +179,7 @@ class User(Operation):
         process.keep_capabilities(True)
         field, value = "additionalGids", " ".join(map(str, context.groups))
         try:
-            os.setgroups(context.groups)
+            os.setgroups(list(dict.fromkeys(context.groups)))  # docker names some twice, getgroups(2) would too
             field, value = "gid", str(context.gid)
             os.setresgid(context.gid, context.gid, context.gid)
             field, value = "uid", str(context.uid)
@@ -221,7 +221,8 @@ class Capabilities(Operation):
         # the kernel raises only what is permitted and inheritable (CVE-2022-29162)
         caps.set_ambient(ambient & given & inheritable & bounding)
         lost = permitted & ~held | effective & ~given | inheritable & ~(held & bounding)
-        lost |= ambient & ~(given & inheritable & bounding)
+        # no word about ambient ones that are not inheritable: managers list them as of old, and runc's own default does
+        lost |= ambient & inheritable & ~(given & bounding)
         if lost and "ALL" not in self.permitted:
             context.warn(f"process.capabilities: cannot be granted, ignored: {' '.join(caps.names(lost))}")
 

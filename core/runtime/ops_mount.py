@@ -227,8 +227,7 @@ class Mount(Operation):
         try:
             mode = stat.S_IMODE(os.fstat(into).st_mode)
             merged.copy(merged.Directory([below]), into)
-            if any(word.startswith("mode=") for word in self.options):
-                os.fchmod(into, mode)
+            os.fchmod(into, mode)  # of the options, or else of what was there before the mount point was made
         except OSError as error:
             raise self._refused(error) from error
         finally:

@@ -116,6 +116,8 @@ class Devices(Operation):
         from pyctr.core.linux import inroot
 
         path = os.path.normpath(f"/{device['path'].lstrip('/')}")
+        if path == "/dev/ptmx":
+            return  # podman asks for all that the host has; here it leads to the container's own devpts
         mode, name = device.get("fileMode"), os.path.basename(path)
         kind, major, minor = device["type"], device.get("major") or 0, device.get("minor") or 0
         try:

@@ -162,7 +162,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal, auto_remove,
     health (`health.settings`), cleanup (argv), seccomp (a compiled filter), gate (OCI "created": the directory in which
     init waits for `start`), depart (see `ops_depart`), keep_fds (how many inherited descriptors from 3 on), no_pivot,
-    keep_keyring.
+    keep_keyring, counted (others than pyctr look at its cgroup).
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}
@@ -187,6 +187,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
             root=cgroup_root,
             resources=_resources(linux.get("resources") or {}),
             owner=_cgroup_owner(config, new),
+            counted=bool(wishes.get("counted")),
         ),
         *_gate(wishes),
         ops_namespace.Clone(

@@ -241,6 +241,20 @@ def test_tmpcopyup_starts_with_what_was_below(oci: Oci) -> None:
     assert out == "content\nro\n"
 
 
+def test_a_mount_point_is_made_for_all_users_of_the_container(oci: Oci) -> None:
+    entries = (
+        oci.mount("/made/one", "tmpfs", "tmpfs"),
+        oci.mount("/made/two", "tmpfs", "tmpfs", "tmpcopyup"),
+        oci.mount("/made/file", "", "/bin/busybox", "bind"),
+    )
+    change = mounts(oci, *entries)
+    assert oci.inside("stat -c %a /made /made/one /made/two", change, user={"uid": 1000, "gid": 1000}).split() == [
+        "755",
+        "1777",
+        "1777",
+    ]
+
+
 def test_remount_changes_what_is_mounted(oci: Oci) -> None:
     out = oci.inside(
         "touch /t/x || echo ro; stat -f -c %b /t",
