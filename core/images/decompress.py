@@ -157,14 +157,16 @@ class _Zstd:
 
 
 def _zstd() -> _Zstd:
-    """Python 3.14 has zstd; before, the package backports.zstd gives the same module."""
+    return _Zstd(zstd_module())
+
+
+def zstd_module() -> Any:
+    """Python 3.14 has zstd; before, the package backports.zstd gives the same module. Raises Unsupported."""
     from importlib import import_module
 
     for name in ("compression.zstd", "backports.zstd"):
         try:
-            return _Zstd(import_module(name))
+            return import_module(name)
         except ImportError:
             continue
-    raise Unsupported(
-        "this layer is compressed with zstd, which this Python cannot read", hint="pip install backports.zstd"
-    )
+    raise Unsupported("this is compressed with zstd, which this Python cannot read", hint="pip install backports.zstd")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
+from pyctr.core.files.contents import copy_contents
 from pyctr.core.images.unpack import overlay_prefix
 
 TYPE_CHECKING = False
@@ -215,7 +216,7 @@ def copy_node(fd: int, name: str, found: os.stat_result, into: int) -> int:
         try:
             writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=into)
             try:
-                _contents(reader, writer, found.st_size)
+                copy_contents(reader, writer, found.st_size)
                 copy_metadata(reader, writer, found)
             finally:
                 os.close(writer)
@@ -253,24 +254,3 @@ def copy_metadata(source: int, target: int, found: os.stat_result) -> None:
         except OSError:
             continue  # the target's filesystem keeps none of these
     os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
-
-
-def _contents(reader: int, writer: int, size: int) -> None:
-    """copy_file_range(2) shares blocks where the filesystem can; pseudo files and odd pairs of filesystems cannot."""
-    import errno
-
-    remaining = size
-    while remaining > 0:
-        try:
-            copied = os.copy_file_range(reader, writer, remaining)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
-                raise
-            copied = 0
-        if copied == 0:
-            break
-        remaining -= copied
-    while piece := os.read(reader, 1 << 20):
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(writer, view) :]

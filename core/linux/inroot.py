@@ -11,6 +11,10 @@ import os
 from pyctr.core.linux import const
 from pyctr.core.linux.mount import openat2
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _MAX_LINKS = 40
 """As many symlinks as the kernel follows in one lookup (path_resolution(7))."""
 
@@ -21,8 +25,10 @@ def open_in(root: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
     return openat2(root, path.lstrip("/") or ".", flags, mode, const.RESOLVE_IN_ROOT | const.RESOLVE_NO_MAGICLINKS)
 
 
-def make_directories(root: int, path: str, mode: int = 0o755) -> int:
+def make_directories(root: int, path: str, mode: int = 0o755, made: Callable[[int], None] | None = None) -> int:
     """mkdir -p in the rootfs: an O_PATH descriptor of the directory, each missing part made with `mode`.
+
+    `made` is called with an O_PATH descriptor of each of those.
 
     A symlink to nothing (/var/run -> /run in an image without /run) gets its target made. Raises
     NotADirectoryError when a file is in the way.
@@ -61,6 +67,8 @@ def make_directories(root: int, path: str, mode: int = 0o755) -> int:
                     pending += reversed([piece for piece in target.split("/") if piece not in ("", ".")])
                     continue
                 step = open_in(root, reached, os.O_PATH | os.O_DIRECTORY)
+                if made is not None:
+                    made(step)
             os.close(current)
             current, done = step, reached
         result, current = current, -1
