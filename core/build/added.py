@@ -128,4 +128,3 @@ def _modified(headers: Mapping[str, str]) -> int:
         return int(parsedate_to_datetime(headers.get("Last-Modified", "")).timestamp()) * 1_000_000_000
     except (ValueError, TypeError):
         return 0
-

@@ -54,7 +54,9 @@ class Source:
 class Context:
     """A tree of files to copy from. A context manager."""
 
-    def __init__(self, root: int, *, ignore: Ignore | None = None, keeps_owners: bool = False, scratch: str = "") -> None:
+    def __init__(
+        self, root: int, *, ignore: Ignore | None = None, keeps_owners: bool = False, scratch: str = ""
+    ) -> None:
         self.root = root
         """A descriptor of the root directory, owned by this object."""
         self.ignore = ignore or Ignore()
@@ -68,7 +70,7 @@ class Context:
         try:
             return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), ignore=ignore)
         except (FileNotFoundError, NotADirectoryError):
-            raise UsageError(f"the build context '{path}' is no directory", hint="give a directory, or - for an archive")
+            raise UsageError(f"the build context '{path}' is no directory", hint="a directory, or - for an archive")
         except OSError as error:
             raise from_oserror(error, f"opening the build context '{path}'") from error
 
@@ -175,10 +177,9 @@ class Context:
     # inside
 
     def _source(self, path: str, word: str) -> Source:
-        if self.ignore.ignores(path):
-            take, below = self.ignore.filter(path, True)
-            if not below:
-                raise NotFound(f"'{word}' is not in the build context", hint="a line of .dockerignore leaves it out")
+        hidden = NotFound(f"'{word}' is not in the build context", hint="a line of .dockerignore leaves it out")
+        if self.ignore.filter(path, True) == (False, False):
+            raise hidden
         try:
             fd = open_in(self.root, path)
         except (FileNotFoundError, NotADirectoryError):
@@ -192,6 +193,8 @@ class Context:
                 return Source(parent, ".", path, found, word)
         finally:
             os.close(fd)
+        if self.ignore.ignores(path):
+            raise hidden
         try:
             parent, name = locate(self.root, path, follow=True)
             return Source(parent, name, path, os.stat(name, dir_fd=parent, follow_symlinks=False), word)

@@ -294,7 +294,7 @@ class CopyJob:
         if not (copy.directory_wanted or _is_directory(root, target)):
             target, name = _real(root, target)
         elif not name:
-            raise UsageError(f"a name for the file in '{copy.destination}' is missing", hint="name it in the destination")
+            raise UsageError(f"a name for the file in '{copy.destination}' is missing", hint="name it there")
         parent = writing.directory_path(root, target, Attributes(attributes.uid, attributes.gid, 0o755, None))
         try:
             fd = writing.new_file(parent, name)

@@ -35,7 +35,7 @@ class Ignore:
             try:
                 self._rules.append((wanted, re.compile(translate(pattern))))
             except ValueError as error:
-                raise UsageError(f"{where or 'pattern'}: '{text}': {error}", hint="escape it with a backslash") from None
+                raise UsageError(f"{where or 'pattern'}: '{text}': {error}", hint="escape it with '\\'") from None
         self._takes_back = any(wanted for wanted, _ in self._rules)
 
     @classmethod

@@ -22,12 +22,20 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 class Copier:
     """Copies what `walking.walk` tells of into directories; one for all sources, so hard links among them stay.
 
-    `owner` None keeps owners. `mode` makes the new mode of an old one ((st_mode, 12 bits wanted)).
+    `owner` None keeps owners. `mode` makes the new mode (12 bits) of an old one (st_mode). `keep_top`: a directory that
+    is there already and is copied to keeps its own metadata; directories below it get the source's in any case.
     """
 
-    def __init__(self, owner: tuple[int, int] | None = None, mode: Callable[[int], int] | None = None) -> None:
+    def __init__(
+        self,
+        owner: tuple[int, int] | None = None,
+        mode: Callable[[int], int] | None = None,
+        *,
+        keep_top: bool = True,
+    ) -> None:
         self.owner = owner
         self.mode = mode
+        self.keep_top = keep_top
         self.size = 0
         """Bytes of files."""
         self.count = 0
@@ -58,7 +66,8 @@ class Copier:
                 while levels and not _below(levels[-1].path, entry.path):
                     self._leave(levels.pop())
                 if not levels and entry.path == "" and merged:
-                    levels.append(_Level("", os.dup(parent), None))
+                    kept = None if self.keep_top else self._described(entry)
+                    levels.append(_Level("", os.open(".", writing.OPEN_DIRECTORY, dir_fd=parent), kept))
                     continue
                 into = levels[-1].fd if levels else parent
                 own = entry.path.rpartition("/")[2] if levels else name
@@ -80,17 +89,18 @@ class Copier:
     def _enter(self, entry: Entry, into: int, name: str, *, top: bool) -> _Level:
         fd, made = writing.enter(into, name)
         try:
-            if top and not made:
-                return _Level(entry.path, fd, None)  # what was copied to stays as it is
-            source = os.open(entry.name, writing.OPEN_DIRECTORY, dir_fd=entry.parent)
-            try:
-                attributes = self._attributes(os.fstat(source), writing.xattrs(source))
-            finally:
-                os.close(source)
+            kept = None if top and not made and self.keep_top else self._described(entry)
         except BaseException:
             os.close(fd)
             raise
-        return _Level(entry.path, fd, attributes)
+        return _Level(entry.path, fd, kept)
+
+    def _described(self, entry: Entry) -> Attributes:
+        source = os.open(entry.name, writing.OPEN_DIRECTORY, dir_fd=entry.parent)
+        try:
+            return self._attributes(os.fstat(source), writing.xattrs(source))
+        finally:
+            os.close(source)
 
     @staticmethod
     def _leave(level: _Level) -> None:

@@ -15,7 +15,9 @@ from pyctr.core.images.unpack import OPAQUE, WHITEOUT, overlay_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from pyctr.core.files.walking import Entry
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,6 +55,11 @@ class TarWriter:
                 found = parent.lookup(name)
                 if found is not None:
                     self._member(found[0], name, f"{above}/{name}" if above else name, found[1])
+
+    def walked(self, entries: Iterable[Entry], name: str) -> None:
+        """What `files.walking.walk` tells of, below `name`."""
+        for entry in entries:
+            self._member(entry.parent, entry.name, f"{name}/{entry.path}" if entry.path else name, entry.found)
 
     def finish(self) -> None:
         self._write(b"\0" * (2 * _BLOCK))
