@@ -220,8 +220,8 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         offsets = (linux.get("timeOffsets") or {}) if "time" in new else None
         plan.append(ops_namespace.JoinNamespaces(user="user" in new, offsets=offsets))
     if config.get("hostname") or config.get("domainname"):
-        if "uts" not in new:
-            raise errors.UsageError("a hostname needs a uts namespace of the container's own")
+        if "uts" not in new and "uts" not in join:
+            raise errors.UsageError("a hostname needs a uts namespace other than the host's")
         plan.append(
             ops_namespace.Names(hostname=config.get("hostname") or "", domainname=config.get("domainname") or "")
         )

@@ -71,8 +71,6 @@ def joined(kind: str, path: str) -> Callable[[dict[str, Any]], None]:
     def change(config: dict[str, Any]) -> None:
         kept = [entry for entry in config["linux"]["namespaces"] if entry["type"] != kind]
         config["linux"]["namespaces"] = [*kept, {"type": kind, "path": path}]
-        if kind == "uts":
-            del config["hostname"]
 
     return change
 
@@ -84,6 +82,12 @@ def test_a_namespace_is_joined_by_path(oci: Oci, holder: Callable[..., Holder], 
     assert oci.inside(f"readlink /proc/self/ns/{name}", joined(kind, other.path(kind))).strip() == os.readlink(
         other.path(kind)
     )
+
+
+def test_a_joined_uts_namespace_gets_the_hostname(oci: Oci, holder: Callable[..., Holder]) -> None:
+    other = holder("uts")
+    assert oci.inside("hostname", joined("uts", other.path("uts"))) == "inside\n"
+    assert os.uname().nodename != "inside"
 
 
 def test_a_pid_namespace_is_joined_by_path(oci: Oci, holder: Callable[..., Holder]) -> None:

@@ -38,7 +38,19 @@ class Scenarios:
     @pytest.fixture(scope="class")
     def running(self, manager: Manager) -> Iterator[str]:
         """A container with limits that uses some CPU time, shared by those who only look."""
-        limits = ("--memory", "64m", "--memory-swap", "64m", "--pids-limit", "33", "--cpus", "0.2")
+        # its process 1 ignores TERM
+        limits = (
+            "--stop-signal",
+            "KILL",
+            "--memory",
+            "64m",
+            "--memory-swap",
+            "64m",
+            "--pids-limit",
+            "33",
+            "--cpus",
+            "0.2",
+        )
         manager.run("-d", "--name", "shared", *limits, "--cpu-shares", "512", "box", "sh", "-c", "while :; do :; done")
         yield "shared"
         manager.remove("shared")
