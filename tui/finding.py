@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 from pyctr.core import errors
-from pyctr.core.images.tree import IMAGE, File, Node
+from pyctr.core.images.layerfiles import File
+from pyctr.core.images.tree import IMAGE, Node
 from pyctr.tui import format as f
 from pyctr.tui import pattern
 

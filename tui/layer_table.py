@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, File, Node
+from pyctr.core.images.layerfiles import File
+from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, Node
 from pyctr.tui import format as f
 from pyctr.tui.container_table import state_style
 from pyctr.tui.finding import node_key

@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 
 from pyctr.core import errors
-from pyctr.core.images.tree import CONTAINER, IMAGE, File, Node
+from pyctr.core.images.layerfiles import File
+from pyctr.core.images.tree import CONTAINER, IMAGE, Node
 from pyctr.tui import format as f
 from pyctr.tui import keys, layer_table
 from pyctr.tui.engine import Focus
@@ -193,8 +194,12 @@ class ImagesScreen(ImageVerbs, BaseScreen):
         try:
             files = tree.files(node)
             if node.kind == IMAGE:
-                size, paths = tree.waste(node, roots)
-                waste = (size, len(paths))
+                from pyctr.core.images import stack
+                from pyctr.core.images import waste as wasting
+
+                found = tree.directories(node)
+                measured = wasting.measure(stack.read(found), len(found) - 1)
+                waste = (measured.hidden_size, len(measured.hidden))
         except (OSError, errors.PyctrError) as error:
             problem = f.reason(error)
         try:

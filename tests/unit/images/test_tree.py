@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pyctr.core.engine import Engine
-from pyctr.core.images import tree
+from pyctr.core.images import stack, tree, waste
 from pyctr.core.images.history import history, instruction
 from pyctr.core.images.model import rfc3339, timestamp
 from pyctr.core.paths import Paths
@@ -69,10 +69,12 @@ def test_each_layer_says_what_it_added_changed_and_deleted(engine: Engine) -> No
 
 
 def test_waste_is_what_later_layers_hide(engine: Engine) -> None:
-    roots = tree.tree(engine)
-    wasted, files = tree.waste(find(engine, "acme/api:1"), roots)
-    assert wasted == 5100 and files == [("/lib/big", 5000), ("/bin/sh", 100)]
-    assert tree.waste(find(engine, "base:1"), roots) == (0, [])
+    found = tree.directories(find(engine, "acme/api:1"))
+    measured = waste.measure(stack.read(found), len(found) - 1)
+    assert [(lost.path, lost.size) for lost in measured.hidden] == [("/lib/big", 5000), ("/bin/sh", 100)]
+    assert measured.hidden_size == 5100
+    base = tree.directories(find(engine, "base:1"))
+    assert waste.measure(stack.read(base), 0).hidden == []
 
 
 def test_an_images_files_are_the_merged_view(engine: Engine) -> None:

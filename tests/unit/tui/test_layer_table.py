@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import stat
 
-from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, File, Node
+from pyctr.core.images.layerfiles import File
+from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, Node
 from pyctr.tui import format as f
 from pyctr.tui import layer_table
 from pyctr.tui.format import Glyphs
