@@ -24,6 +24,74 @@ def inspect_run(call: Call, args: Arguments) -> int:
     return show(call.engine, args.name, args.format, ("image",))
 
 
+def tree_configure(parser: Declares) -> None:
+    _format(parser)
+    parser.add_argument("image", nargs="?", metavar="IMAGE")
+
+
+def tree_run(call: Call, args: Arguments) -> int:
+    """All images as one tree of the layers they share; one image with its waste."""
+    from pyctr.cli import layertree
+
+    layertree.show(call.engine, _find(call, args.image) if args.image else None, args.format)
+    return 0
+
+
+def files_configure(parser: Declares) -> None:
+    _format(parser)
+    parser.add_argument(
+        "-l", "--layer", metavar="LAYER", default="", help="only what this layer does: 1, 2, …, a digest"
+    )
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("path", nargs="?", metavar="INSIDE")
+
+
+def files_run(call: Call, args: Arguments) -> int:
+    """The files of an image, or what one of its layers adds, changes and deletes."""
+    from pyctr.cli import layerfiles
+
+    layerfiles.show(call.engine, _find(call, args.image), args.layer, args.path or "/", args.format)
+    return 0
+
+
+def which_configure(parser: Declares) -> None:
+    _format(parser)
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("path", metavar="INSIDE")
+
+
+def which_run(call: Call, args: Arguments) -> int:
+    """Which layer of an image gave a file, which changed or deleted it."""
+    from pyctr.cli import layerfiles
+
+    layerfiles.which(call.engine, _find(call, args.image), args.path, args.format)
+    return 0
+
+
+def compare_configure(parser: Declares) -> None:
+    _format(parser)
+    parser.add_argument("image", metavar="IMAGE")
+    parser.add_argument("other", metavar="IMAGE")
+
+
+def compare_run(call: Call, args: Arguments) -> int:
+    """What two images have differently: files and settings."""
+    from pyctr.cli import layerfiles
+
+    layerfiles.compare(call.engine, _find(call, args.image), _find(call, args.other), args.format)
+    return 0
+
+
+def _format(parser: Declares) -> None:
+    parser.add_argument("--format", choices=("json",), default="", help="json: a document per line")
+
+
+def _find(call: Call, name: str) -> Image:
+    from pyctr.core import creation
+
+    return creation.find_image(call.engine, name)
+
+
 def prune_configure(parser: Declares) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="all that no container uses, not only nameless ones")
     parser.add_argument("-f", "--force", action="store_true", help="do not ask")
