@@ -30,6 +30,11 @@ def create(
     Raises UsageError, ImageNotFound, Conflict (the name), StorageError; then nothing is left of it.
     """
     check(spec)
+    with engine.images.adding():  # no layer of the image is collected before the record names it
+        return _create(engine, spec, recorder, hidden)
+
+
+def _create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder, hidden: bool) -> tuple[Container, Lock]:
     image = find_image(engine, spec.image)
     recorder.step("resolve image", f"{spec.image} → {image.id[:19]}…, {len(image.layers)} layers")
     id = os.urandom(32).hex()

@@ -141,7 +141,7 @@ class Volumes:
                 except (Conflict, NotFound):
                     continue  # a container took it, or another pyctr removed it, meanwhile
                 removed.append((volume.name, size))
-        self._sweep()
+        self.sweep()
         return removed
 
     def usage(self, name: str) -> int:
@@ -244,7 +244,8 @@ class Volumes:
 
         return [state for state in container_states(self.paths) if not state.get("removing")]
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Remove what killed pyctrs left half made or half removed."""
         from shutil import rmtree
 
         try:

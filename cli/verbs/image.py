@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.cli import output
-from pyctr.core import containers
+from pyctr.cli import prunes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,41 +93,16 @@ def _find(call: Call, name: str) -> Image:
 
 def prune_configure(parser: Declares) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="all that no container uses, not only nameless ones")
-    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    prunes.declare(parser)
 
 
 def prune_run(call: Call, args: Arguments) -> int:
-    """Remove images that nothing uses."""
-    from pyctr.cli.confirm import confirm
+    """Remove images that nothing uses, and what killed pulls and builds left."""
+    from pyctr.core import prune
+    from pyctr.core.images import garbage
 
-    what = "all images without a container" if args.all else "all images without a name or container"
-    doomed, freed = _unused(call, args.all)
-    size = f"{len(doomed)} image{'s' if len(doomed) != 1 else ''}, {output.decimal_size(freed)}"
-    if not confirm(f"This removes {what}: {size}.", args.force):
-        return 1
-    prune(call, everything=args.all)
-    return 0
-
-
-def prune(call: Call, *, everything: bool = False) -> None:
-    """Remove what no container uses and say how much that freed."""
-    from pyctr.cli.verbs.rmi import remove
-
-    doomed, freed = _unused(call, everything)
-    for image in doomed:
-        for name in image.names or [image.digest]:
-            remove(call, name, force=True)
-    output.write(f"Total reclaimed space: {output.decimal_size(freed)}")
-
-
-def _unused(call: Call, everything: bool) -> tuple[list[Image], int]:
-    """Images that no container uses (the nameless ones, or `everything`), and bytes of layers only they have."""
-    used = {container.state.image_id for container in containers.all(call.engine)}
-    doomed, kept = [], set()
-    for image in call.engine.images.list():
-        if image.id in used or (image.names and not everything):
-            kept |= {layer.digest for layer in image.layers}
-        else:
-            doomed.append(image)
-    sizes = {layer.digest: layer.size for image in doomed for layer in image.layers if layer.digest not in kept}
-    return doomed, sum(sizes.values())
+    wanted = prunes.wanted(args)
+    plan = prune.Plan(images=prune.idle_images(call.engine, args.all, set(), wanted))
+    if not args.filter:
+        plan.garbage = garbage.survey(call.engine.images)
+    return prunes.run(call, plan, args.force)

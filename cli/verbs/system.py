@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pyctr.cli import output
-from pyctr.core import containers
+import sys
+
+from pyctr.cli import output, prunes
+from pyctr.cli.diagnostics import safe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.main import Call
+    from pyctr.core.usage import Used
 
 _COLUMNS = (
     ("Type", "TYPE"),
@@ -17,47 +22,78 @@ _COLUMNS = (
     ("Size", "SIZE"),
     ("Reclaimable", "RECLAIMABLE"),
 )
+_WIDTHS = (16, 8, 9, 10)
+_TITLES = {"image": "Images", "container": "Containers", "volume": "Local Volumes", "leftover": "Leftovers"}
+_ABOUT = {"image": "SHARED", "container": "", "volume": "", "leftover": ""}
 
 
 def df_configure(parser: Declares) -> None:
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="every image, container, volume, leftover by itself"
+    )
     parser.add_argument("--format", metavar="FORMAT", help="table, json or a template")
 
 
 def df_run(call: Call, args: Arguments) -> int:
-    """How much disk images, containers and volumes take."""
-    engine = call.engine
-    everyone = containers.all(engine)
-    used = {container.state.image_id for container in everyone}
-    layers: dict[str, int] = {}
-    needed: set[str] = set()
-    images = engine.images.list()
-    for image in images:
-        for layer in image.layers:
-            layers[layer.digest] = layer.size
-            if image.id in used:
-                needed.add(layer.digest)
-    own = [(container.running, engine.storage.usage(container.id)) for container in everyone]
-    volumes = [
-        (bool(engine.volumes.users(volume.name)), engine.volumes.usage(volume.name)) for volume in engine.volumes.list()
-    ]
-    rows = [
-        _row("Images", len(images), len(used & {image.id for image in images}), sum(layers.values()),
-             sum(size for digest, size in layers.items() if digest not in needed)),
-        _row("Containers", len(own), sum(active for active, _ in own), sum(size for _, size in own),
-             sum(size for active, size in own if not active)),
-        _row("Local Volumes", len(volumes), sum(active for active, _ in volumes), sum(size for _, size in volumes),
-             sum(size for active, size in volumes if not active)),
-    ]  # fmt: skip
-    output.listing(rows, _COLUMNS, args.format)
+    """How much disk images, containers, volumes and leftovers take."""
+    if args.format:
+        rows = [_row(kind, items) for kind, items in _kinds(call)]
+        output.listing(rows, _COLUMNS, args.format)
+    elif args.verbose:
+        _each(call)
+    else:
+        # a line as soon as it is known: a volume may take minutes to count, and what is printed is right all the same
+        _print([heading for _, heading in _COLUMNS])
+        for kind, items in _kinds(call):
+            row = _row(kind, items)
+            _print([row[field] for field, _ in _COLUMNS])
     return 0
 
 
-def _row(kind: str, total: int, active: int, size: int, free: int) -> dict[str, str]:
+def _kinds(call: Call) -> Iterator[tuple[str, list[Used]]]:
+    """Each kind when all of it is counted."""
+    from pyctr.core import usage
+
+    found: list[usage.Used] = []
+    for told in usage.survey(call.engine):
+        if isinstance(told, usage.Used):
+            found.append(told)
+        else:
+            yield told.kind, found
+            found = []
+
+
+def _each(call: Call) -> None:
+    from pyctr.core import usage
+
+    last = ""
+    for told in usage.survey(call.engine):
+        if not isinstance(told, usage.Used):
+            continue
+        if told.kind != last:
+            _print([_TITLES[told.kind].upper(), "", "", "SIZE", _ABOUT[told.kind]])
+            last = told.kind
+        about = output.decimal_size(told.shared) if told.kind == usage.IMAGE else ""
+        state = "" if told.kind == usage.LEFTOVER else ("active" if told.active else "idle")
+        name = output.ellipsis(safe(told.name), 34)
+        sys.stdout.write(f"{name:<35}{state:<8}{output.decimal_size(told.size):>9}   {about}".rstrip() + "\n")
+        sys.stdout.flush()
+
+
+def _print(cells: list[str]) -> None:
+    line = "".join(cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=False)) + cells[-1]
+    sys.stdout.write(line.rstrip() + "\n")
+    sys.stdout.flush()
+
+
+def _row(kind: str, items: list[Used]) -> dict[str, str]:
+    size = sum(item.counted for item in items)
+    free = sum(item.free for item in items)
     share = f" ({100 * free // size}%)" if size else ""
     return {
-        "Type": kind,
-        "TotalCount": str(total),
-        "Active": str(active),
+        "Type": _TITLES[kind],
+        "TotalCount": str(len(items)),
+        "Active": str(sum(item.active for item in items)),
         "Size": output.decimal_size(size),
         "Reclaimable": output.decimal_size(free) + share,
     }
@@ -66,24 +102,20 @@ def _row(kind: str, total: int, active: int, size: int, free: int) -> dict[str, 
 def prune_configure(parser: Declares) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="all images that no container uses")
     parser.add_argument("--volumes", action="store_true", help="anonymous volumes that no container uses, too")
-    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    prunes.declare(parser)
 
 
 def prune_run(call: Call, args: Arguments) -> int:
-    """Remove stopped containers and unused images."""
-    from pyctr.cli.confirm import confirm
+    """Remove stopped containers, unused images, and what killed commands left."""
+    from pyctr.core import prune
+    from pyctr.core.images import garbage
 
-    parts = ["all containers that do not run", "all images without a name or container"]
-    if args.all:
-        parts[1] = "all images without a container"
+    engine, wanted = call.engine, prunes.wanted(args)
+    idle = prune.idle_containers(engine, wanted)
+    gone, names = {one.id for one, _ in idle}, {one.name for one, _ in idle}
+    plan = prune.Plan(containers=idle, images=prune.idle_images(engine, args.all, gone, wanted))
     if args.volumes:
-        parts.append("all anonymous volumes that no container uses")
-    if not confirm(f"This removes {', '.join(parts)}.", args.force):
-        return 1
-    from pyctr.cli.verbs import container, image, volume
-
-    code = container.prune(call)
-    if args.volumes:
-        volume.prune(call)
-    image.prune(call, everything=args.all)
-    return code
+        plan.volumes = prune.idle_volumes(engine, False, names, wanted)
+    if not args.filter:
+        plan.garbage = garbage.survey(engine.images)
+    return prunes.run(call, plan, args.force)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.cli import filters, output, values
+from pyctr.cli import filters, output, prunes, values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,23 +93,12 @@ def rm_run(call: Call, args: Arguments) -> int:
 
 def prune_configure(parser: Declares) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="named ones too, not only anonymous")
-    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    prunes.declare(parser)
 
 
 def prune_run(call: Call, args: Arguments) -> int:
-    """Remove volumes that no container uses."""
-    from pyctr.cli.confirm import confirm
+    """Remove volumes that no container uses, with what is in them."""
+    from pyctr.core import prune
 
-    kind = "all volumes" if args.all else "all anonymous volumes"
-    if not confirm(f"This removes {kind} that no container uses, with what is in them.", args.force):
-        return 1
-    prune(call, everything=args.all)
-    return 0
-
-
-def prune(call: Call, *, everything: bool = False) -> None:
-    """Remove what no container uses and say how much that freed."""
-    removed = call.engine.volumes.prune(everything)
-    for name, _ in removed:
-        output.write(name)
-    output.write(f"Total reclaimed space: {output.decimal_size(sum(size for _, size in removed))}")
+    wanted = prunes.wanted(args)
+    return prunes.run(call, prune.Plan(volumes=prune.idle_volumes(call.engine, args.all, set(), wanted)), args.force)

@@ -111,15 +111,33 @@ class LayerStore:
 
     def collect(self, needed: set[str]) -> list[str]:
         """Remove layers that neither `needed` (diffIDs) nor any container's rootfs names. Returns diffIDs."""
-        used = {_hex(diff_id) for diff_id in needed} | self._used_by_containers()
+        used = self.in_use(needed)
         removed = []
         for name in self._names():
-            if name not in used:
+            if f"sha256:{name}" not in used:
                 with Lock(f"{self.root}/{name}.lock") as lock:
                     self._remove(name)
                     os.unlink(lock.path)
                 removed.append(f"sha256:{name}")
         return removed
+
+    def in_use(self, needed: set[str]) -> set[str]:
+        """`needed` and the diffIDs of all layers that a container's rootfs names."""
+        return needed | {f"sha256:{name}" for name in self._used_by_containers()}
+
+    def sweep_links(self) -> None:
+        """Remove links whose layer is gone: a removal was cut short by an older pyctr, or by a crash."""
+        try:
+            names = sorted(os.listdir(self.links), key=len, reverse=True)
+        except FileNotFoundError:
+            return
+        for name in names:
+            target = os.readlink(f"{self.links}/{name}").removeprefix("../").partition("/")[0]
+            if len(target) == 64 and not os.path.isdir(f"{self.root}/{target}"):
+                with Lock(f"{self.root}/{target}.lock") as lock:
+                    if not os.path.isdir(f"{self.root}/{target}"):
+                        self._unlink_short(name)
+                    os.unlink(lock.path)
 
     def all(self) -> list[str]:
         """DiffIDs of the unpacked layers."""
@@ -227,16 +245,23 @@ class LayerStore:
         link = self._link(name)
         if os.path.exists(doomed):
             rmtree(doomed)  # of a pyctr that died: the caller holds the lock
-        # renamed first: a crash in the middle must not leave half a layer under its good name
+        # the link first: it says that the layer is whole; then the name: no half of a layer has the good one
+        if link is not None:
+            self._unlink_short(link[0])
         try:
             os.rename(f"{self.root}/{name}", doomed)
         except FileNotFoundError:
             return
-        if link is not None:
-            os.unlink(f"{self.links}/{link[0]}")
-            if any(other.startswith(link[0]) for other in os.listdir(self.links)):
-                os.symlink("../gone", f"{self.links}/{link[0]}")  # a longer name is only found while this one is taken
         rmtree(doomed)
+
+    def _unlink_short(self, short: str) -> None:
+        path = f"{self.links}/{short}"
+        if any(other != short and other.startswith(short) for other in os.listdir(self.links)):
+            # a longer name is only found while this one is taken
+            os.symlink("../gone", f"{path}.{os.getpid()}")
+            os.rename(f"{path}.{os.getpid()}", path)
+        else:
+            os.unlink(path)
 
     def _used_by_containers(self) -> set[str]:
         from pyctr.core.images.store import container_states

@@ -26,7 +26,7 @@ from pyctr.core.images.model import (
     image,
     platform_architecture,
 )
-from pyctr.core.images.reference import Reference, is_hex, parse
+from pyctr.core.images.reference import Reference, is_digest, is_hex, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class ImageStore:
         if not lock.try_acquire():
             return []
         try:
-            needed, diff_ids = self._reachable()
+            needed, diff_ids = self.reachable()
             deleted = []
             for name in sorted(os.listdir(self.blobs.directory)):
                 if f"sha256:{name}" not in needed:
@@ -198,6 +198,34 @@ class ImageStore:
             return deleted
         finally:
             lock.release()
+
+    def reachable(self) -> tuple[set[str], set[str]]:
+        """(digests of blobs, diffIDs of layers) that images need, or containers whose root filesystem is being made."""
+        digests: set[str] = set()
+        diff_ids: set[str] = set()
+        todo = [descriptor["digest"] for descriptor in self._index()["manifests"]]
+        while todo:
+            digest = todo.pop()
+            if digest in digests or not self.blobs.has(digest):
+                continue
+            digests.add(digest)
+            document = self._document(digest)
+            todo += [entry["digest"] for entry in document.get("manifests") or []]
+            if config := document.get("config"):
+                digests.add(config["digest"])
+                digests.update(layer["digest"] for layer in document.get("layers") or [])
+                diff_ids |= self._diff_ids(config["digest"])
+        for state in container_states(self.paths):
+            # its record tells the layers only once the container is made
+            if not (state.get("rootfs") or {}).get("lower") and is_digest(id := str(state.get("image_id"))):
+                digests.add(id)
+                diff_ids |= self._diff_ids(id)
+        return digests, diff_ids
+
+    def _diff_ids(self, configuration: str) -> set[str]:
+        if not self.blobs.has(configuration):
+            return set()
+        return set((self._document(configuration).get("rootfs") or {}).get("diff_ids") or [])
 
     def load_layout(self, path: str, names: Strings | None = None) -> Images:
         """Import an OCI layout directory or oci-archive tar; see `transfer`."""
@@ -349,26 +377,6 @@ class ImageStore:
         if descriptor["digest"] == digest:
             return True
         return descriptor.get("mediaType") in INDEXES and self._choose(self._document(descriptor["digest"])) == digest
-
-    def _reachable(self) -> tuple[set[str], set[str]]:
-        """(digests of blobs, diffIDs of layers) that images need."""
-        digests: set[str] = set()
-        diff_ids: set[str] = set()
-        todo = [descriptor["digest"] for descriptor in self._index()["manifests"]]
-        while todo:
-            digest = todo.pop()
-            if digest in digests or not self.blobs.has(digest):
-                continue
-            digests.add(digest)
-            document = self._document(digest)
-            todo += [entry["digest"] for entry in document.get("manifests") or []]
-            if config := document.get("config"):
-                digests.add(config["digest"])
-                digests.update(layer["digest"] for layer in document.get("layers") or [])
-                if self.blobs.has(config["digest"]):
-                    rootfs = self._document(config["digest"]).get("rootfs") or {}
-                    diff_ids.update(rootfs.get("diff_ids") or [])
-        return digests, diff_ids
 
     @staticmethod
     def _means(text: str, name: str) -> bool:
