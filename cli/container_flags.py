@@ -58,7 +58,7 @@ def configure(parser: Declares) -> None:
     add("--memory-reservation", type=values.size, metavar="SIZE", help="soft limit")
     add("--memory-high", type=values.size, metavar="SIZE", help="throttle and reclaim above this (cgroup v2)")
     add("--memory-swap", type=values.size_or_unlimited, metavar="SIZE", help="memory plus swap; -1 unlimited swap")
-    add("--cpus", type=values.cpus, metavar="N", help="number of CPUs, from 0.01 to all")
+    add("--cpus", type=values.cpus, metavar="N", help="number of CPUs, from 0.01 to all; 0 is no limit")
     add(
         "-c",
         "--cpu-shares",
@@ -68,8 +68,8 @@ def configure(parser: Declares) -> None:
     )
     add("--cpu-period", type=values.integer(1000, 1000000, "microseconds"), metavar="US", help="CFS period")
     add("--cpu-quota", type=values.integer(-1, 1 << 40, "microseconds"), metavar="US", help="CFS quota per period")
-    add("--cpuset-cpus", default="", type=values.cpuset, metavar="LIST", help="CPUs it may use, such as 0-3,6")
-    add("--cpuset-mems", default="", type=values.cpuset, metavar="LIST", help="memory nodes it may use")
+    add("--cpuset-cpus", default="", type=values.cpus_of_host, metavar="LIST", help="CPUs it may use, such as 0-3,6")
+    add("--cpuset-mems", default="", type=values.nodes_of_host, metavar="LIST", help="memory nodes it may use")
     add("--pids-limit", type=values.integer(-1, 1 << 22, "a number of processes"), metavar="N", help="-1 unlimited")
     add("--blkio-weight", type=values.integer(0, 1000, "a weight"), metavar="N", help="10 to 1000, 0 off")
     for way in ("read", "write"):

@@ -252,6 +252,10 @@ def _dispatch(words: list[str]) -> int:
         call.prespawn()
     try:
         return _run(call, module, name, words)
+    except Exception as error:
+        if module == "run" and getattr(error, "exit_code", 0) == 1:
+            error.exit_code = 125  # type: ignore[attr-defined]  # 1 is a code that the container may have
+        raise
     finally:
         call.close()
 

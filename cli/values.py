@@ -50,6 +50,8 @@ _TMPFS = """
 ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime
 relatime norelatime strictatime nostrictatime mode uid gid nr_inodes nr_blocks size mpol huge
 """
+_RECURSIVE: dict[str, list[str]] = {"enabled": [], "disabled": ["bind"], "writable": ["ro"], "readonly": ["rro"]}
+"""Docker's words for what becomes of mounts below the source -> mount options."""
 _ULIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack as"
 
 
@@ -102,12 +104,30 @@ def moment(text: str) -> float:
         ) from None
 
 
-def cpuset(text: str) -> str:
-    """A list such as 0-3,6, checked and kept."""
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
-            raise BadValue(f"'{text}' is not a list of cpus or nodes", "give something like 0-3,6")
+def cpus_of_host(text: str) -> str:
+    """A list of CPUs such as 0-3,6, checked against those online and kept; "" for all."""
+    return _set_of("/sys/devices/system/cpu/online", text)
+
+
+def nodes_of_host(text: str) -> str:
+    """A list of memory nodes, like `cpus_of_host`."""
+    return _set_of("/sys/devices/system/node/online", text)
+
+
+def _set_of(online: str, text: str) -> str:
+    from pyctr.core.linux import cpulist
+
+    try:
+        wanted = cpulist.parse(text)
+    except ValueError:
+        raise BadValue(f"'{text}' is not a list of cpus or nodes", "give something like 0-3,6") from None
+    try:
+        with open(online) as file:
+            here = file.read().strip()
+    except OSError:
+        return text  # a kernel without NUMA: its cpuset answers
+    if not set(cpulist.parse(here)).issuperset(wanted):
+        raise BadValue(f"'{text}' is more than this host has", f"some of {here}")
     return text
 
 
@@ -116,7 +136,7 @@ def mount(text: str) -> Mount:
     hint = "give type=bind,source=/host/path,target=/container/path[,readonly]"
     kind, source, target, readonly, nocopy = "volume", "", "", False, False
     options: list[str] = []
-    for field in text.split(","):
+    for field in _fields(text):
         key, equals, value = field.strip().partition("=")
         key = key.lower()
         if key == "type":
@@ -139,7 +159,11 @@ def mount(text: str) -> Mount:
             options.append(f"size={size(value)}")
         elif key == "tmpfs-mode":
             options.append(f"mode={value}")
-        elif key not in ("consistency", "bind-recursive"):
+        elif key == "bind-recursive":
+            if value not in _RECURSIVE:
+                raise BadValue(f"'{text}': '{value}' is no way to bind", f"one of {', '.join(_RECURSIVE)}")
+            options += _RECURSIVE[value]
+        elif key != "consistency":
             raise BadValue(f"'{text}': '{key}' is not a field of a mount", hint)
     target = mount_target(target, text)
     if kind == "bind":
@@ -151,6 +175,15 @@ def mount(text: str) -> Mount:
     elif source:
         volume_name(source, text)
     return Mount(kind=kind, source=source, target=target, readonly=readonly, nocopy=nocopy, options=options)
+
+
+def _fields(text: str) -> list[str]:
+    """Parts between commas; one in double quotes may contain commas (RFC 4180), as in Docker."""
+    if '"' not in text:
+        return text.split(",")
+    import csv
+
+    return next(csv.reader([text]))
 
 
 def tmpfs(text: str) -> Mount:

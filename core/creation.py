@@ -97,6 +97,7 @@ def check(spec: ContainerSpec) -> None:
     refusals.limits(spec.limits)
     refusals.names(spec)
     oci.security_options(spec.security_opt)
+    refusals.ports(spec.ports)
     if spec.ports and (spec.network in ("host", "none") or spec.network.startswith("container:")):
         raise errors.UsageError(
             f"ports cannot be published with --network {spec.network}", hint="use the bridge network, or drop -p"

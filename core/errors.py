@@ -3,7 +3,7 @@
     PyctrError                  1    something pyctr was asked for did not happen
     ├── UsageError              125  the request itself makes no sense (flag, value, combination)
     ├── NotFound                1    no such container, image, network, volume
-    │   └── ImageNotFound       125
+    │   └── ImageNotFound
     ├── Ambiguous               1    an id prefix that fits several
     ├── Conflict                1    a name, address or port that somebody else has
     ├── IllegalTransition       1    the container is in a state that forbids the verb
@@ -14,6 +14,8 @@
     │   └── CommandNotFound     127  the command is not there
     ├── StorageError            125  disk full, broken layer, unreadable archive
     └── NetworkError            125  no address, no bridge, no rule
+
+`pyctr run` says 125 instead of 1, as `docker run` does: 1 may be the container's own.
 
 Messages are lower case without a full stop and quote the value; `hint` says what to try.
 The kernel floor raises `OSError` with the syscall and the path; whoever knows what the user
@@ -46,7 +48,7 @@ class NotFound(PyctrError):
 
 
 class ImageNotFound(NotFound):
-    exit_code = 125
+    pass
 
 
 class Ambiguous(PyctrError):

@@ -254,8 +254,6 @@ class Book:
         protocol = port.protocol or "tcp"
         if protocol not in firewall.PROTOCOLS:
             raise errors.UsageError(f"'{protocol}' is not a protocol of a port", hint="tcp, udp or sctp")
-        if ":" in host_ip:
-            raise errors.Unsupported(f"publishing on the IPv6 address '{host_ip}' is not possible yet", hint="use IPv4")
         for value in (port.container_port, port.host_port):
             if not 0 <= value <= 65535:
                 raise errors.UsageError(f"'{value}' is not a port", hint="1 to 65535")

@@ -63,9 +63,11 @@ def human_size(text: str) -> int:
 
 
 def cpus(text: str) -> float:
-    """A number of CPUs above zero, at most as many as this host has."""
-    if not is_number(text) or float(text) <= 0:
+    """A number of CPUs, at most as many as this host has; 0 is no limit, as in Docker."""
+    if not is_number(text):
         raise BadValue(f"'{text}' is not a number of cpus", "give something like 0.5 or 2")
+    if float(text) == 0:
+        return 0.0
     count = os.cpu_count() or 1
     if float(text) > count:
         raise BadValue(f"'{text}' is more than this host has", f"give 0.01 to {count}")

@@ -10,10 +10,12 @@ from pyctr.core import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyctr.core.spec import ContainerSpec, Limits
+    from pyctr.core.spec import ContainerSpec, Limits, Port
 
 LEAST_MEMORY = 6 << 20
 """Bytes; Docker's minimum. Below it not even the process that becomes the container's command fits in reliably."""
+LEAST_QUOTA = 1000
+"""Microseconds (min_cfs_quota_period of the kernel's sched/core.c)."""
 _LONGEST_NAME = 253
 """Letters of a host name (RFC 1035, 2.3.4, without the length octets)."""
 _LONGEST_DOMAIN = 64
@@ -29,6 +31,20 @@ def limits(wanted: Limits) -> None:
     ):
         if size is not None and 0 < size < LEAST_MEMORY:
             raise errors.UsageError(f"{flag}: {size} bytes are too few", hint="6m is the least")
+    if wanted.cpu_quota is not None and 0 < wanted.cpu_quota < LEAST_QUOTA:
+        raise errors.UsageError(
+            f"--cpu-quota: {wanted.cpu_quota} microseconds are too few",
+            hint=f"{LEAST_QUOTA} are the least, -1 is no limit",
+        )
+
+
+def ports(wanted: list[Port]) -> None:
+    """Raises Unsupported."""
+    for port in wanted:
+        if ":" in port.host_ip:
+            raise errors.Unsupported(
+                f"publishing on the IPv6 address '{port.host_ip}' is not possible yet", hint="use IPv4"
+            )
 
 
 def names(spec: ContainerSpec) -> None:

@@ -76,6 +76,10 @@ def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any]
     """(config.json, wishes) of a container as it would start now. `dry` makes no files for it."""
     engine, state, spec = container.engine, container.state, container.spec
     paths = engine.paths
+    if spec.network.startswith("container:") and not spec.uts and not dry:
+        owner = _network_owner(container)
+        # one address has one name
+        spec = spec.replace(hostname=oci.hostname(owner.spec, owner.id) or os.uname().nodename)
     image_config = _image_config(container)
     join = {} if dry else joins(engine, container)
     rootfs = state.rootfs
@@ -181,18 +185,27 @@ def _attach(container: Container) -> dict[str, Any]:
     return container.engine.networks.attach(container.id, container.name, container.spec)
 
 
+def _network_owner(container: Container) -> Container:
+    """The one whose network it has, if need be through others that share it, too."""
+    passed = set()
+    while container.spec.network.startswith("container:") and container.id not in passed:
+        passed.add(container.id)
+        container = containers.find(container.engine, container.spec.network.partition(":")[2])
+    return container
+
+
 def _files(container: Container, *, dry: bool) -> list[tuple[str, str]]:
     """hosts, hostname and resolv.conf, written now and mounted over the image's."""
     spec, attachment = container.spec, container.state.network
     mounted = {os.path.normpath(mount.target) for mount in spec.mounts}
     wanted = [name for name in ("hosts", "hostname", "resolv.conf") if f"/etc/{name}" not in mounted]
-    mode, _, ref = spec.network.partition(":")
+    mode = spec.network.partition(":")[0]
     owner = container
     if dry:
         pass
     elif mode == "container":
         # whoever shares a network shares its names
-        owner = containers.find(container.engine, ref)
+        owner = _network_owner(container)
     else:
         hostname = oci.hostname(spec, container.id) or os.uname().nodename
         if mode in ("none", "host"):

@@ -128,6 +128,7 @@ def _matcher(everyone: list[Container], wanted: dict[str, list[str]]) -> Callabl
         codes.append(int(text))
     after = [_created(everyone, ref) for ref in wanted.get("since", ())]
     before = [_created(everyone, ref) for ref in wanted.get("before", ())]
+    ancestry = {text: _descendants(everyone, text) for text in wanted.get("ancestor", ())}
 
     def matches(container: Container, status: str) -> bool:
         state, spec = container.state, container.spec
@@ -141,8 +142,7 @@ def _matcher(everyone: list[Container], wanted: dict[str, list[str]]) -> Callabl
             ),
             "status": lambda value: value in (status, word),
             "ancestor": lambda value: (
-                value in (state.image_name, state.image_name.rpartition(":")[0])
-                or state.image_id.rpartition(":")[2].startswith(value.rpartition(":")[2])
+                state.image_id in ancestry[value] or value in (state.image_name, state.image_name.rpartition(":")[0])
             ),
             "network": lambda value: value in (spec.network, describe.network_name(container)),
             "volume": lambda value: any(value in (mount.source, mount.target) for mount in spec.mounts),
@@ -161,6 +161,22 @@ def _matcher(everyone: list[Container], wanted: dict[str, list[str]]) -> Callabl
         return filters.labels_match(spec.labels, wanted.get("label", ()))
 
     return matches
+
+
+def _descendants(everyone: list[Container], text: str) -> set[str]:
+    """Ids of the image that `text` names, in whatever way, and of those made on top of it."""
+    if not everyone:
+        return set()
+    images = everyone[0].engine.images
+    try:
+        image = images.find(text)
+    except PyctrError:  # no name of an image, or the beginning of several ids
+        image = None
+    if image is None:
+        return set()
+    count = len(image.layers)
+    above = [other for other in images.list() if count and other.layers[:count] == image.layers]
+    return {image.id, *(other.id for other in above)}
 
 
 def _created(everyone: list[Container], ref: str) -> float:

@@ -28,8 +28,8 @@ def configure(parser: Declares) -> None:
     add("-c", "--cpu-shares", type=values.integer(2, 262144, "a weight"), metavar="N", help="relative weight")
     add("--cpu-period", type=values.integer(1000, 1000000, "microseconds"), metavar="US", help="CFS period")
     add("--cpu-quota", type=values.integer(-1, 1 << 40, "microseconds"), metavar="US", help="CFS quota per period")
-    add("--cpuset-cpus", type=values.cpuset, metavar="LIST", help="CPUs it may use")
-    add("--cpuset-mems", type=values.cpuset, metavar="LIST", help="memory nodes it may use")
+    add("--cpuset-cpus", type=values.cpus_of_host, metavar="LIST", help="CPUs it may use")
+    add("--cpuset-mems", type=values.nodes_of_host, metavar="LIST", help="memory nodes it may use")
     add("--pids-limit", dest="pids", type=values.integer(-1, 1 << 22, "a number of processes"), metavar="N",
         help="-1 unlimited")  # fmt: skip
     add("--blkio-weight", type=values.integer(10, 1000, "a weight"), metavar="N", help="10 to 1000")

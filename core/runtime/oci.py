@@ -333,7 +333,8 @@ def _mount(mount: Mount, target: str, volumes: Mapping[str, str]) -> dict[str, A
     if not _PROPAGATION.intersection(options):
         options.append("rprivate")
     if mount.readonly and "ro" not in options and "rro" not in options:
-        options.append("ro")
+        # with everything mounted below it, as Docker does since 25: who says read-only means what is seen there
+        options.append("rro" if "rbind" in options else "ro")
     return _bind(source, target, options)
 
 

@@ -126,7 +126,14 @@ def _set(index: int, limit: dict[str, Any], soft: int, hard: int, pid: int = 0) 
     try:
         process.setrlimit(limit["type"], soft, hard, pid)
     except OSError as error:
-        raise _refused(f"process.rlimits[{index}]", f"{limit['type']} {soft} {hard}", error) from error
+        refused = _refused(f"process.rlimits[{index}]", f"{limit['type']} {_word(soft)} {_word(hard)}", error)
+        if _full(limit["type"]) == "RLIMIT_NOFILE" and error.errno == errno.EPERM:
+            refused.hint = "'sysctl fs.nr_open' is the most for open files"
+        raise refused from error
+
+
+def _word(value: int) -> str:
+    return "unlimited" if value in (-1, (1 << 64) - 1) else str(value)
 
 
 def _refused(path: str, value: str, error: OSError) -> errors.PyctrError:

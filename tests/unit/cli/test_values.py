@@ -99,6 +99,22 @@ def test_devices() -> None:
     assert values.device_operations("/dev/sda:100") == ("/dev/sda", 100)
 
 
+def test_quoted_fields_of_a_mount_may_contain_commas() -> None:
+    assert values.mount('type=bind,"source=/a,b",target=/x').source == "/a,b"
+
+
+def test_what_becomes_of_mounts_below_a_bind() -> None:
+    bind = "type=bind,source=/a,target=/x"
+    assert values.mount(f"{bind},bind-recursive=disabled").options == ["bind"]
+    assert values.mount(f"{bind},readonly,bind-recursive=writable").options == ["ro"]
+
+
+def test_zero_cpus_and_no_list_are_no_limit() -> None:
+    assert values.cpus("0") == 0
+    assert values.cpus_of_host("") == ""
+    assert values.cpus_of_host("0") == "0"
+
+
 def test_ulimits() -> None:
     assert values.ulimit("nofile=1024:4096") == ("nofile", [1024, 4096])
     assert values.ulimit("core=-1") == ("core", [-1, -1])
@@ -129,9 +145,12 @@ def test_the_last_value_of_a_variable_wins() -> None:
         (values.duration, "abc"),
         (values.duration, "5x"),
         (values.moment, "yesterday"),
-        (values.cpus, "0"),
+        (values.cpus, "-1"),
         (values.cpus, "nan"),
-        (values.cpuset, "3-1"),
+        (values.cpus_of_host, "1-0"),
+        (values.cpus_of_host, "0-8000"),
+        (values.nodes_of_host, "x"),
+        (values.mount, "type=bind,source=/a,target=/x,bind-recursive=maybe"),
         (values.name, "a b"),
         (values.name, "-x"),
         (values.ports, "abc"),
