@@ -52,7 +52,7 @@ def configure(parser: Declares) -> None:
     add("--label-file", **many, type=values.label_file, metavar="FILE", help="labels from a file")
     add("--annotation", **many, type=values.pair, metavar="KEY=VALUE", help="an OCI annotation")
     add("--stop-signal", default="", metavar="SIGNAL", help="what 'stop' sends first")
-    add("--stop-timeout", type=values.duration, metavar="SECONDS", help="how long 'stop' waits before SIGKILL")
+    add("--stop-timeout", type=values.patience, metavar="SECONDS", help="how long 'stop' waits before SIGKILL")
 
     add("-m", "--memory", type=values.size, metavar="SIZE", help="memory limit, such as 512m; 6m is the least")
     add("--memory-reservation", type=values.size, metavar="SIZE", help="soft limit")

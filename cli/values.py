@@ -77,6 +77,11 @@ def duration(text: str) -> float:
     raise BadValue(f"'{text}' is not a duration", "give something like 30s, 500ms or 1h30m")
 
 
+def patience(text: str) -> float:
+    """Like `duration`; -1 is for ever."""
+    return -1.0 if text.strip() == "-1" else duration(text)
+
+
 def moment(text: str) -> float:
     """Seconds since the epoch of "10m" (ago), "1700000000.5", "2026-01-02T03:04:05Z", "2026-01-02"."""
     word = text.strip()

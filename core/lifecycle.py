@@ -101,11 +101,11 @@ def plan(engine: Engine, spec: ContainerSpec) -> Plan:
     return dry(engine, spec)
 
 
-def stop(engine: Engine, ref: Container | str, timeout: float | None = None) -> None:
+def stop(engine: Engine, ref: Container | str, timeout: float | None = None, signal: str = "") -> None:
     """The stop signal, and SIGKILL for everything in the cgroup after `timeout` seconds. Works on paused ones.
 
-    None takes the container's own timeout, 10 s by default; a negative one waits for ever. Stopping what has stopped
-    is fine, as in Docker.
+    An empty `signal` and a timeout of None are the container's own, SIGTERM and 10 s by default; a negative timeout
+    waits for ever. Stopping what has stopped is fine, as in Docker.
     """
     container = _find(engine, ref)
     if _idle(container):
@@ -114,9 +114,10 @@ def stop(engine: Engine, ref: Container | str, timeout: float | None = None) -> 
     spec = container.spec
     if timeout is None:
         timeout = spec.stop_timeout if spec.stop_timeout is not None else defaults.STOP_TIMEOUT
+    number = signals.number(signal or spec.stop_signal or defaults.STOP_SIGNAL)
     _want(container, "stopped")
     process = container.state.process
-    if _signal_init(container, signals.number(spec.stop_signal or defaults.STOP_SIGNAL)):
+    if _signal_init(container, number):
         _thaw(container)
         from pyctr.core.waiting import gone
 
@@ -164,7 +165,7 @@ def unpause(engine: Engine, ref: Container | str) -> None:
     engine.events.record("unpause", container.id, container.name)
 
 
-def restart(engine: Engine, ref: Container | str, timeout: float | None = None) -> Launched:
+def restart(engine: Engine, ref: Container | str, timeout: float | None = None, signal: str = "") -> Launched:
     """Stop it if it runs, start it again. Its restart policy stays in force."""
     container = _find(engine, ref)
     _permit("restart", container)
@@ -175,7 +176,7 @@ def restart(engine: Engine, ref: Container | str, timeout: float | None = None) 
                 f"container '{container.name}' was made with --rm and would be gone after the stop",
                 hint="run it anew instead",
             )
-        stop(engine, container, timeout)
+        stop(engine, container, timeout, signal)
     launched = start(engine, container)
     engine.events.record("restart", container.id, container.name)
     return launched

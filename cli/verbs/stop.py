@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 
 def configure(parser: Declares) -> None:
-    parser.add_argument("-t", "--time", "--timeout", type=values.duration, metavar="SECONDS", help="before SIGKILL; 10")
+    parser.add_argument(
+        "-t", "--time", "--timeout", type=values.patience, metavar="SECONDS", help="before SIGKILL; 10, -1 for ever"
+    )
+    parser.add_argument("-s", "--signal", default="", metavar="SIGNAL", help="instead of the container's stop signal")
     parser.add_argument("container", nargs="+", metavar="CONTAINER")
 
 
 def run(call: Call, args: Arguments) -> int:
-    return each(args.container, lambda name: lifecycle.stop(call.engine, name, timeout=args.time))
+    return each(args.container, lambda name: lifecycle.stop(call.engine, name, args.time, args.signal))

@@ -80,6 +80,20 @@ def test_stop_gives_the_process_its_signal_and_time(host: Host) -> None:
     assert log(container) == b"up\nbye\n"
 
 
+def test_stop_and_restart_send_the_signal_they_are_told(host: Host) -> None:
+    container = running(host, "trap 'exit 6' USR2; echo up; while :; do sleep 600 & wait; done")
+    eventually(lambda: b"up" in log(container))
+    with pytest.raises(errors.UsageError, match="NOSUCH"):
+        lifecycle.stop(container.engine, container, signal="NOSUCH")
+    assert container.reload().state.desired == "running", "a mistake changes nothing"
+    host.run("restart", "-s", "USR2", container.name)
+    died = container.engine.events.read(filters={"event": ["die"], "container": [container.id]})
+    assert [event.attributes["exit_code"] for event in died] == ["6"]
+    eventually(lambda: log(container).count(b"up") == 2)
+    host.run("stop", "--signal", "USR2", "-t", "-1", container.name)
+    assert container.reload().state.exit.code == 6
+
+
 def test_stop_escalates_to_sigkill_for_everything(host: Host) -> None:
     container = running(
         host, "trap '' TERM; echo up; sh -c 'trap \"\" TERM; sleep 600' & while :; do sleep 600 & wait; done"
