@@ -22,20 +22,27 @@ if TYPE_CHECKING:
 
 
 def create(
-    engine: Engine, spec: ContainerSpec, recorder: birth.Recorder, *, hidden: bool = False
+    engine: Engine,
+    spec: ContainerSpec,
+    recorder: birth.Recorder,
+    *,
+    hidden: bool = False,
+    image: Image | None = None,
 ) -> tuple[Container, Lock]:
     """A new container in state created, and its lock, still held.
 
-    `hidden`: a start follows at once and makes it known; if we are killed before that it is cleaned up.
+    `hidden`: a start follows at once and makes it known; if we are killed before that it is cleaned up. `image`: this
+    one, which is in no store (a build's), and not the one that the spec names.
     Raises UsageError, ImageNotFound, Conflict (the name), StorageError; then nothing is left of it.
     """
     check(spec)
     with engine.images.adding():  # no layer of the image is collected before the record names it
-        return _create(engine, spec, recorder, hidden)
+        return _create(engine, spec, recorder, hidden, image or find_image(engine, spec.image))
 
 
-def _create(engine: Engine, spec: ContainerSpec, recorder: birth.Recorder, hidden: bool) -> tuple[Container, Lock]:
-    image = find_image(engine, spec.image)
+def _create(
+    engine: Engine, spec: ContainerSpec, recorder: birth.Recorder, hidden: bool, image: Image
+) -> tuple[Container, Lock]:
     recorder.step("resolve image", f"{spec.image} → {image.id[:19]}…, {len(image.layers)} layers")
     id = os.urandom(32).hex()
     # everything that can be refused is refused before anything is made

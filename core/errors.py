@@ -7,6 +7,7 @@
     ├── Ambiguous               1    an id prefix that fits several
     ├── Conflict                1    a name, address or port that somebody else has
     ├── IllegalTransition       1    the container is in a state that forbids the verb
+    ├── BuildFailure            1    an instruction of a Dockerfile is wrong or failed
     ├── PermissionDenied        126  a privilege is missing
     ├── Unsupported             125  this kernel or host cannot do it
     ├── RuntimeFailure          125  the kernel refused a step of a start
@@ -61,6 +62,15 @@ class Conflict(PyctrError):
 
 class IllegalTransition(PyctrError):
     pass
+
+
+class BuildFailure(PyctrError):
+    """The message begins with FILE:LINE; `tail` holds the last lines of output, without their line ends."""
+
+    def __init__(self, message: str, *, hint: str = "", line: int = 0, tail: list[str] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.line = line
+        self.tail = tail or []
 
 
 class PermissionDenied(PyctrError):

@@ -91,6 +91,15 @@ class Paths(Record):
         return f"{self.root}/cache"
 
     @property
+    def build(self) -> str:
+        """Of `pyctr build`: cache/ (its records), mounts/ (RUN --mount=type=cache), work/ (builds at work)."""
+        return f"{self.root}/build"
+
+    @property
+    def build_cache(self) -> str:
+        return f"{self.build}/cache"
+
+    @property
     def events(self) -> str:
         return f"{self.root}/events.jsonl"
 

@@ -34,8 +34,13 @@ def start(
     spawn: Spawn | None = None,
     size: tuple[int, int] | None = None,
     meanwhile: Callable[[], None] | None = None,
+    bound_to: dict[str, Any] | None = None,
 ) -> Launched:
-    """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ..."""
+    """Start an idle container and let its lock go. Raises RuntimeFailure, CommandNotFound, Conflict (a port), ...
+
+    `bound_to` makes it a step of something bigger, in no image but with this image configuration: it is killed when the
+    client goes.
+    """
     from pyctr.core.runtime import launch
 
     engine, state = container.engine, container.state
@@ -55,8 +60,9 @@ def start(
             engine.networks.publish(state.network)
             recorder.step("ports", describe_ports(state.network["ports"]))
         state.desired = "running"
-        config, wishes = document(container)
+        config, wishes = document(container, image_config=bound_to)
         wishes["attach"] = attach
+        wishes["bound"] = bound_to is not None
         if attach and container.spec.tty and (rows_and_columns := size or winsize()):
             wishes["winsize"] = rows_and_columns
         fsutil.write_json(container.path("config.json"), config, durable=False, throwaway=container.spec.auto_remove)
@@ -72,7 +78,9 @@ def start(
     return launched
 
 
-def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+def document(
+    container: Container, *, dry: bool = False, image_config: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(config.json, wishes) of a container as it would start now. `dry` makes no files for it."""
     engine, state, spec = container.engine, container.state, container.spec
     paths = engine.paths
@@ -80,7 +88,7 @@ def document(container: Container, *, dry: bool = False) -> tuple[dict[str, Any]
         owner = _network_owner(container)
         # one address has one name
         spec = spec.replace(hostname=oci.hostname(owner.spec, owner.id) or os.uname().nodename)
-    image_config = _image_config(container)
+    image_config = _image_config(container) if image_config is None else image_config
     join = {} if dry else joins(engine, container)
     rootfs = state.rootfs
     config = oci.config(

@@ -57,8 +57,18 @@ class Storage:
                 write_atomic(memory, self._driver.encode(), durable=False)
         return self._driver
 
-    def prepare(self, id: str, image: Image, *, readonly: bool = False, throwaway: bool = False) -> dict[str, Any]:
+    def ready(self) -> None:
+        """Make now what `prepare` makes once: for who is about to call it from several threads."""
+        self.driver()
+        self._mount_points()
+        self._nothing()
+
+    def prepare(
+        self, id: str, image: Image, *, readonly: bool = False, throwaway: bool = False, mount_points: bool = True
+    ) -> dict[str, Any]:
         """Make a container's writable layer, unpacking the image's layers if need be.
+
+        Without `mount_points` there is nothing in it but the image's files.
 
         Returns what `mount_rootfs` takes. overlay: "lower" (short absolute paths, topmost first), "upper", "work",
         "volatile". vfs: "path", the copy, and "lower" it was copied from. "readonly" is only recorded: mount points
@@ -71,7 +81,10 @@ class Storage:
         lower = self.layers.lower(image) or self.layers.ensure(image)
         directory = self.paths.container(id)
         try:
-            lower.append(self._mount_points())
+            if mount_points:
+                lower.append(self._mount_points())
+            elif not lower:
+                lower.append(self._nothing())
             if self.driver() == VFS:
                 return self._prepare_vfs(directory, lower, readonly)
             upper, work = f"{directory}/upper", f"{directory}/work"
@@ -175,6 +188,21 @@ class Storage:
             os.symlink("../mountpoints/diff", link)
         except FileExistsError:
             pass  # likewise
+        return link
+
+    def _nothing(self) -> str:
+        """An empty directory, for overlayfs wants a lower one."""
+        from pyctr.core.fsutil import make_private_directory
+
+        make_private_directory(self.layers.links)
+        link = f"{self.layers.links}/n"
+        if not os.path.exists(link):
+            os.makedirs(f"{self.layers.root}/nothing", 0o755, exist_ok=True)
+            try:
+                os.symlink("../nothing", link)
+            except FileExistsError:
+                pass  # another pyctr was faster
+        os.chmod(link, 0o755)  # whatever the umask is
         return link
 
     def _prepare_vfs(self, directory: str, lower: list[str], readonly: bool) -> dict[str, Any]:

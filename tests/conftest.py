@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pyctr.core.paths import Paths
 
 from .support.host import Host
 
 pytest.register_assert_rewrite("tests.support.scenarios")
+
+# a busy host is no reason to fail
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 NEEDS_ROOT = ("tests/kernel", "tests/e2e")
 

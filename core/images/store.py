@@ -200,7 +200,7 @@ class ImageStore:
             lock.release()
 
     def reachable(self) -> tuple[set[str], set[str]]:
-        """(digests of blobs, diffIDs of layers) that images need, or containers whose root filesystem is being made."""
+        """(digests of blobs, diffIDs of layers) that images, the build cache or containers being made need."""
         digests: set[str] = set()
         diff_ids: set[str] = set()
         todo = [descriptor["digest"] for descriptor in self._index()["manifests"]]
@@ -220,6 +220,9 @@ class ImageStore:
             if not (state.get("rootfs") or {}).get("lower") and is_digest(id := str(state.get("image_id"))):
                 digests.add(id)
                 diff_ids |= self._diff_ids(id)
+        for record in _build_records(self.paths):
+            digests.add(str((record.get("descriptor") or {}).get("digest")))
+            diff_ids.add(str(record.get("diff_id")))
         return digests, diff_ids
 
     def _diff_ids(self, configuration: str) -> set[str]:
@@ -415,6 +418,22 @@ def _repository(name: str) -> str:
     name = name.partition("@")[0]
     colon = name.rfind(":")
     return name[:colon] if colon > name.rfind("/") else name
+
+
+def _build_records(paths: Paths) -> list[dict[str, Any]]:
+    """What `build.cache` keeps."""
+    records = []
+    try:
+        names = os.listdir(paths.build_cache)
+    except FileNotFoundError:
+        return []
+    for name in names:
+        if name.endswith(".json"):
+            try:
+                records.append(read_json(f"{paths.build_cache}/{name}"))
+            except (OSError, ValueError):
+                continue  # pruned just now, or damaged: the build does not use it either
+    return records
 
 
 def container_states(paths: Paths) -> list[dict[str, Any]]:

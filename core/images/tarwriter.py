@@ -27,10 +27,14 @@ _XATTRS = ("user.", "security.capability", "system.posix_acl_")
 
 
 class TarWriter:
-    """Writes members to `write`, which takes bytes. `finish` ends the archive."""
+    """Writes members to `write`, which takes bytes. `finish` ends the archive.
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    No time in it is later than `latest` (seconds since the epoch), if that is given: SOURCE_DATE_EPOCH.
+    """
+
+    def __init__(self, write: Callable[[bytes], object], latest: int | None = None) -> None:
         self._write = write
+        self._latest = latest
         self._linked: dict[tuple[int, int], str] = {}
 
     def merged(self, root: Directory) -> None:
@@ -112,7 +116,7 @@ class TarWriter:
             finally:
                 os.close(fd)
             return
-        info = _info(path, found)
+        info = self._info(path, found)
         if kind == stat.S_IFLNK:
             info.type, info.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=parent)
         elif kind == stat.S_IFIFO:
@@ -124,7 +128,7 @@ class TarWriter:
             self._header(info)
 
     def _opened(self, fd: int, path: str, found: os.stat_result) -> None:
-        info = _info(path, found)
+        info = self._info(path, found)
         info.pax_headers = _xattrs(fd)
         if stat.S_ISDIR(found.st_mode):
             info.type = tarfile.DIRTYPE
@@ -154,6 +158,13 @@ class TarWriter:
         self._header(info)
         return True
 
+    def _info(self, path: str, found: os.stat_result) -> tarfile.TarInfo:
+        info = tarfile.TarInfo(path)
+        info.mode = stat.S_IMODE(found.st_mode)
+        info.uid, info.gid = found.st_uid, found.st_gid
+        info.mtime = int(found.st_mtime) if self._latest is None else min(int(found.st_mtime), self._latest)
+        return info
+
     def _whiteout(self, path: str, name: str) -> None:
         info = tarfile.TarInfo(f"{path}{name}")
         info.mode = 0o600
@@ -161,14 +172,6 @@ class TarWriter:
 
     def _header(self, info: tarfile.TarInfo) -> None:
         self._write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
-
-
-def _info(path: str, found: os.stat_result) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(path)
-    info.mode = stat.S_IMODE(found.st_mode)
-    info.uid, info.gid = found.st_uid, found.st_gid
-    info.mtime = int(found.st_mtime)
-    return info
 
 
 def _xattrs(fd: int) -> dict[str, str]:

@@ -326,6 +326,8 @@ class Shim:
     def _left(self, client: Client) -> None:
         if client in self.clients:
             self.clients.remove(client)
+        if client is self.foreground and self.wishes.get("bound") and self.status is None and self.manager is not None:
+            self._try(self.manager.kill)
 
     def _serve(self) -> None:
         """Listen on shim.sock, by a path that fits whatever the length of the root's."""
