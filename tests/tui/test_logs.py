@@ -73,7 +73,7 @@ def run(tmp_path: Path, script: Callable[[Shown], Awaitable[None]], *logs: tuple
             await pilot.pause()
             await script(Shown(app, pilot, paths))
 
-    asyncio.run(go())
+    asyncio.run(asyncio.wait_for(go(), 100))
 
 
 def test_logs_of_marked_containers_are_one_in_the_order_of_time(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pyctr.tui.event_table import EventFilter, Happened
 from pyctr.tui.journal import KEPT
 from pyctr.tui.screens.base import BaseScreen
 from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.grid import Grid, GridHeading
 from pyctr.tui.widgets.painted import PaintedLines
@@ -68,7 +69,7 @@ class EventsScreen(BaseScreen):
 
     def on_mount(self) -> None:
         self._arrange(self.app.size.width, self.app.size.height)
-        self._journal = self.pyctr.poller.journal(self._wake)
+        self._journal = self.pyctr.poller.journal(Wakeup(self, self.drain))
         self.grid.focus()
         self.show_snapshot(self.pyctr.snapshot)
 
@@ -94,16 +95,9 @@ class EventsScreen(BaseScreen):
     def two_panes(self) -> bool:
         return self.has_class("-beside") or self.has_class("-below")
 
-    def _wake(self) -> None:
-        """Called in the follower's thread."""
-        try:
-            self.app.call_from_thread(self.drain)
-        except RuntimeError:
-            pass  # the app has ended
-
     def drain(self) -> None:
         """Take what the follower has."""
-        if self._journal is None or not self.is_mounted:
+        if self._journal is None:
             return
         for event in self._journal.take():
             self._number += 1

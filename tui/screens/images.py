@@ -21,6 +21,7 @@ from pyctr.tui.screens.image_verbs import ImageVerbs, unused
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.images import Shelf
+from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.grid import Grid, GridHeading
 from pyctr.tui.widgets.painted import PaintedLines
@@ -296,18 +297,11 @@ class ImagesScreen(ImageVerbs, BaseScreen):
             self._search.stop()
         self._search = None
         if text and self._shelf is not None:
-            self._search = Search(text, self._shelf.roots, self._told)
+            self._search = Search(text, self._shelf.roots, Wakeup(self, self._show_found))
             self._search.start()
         self._show_tree()
         self._show_files()
         self.refresh_keys()
-
-    def _told(self) -> None:
-        """Called in the search's thread."""
-        try:
-            self.app.call_from_thread(self._show_found)
-        except RuntimeError:
-            pass  # the app has ended meanwhile
 
     def _show_found(self) -> None:
         self._show_tree()

@@ -10,6 +10,7 @@ from pyctr.tui import format as f
 from pyctr.tui.container_table import state_style
 from pyctr.tui.logfollow import RANGES, LogFollower
 from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.logview import LogView
 from pyctr.tui.widgets.painted import PaintedLines, look_of
@@ -34,6 +35,7 @@ class DetailPane(Vertical):
         self.tab = "overview"
         self.row: ContainerRow | None = None
         self._followers: list[LogFollower] = []
+        self._wake = Wakeup(self, self._drain)
         self._followed: tuple[str, ...] = ()
         self.merged: tuple[ContainerRow, ...] = ()
         """Containers whose logs are shown as one, instead of the selected one's."""
@@ -147,16 +149,7 @@ class DetailPane(Vertical):
             follower.stop()
         self._followers, self._followed = [], ()
 
-    def _wake(self) -> None:
-        """Called in the follower's thread."""
-        try:
-            self.app.call_from_thread(self._drain)
-        except RuntimeError:
-            pass  # the app has ended
-
     def _drain(self) -> None:
-        if not self._followers or not self.is_mounted:
-            return
         view = self.query_one(LogView)
         for follower in self._followers:
             if follower.error:

@@ -175,6 +175,11 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self._resize_content()
         self._keep_following()
 
+    def watch_show_vertical_scrollbar(self, shown: bool) -> None:
+        """Textual tells a scroll bar the position only while it is shown, and it comes after the first lines."""
+        if shown:
+            self.vertical_scrollbar.position = self.scroll_y
+
     def _keep_following(self) -> None:
         self._to_the_end()
         # a layout under way still clamps to the height of before
