@@ -32,7 +32,7 @@ def configure(parser: Declares) -> None:
     add("-d", "--detach", action="store_true", help="do not wait for the end")
     add("--pid-file", default="", metavar="FILE", help="write the pid there")
     add("--process-label", default="", metavar="LABEL", help="of SELinux")
-    add("--apparmor", default="", metavar="PROFILE")
+    add("--apparmor", default="", metavar="PROFILE", help="AppArmor profile it runs under")
     add("--no-new-privs", action="store_true", help="execve never grants more")
     add("-c", "--cap", action="append", default=[], metavar="CAP", help="one more capability")
     add(

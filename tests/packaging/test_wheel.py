@@ -32,7 +32,9 @@ def test_the_wheel_holds_what_git_tracks(wheel: Path):
     expected = {f"pyctr/{name}" for name in tracked if name.startswith(SHIPPED)}
     expected |= {"pyctr/__init__.py", "pyctr/__main__.py", "pyctr/py.typed"}
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    assert packed == expected
+    pages = {name for name in packed if ".data/data/share/man/" in name}
+    assert {Path(name).name for name in pages} == {"pyctr.1", "pyctr-runtime.8"}
+    assert packed - pages == expected
 
 
 def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path):
