@@ -17,7 +17,7 @@ from pathlib import Path
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
-from .timing import command, interleave
+from .timing import command, cycle, interleave
 
 Row = tuple[str, str]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
@@ -46,14 +46,17 @@ def starts(pyctr: Pyctr, peers: dict[str, Podman | Docker], rounds: int) -> Iter
 
 def bundles(work: Path, rounds: int) -> Iterator[Row]:
     where = str(bundle(work, work / "rootfs"))
-    script = str(Path(sys.executable).parent / "pyctr-runtime")
-    contenders = {"pyctr": command(script, "--root", f"{work}/oci", "run", "--bundle", where, "b1")}
-    if shutil.which("runc"):
-        contenders["runc"] = command("runc", "--root", f"{work}/runc", "run", "--bundle", where, "b2")
-    if shutil.which("crun"):
-        words = ("crun", "--root", f"{work}/crun", "run", "--bundle", where, "b3")
-        contenders["crun"] = command(*words, prepare=without_unified)
-    yield "low-level runtime, `run` of a bundle with true", milliseconds(interleave(contenders, rounds))
+    runtimes = {"pyctr": str(Path(sys.executable).parent / "pyctr-runtime"), "runc": "runc", "crun": "crun"}
+    runs, cycles = {}, {}
+    for name, program in runtimes.items():
+        if not shutil.which(program):
+            continue
+        words = (program, "--root", f"{work}/{name}")
+        prepare = without_unified if name == "crun" else None
+        runs[name] = command(*words, "run", "--bundle", where, f"b-{name}", prepare=prepare)
+        cycles[name] = cycle(*words, bundle=where, id=f"c-{name}", prepare=prepare)
+    yield "low-level runtime, `run` of a bundle with true", milliseconds(interleave(runs, rounds))
+    yield "low-level runtime, `create`, `start`, `delete` of it", milliseconds(interleave(cycles, rounds))
 
 
 def memory(pyctr: Pyctr, count: int) -> Iterator[Row]:

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 Command = Callable[[], None]
 
@@ -29,6 +30,35 @@ def command(*words: str, env: Mapping[str, str] | None = None, prepare: Callable
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(words)} -> {done.returncode}: {done.stderr.strip()[-400:]}")
+
+    return run
+
+
+def cycle(*words: str, bundle: str, id: str, prepare: Callable[[], None] | None = None) -> Command:
+    """A contender that is an OCI runtime called as conmon does: create, start, wait for the end, delete."""
+    from pyctr.core.linux import process
+
+    # what a runtime leaves behind becomes our child, as it becomes conmon's
+    process.subreaper()
+
+    def verb(*more: str) -> None:
+        # a created container keeps what it is given as stdout: no pipe of ours, which would never end
+        done = subprocess.run(
+            [*words, *more],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+            preexec_fn=prepare,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join([*words, *more])} -> {done.returncode}")
+
+    def run() -> None:
+        verb("create", "--bundle", bundle, "--pid-file", f"{bundle}/{id}.pid", id)
+        verb("start", id)
+        os.waitpid(int(Path(f"{bundle}/{id}.pid").read_text()), 0)
+        verb("delete", id)
 
     return run
 
