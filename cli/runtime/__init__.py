@@ -38,6 +38,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "events": ("events", "resource use and out-of-memory kills of a container, as JSON lines"),
     "features": ("features", "what this runtime knows of the specification, as JSON"),
     "spec": ("spec", "write a config.json to begin with"),
+    "checkpoint": ("checkpoint", "save a running container to files, by criu"),
+    "restore": ("checkpoint", "run a container from such files"),
 }
 """verb -> (module, one line of help)."""
 
@@ -68,6 +70,11 @@ class Call:
         self.warnings: list[str] = []
         self.words: list[str] = []
         """All of the command line, if this process is ours alone."""
+
+    @property
+    def systemd(self) -> bool:
+        """Whether systemd shall make the cgroups."""
+        return self.systemd_cgroup or self.cgroup_manager == "systemd"
 
     def protect(self) -> None:
         """For a verb whose own process has a copy of itself enter a container, as early as it knows that."""
@@ -182,6 +189,8 @@ def _globals(call: Call, words: list[str]) -> list[str]:
         else:
             raise _usage(f"no such flag '{name}'")
         at += 1
+    if call.cgroup_manager not in ("", "cgroupfs", "systemd"):
+        raise _usage(f"--cgroup-manager: '{call.cgroup_manager}' is neither 'cgroupfs' nor 'systemd'")
     if call.log_format not in ("text", "json"):
         wrong, call.log_format = call.log_format, "text"
         raise _usage(f"--log-format: '{wrong}' is neither 'text' nor 'json'")

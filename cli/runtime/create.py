@@ -10,8 +10,12 @@ from pyctr.core.runtime import direct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.runtime import Call
+    from pyctr.cli.runtime.foreground import Foreground
+    from pyctr.core.runtime.ocistate import Container
 
 
 def configure(parser: Declares) -> None:
@@ -48,18 +52,34 @@ def run_run(call: Call, args: Arguments) -> int:
     if args.detach:
         direct.create(container, order, call.paths, call.warn)
         return 0
+
+    def begin(foreground: Foreground) -> tuple[int, int]:
+        order.began, order.winsize = foreground.began, foreground.winsize()
+        context = direct.create(container, order, call.paths, call.warn)
+        return context.pid, context.streams[0]
+
+    return attended(call, container, begin, adopts=not args.no_subreaper, keeps=args.keep)
+
+
+def attended(
+    call: Call,
+    container: Container,
+    begin: Callable[[Foreground], tuple[int, int]],
+    *,
+    adopts: bool,
+    keeps: bool = False,
+) -> int:
+    """Wait for what `begin` starts, (pid, terminal's master or -1), and delete the container then: its exit code."""
     from pyctr.cli.runtime.foreground import Foreground
 
-    if not args.no_subreaper:
+    if adopts:
         process.subreaper()
     foreground = Foreground()
-    order.began, order.winsize = foreground.began, foreground.winsize()
     try:
-        context = direct.create(container, order, call.paths, call.warn)
-        code = foreground.attend(context.pid, context.streams[0])
+        code = foreground.attend(*begin(foreground))
     finally:
         foreground.close()
-    if not args.keep:
+    if not keeps:
         direct.delete(container, force=True, warn=call.warn)
     return code
 
@@ -73,6 +93,7 @@ def _order(call: Call, args: Arguments, *, held: bool = True, detached: bool = T
     order.pid_file = os.path.abspath(args.pid_file) if args.pid_file else ""
     order.console_socket = args.console_socket
     order.pivot = not args.no_pivot
+    order.systemd = call.systemd
     order.keyring = not args.no_new_keyring
     order.kept, order.environment = descriptors(args.preserve_fds)
     direct.read(order, call.paths, call.warn)

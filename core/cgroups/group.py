@@ -131,6 +131,9 @@ class Manager:
         finally:
             os.umask(umask)
 
+    def occupied(self) -> None:
+        """The first process is in it: what kept it until then may go. For groups that somebody else makes, `scope`."""
+
     def update(self, resources: dict[str, Any]) -> None:
         """Change limits of a living group. What is not named stays. Errors as `create`."""
         from pyctr.core.cgroups import make

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.paths import Paths
     from pyctr.core.runtime.context import Context
+    from pyctr.core.runtime.plan import Plan
 
     Warn = Callable[[str], None]
 
@@ -49,6 +50,8 @@ class Order:
     config: dict[str, Any] = {}
     """Of the bundle, see `read`."""
     seccomp: bytes | None = None
+    systemd = False
+    """Its cgroup is a scope that systemd makes."""
     departs = False
     """Its init ends without an interpreter, see `ops_depart`; else ours has to be read-only."""
 
@@ -97,38 +100,8 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
     from pyctr.core.linux import procfs
     from pyctr.core.runtime import init, plan, start
 
-    config, bundle, seccomp = order.config, order.bundle, order.seccomp
-    linux = config.get("linux") or {}
-    group = group_of(linux, container.id, paths)
-    wishes = {
-        "id": container.id,
-        "bundle": bundle,
-        "group": group,
-        "cgroup_root": paths.cgroup_root,
-        "gate": container.directory if order.held else "",
-        "depart": order.departs,
-        "keep_fds": order.kept,
-        "no_pivot": not order.pivot,
-        "keep_keyring": not order.keyring,
-        "counted": True,
-        "seccomp": seccomp,
-    }
-    if order.winsize is not None:
-        wishes["winsize"] = order.winsize
-    record: dict[str, Any] = {
-        "id": container.id,
-        "bundle": bundle,
-        "rootfs": os.path.normpath(os.path.join(bundle, (config.get("root") or {}).get("path") or "rootfs")),
-        "created": _now(),
-        "owner": _owner(),
-        "version": config.get("ociVersion") or "1.0.0",
-        "annotations": config.get("annotations") or {},
-        "group": group,
-        "cgroup_root": paths.cgroup_root,
-        "boot_id": procfs.boot_id(),
-        "hooks": {name: listed for name, listed in (config.get("hooks") or {}).items() if name.startswith("post")},
-        "creating": True,
-    }
+    made = plan.build(order.config, wishes(container, order, paths))
+    record = new_record(container, order, paths, made)
 
     def meanwhile(context: Context) -> None:
         """On record before it is ready: whatever happens to us, `delete` finds it."""
@@ -136,11 +109,9 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
             order.began(context.pid)
         record.update(pid=context.pid, start_time=procfs.start_time(context.pid) or 0)
         container.write(record)
-        container.keep_process({"process": config["process"], "linux": _process_part(linux), "seccomp": seccomp})
+        container.keep_process(process_document(order.config, order.seccomp))
 
-    made = plan.build(config, wishes)
-    record["own"] = made.own
-    init.load(terminal=made.terminal, seccomp=seccomp is not None)
+    init.load(terminal=made.terminal, seccomp=order.seccomp is not None)
     try:
         context, _ = start.start(made, stdio=None if made.terminal else stdio(), meanwhile=meanwhile)
     except start.Failed as failed:
@@ -154,11 +125,69 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
         if order.pid_file:
             write_pid(order.pid_file, context.pid)
         if not order.held:
-            _poststart(container, record)
+            poststart(container, record)
     except BaseException:
         start.undo(context, made.host)
         raise
     return context
+
+
+def wishes(container: Container, order: Order, paths: Paths) -> dict[str, Any]:
+    """Of `plan.build`."""
+    linux, scope = order.config.get("linux") or {}, None
+    group = group_of(linux, container.id, paths)
+    if order.systemd:
+        from pyctr.core.cgroups import scope as systemd
+
+        slice, unit = systemd.parse(linux.get("cgroupsPath") or "", container.id)
+        group = systemd.group(slice, unit)
+        properties = systemd.annotated(order.config.get("annotations") or {})
+        scope = {"unit": unit, "slice": slice, "properties": properties}
+    wanted: dict[str, Any] = {
+        "id": container.id,
+        "bundle": order.bundle,
+        "group": group,
+        "scope": scope,
+        "cgroup_root": paths.cgroup_root,
+        "gate": container.directory if order.held else "",
+        "depart": order.departs,
+        "keep_fds": order.kept,
+        "no_pivot": not order.pivot,
+        "keep_keyring": not order.keyring,
+        "counted": True,
+        "seccomp": order.seccomp,
+    }
+    if order.winsize is not None:
+        wanted["winsize"] = order.winsize
+    return wanted
+
+
+def new_record(container: Container, order: Order, paths: Paths, made: Plan) -> dict[str, Any]:
+    """What is kept of a container, but for its process."""
+    from pyctr.core.linux import procfs
+
+    config, bundle = order.config, order.bundle
+    return {
+        "id": container.id,
+        "bundle": bundle,
+        "rootfs": os.path.normpath(os.path.join(bundle, (config.get("root") or {}).get("path") or "rootfs")),
+        "created": _now(),
+        "owner": _owner(),
+        "version": config.get("ociVersion") or "1.0.0",
+        "annotations": config.get("annotations") or {},
+        "group": made.wishes["group"],
+        "scope": made.wishes["scope"],
+        "cgroup_root": paths.cgroup_root,
+        "boot_id": procfs.boot_id(),
+        "hooks": {name: listed for name, listed in (config.get("hooks") or {}).items() if name.startswith("post")},
+        "own": made.own,
+        "creating": True,
+    }
+
+
+def process_document(config: dict[str, Any], seccomp: bytes | None) -> dict[str, Any]:
+    """What an exec begins with."""
+    return {"process": config["process"], "linux": _process_part(config.get("linux") or {}), "seccomp": seccomp}
 
 
 def _process_part(linux: dict[str, Any]) -> dict[str, Any]:
@@ -219,11 +248,15 @@ def _owner() -> str:
 
 def hand_over(path: str, context: Context) -> None:
     """The terminal's master to whoever serves it (runc's --console-socket)."""
+    master, context.streams[0] = context.streams[0], -1
+    send_master(path, master)
+
+
+def send_master(path: str, master: int) -> None:
     import _socket
 
     from pyctr.core.runtime import sync
 
-    master, context.streams[0] = context.streams[0], -1
     socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         os.set_blocking(master, True)
@@ -269,7 +302,7 @@ def release(container: Container, warn: Warn) -> None:
             raise errors.IllegalTransition(f"cannot start a container that is stopped: '{container.id}'") from error
         _check_executed(record)
         gate.remove(container.directory)
-        _poststart(container, record)
+        poststart(container, record)
     finally:
         lock.release()
 
@@ -305,7 +338,7 @@ def _check_executed(record: dict[str, Any]) -> None:
         raise errors.RuntimeFailure("init died before exec", hint="killed, or is memory limited too tightly?")
 
 
-def _poststart(container: Container, record: dict[str, Any]) -> None:
+def poststart(container: Container, record: dict[str, Any]) -> None:
     """Raises RuntimeFailure after the container was killed (config.md, "Poststart")."""
     listed = (record.get("hooks") or {}).get("poststart")
     if not listed:

@@ -129,7 +129,7 @@ class Container:
     def manager(self, record: dict[str, Any]) -> Manager:
         from pyctr.core.runtime.ops_cgroup import manager
 
-        return manager(record["group"], record["cgroup_root"])
+        return manager(record["group"], record["cgroup_root"], record.get("scope"))
 
     def open(self, record: dict[str, Any]) -> int:
         """A pidfd of the first process. Raises IllegalTransition when it is gone."""

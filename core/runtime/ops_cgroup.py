@@ -15,11 +15,17 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.context import Context
 
 
-def manager(group: str, root: str) -> Manager:
-    """The manager of a group on this host, through whatever hierarchies it has."""
+def manager(group: str, root: str, scope: dict[str, Any] | None = None) -> Manager:
+    """The manager of a group on this host, through whatever hierarchies it has; with `scope` {unit, slice, properties}
+    systemd makes it."""
     from pyctr.core import cgroups
 
-    return cgroups.manager(cgroups.detect(root), group)
+    layout = cgroups.detect(root)
+    if scope:
+        from pyctr.core.cgroups.scope import ScopeManager
+
+        return ScopeManager(layout, group, **scope)
+    return cgroups.manager(layout, group)
 
 
 class MakeGroup(Operation):
@@ -35,12 +41,14 @@ class MakeGroup(Operation):
     """The host's uid that may make groups below ours, on v2."""
     counted: bool = False
     """See `Manager.create`."""
+    scope: dict[str, Any] = {}
+    """Of `manager`."""
 
     def describe(self) -> str:
         from pyctr.core import errors
 
         try:
-            written = manager(self.group, self.root).writes(self.resources)
+            written = manager(self.group, self.root, self.scope).writes(self.resources)
         except errors.Unsupported as error:
             return f"{self.group} ({error})"
         return "\n".join([f"make {self.group}", *(f"{file} = {value}" for file, value in written)])
@@ -64,7 +72,7 @@ class MakeGroup(Operation):
         return " · ".join(words) or self.group
 
     def execute(self, context: Context) -> None:
-        context.manager = manager(self.group, self.root)
+        context.manager = manager(self.group, self.root, self.scope)
         context.warnings += context.manager.ignored(self.resources)
         context.manager.create(self.resources, counted=self.counted)
         if self.owner >= 0:

@@ -40,7 +40,7 @@ class Console(Operation):
             self._terminal(context)
             return
         for fd, source in enumerate(context.stdio):
-            os.dup2(source, fd, inheritable=True)
+            os.dup2(_inner_null(context, source) if self.first else source, fd, inheritable=True)
             # /dev/stdout opened by path asks for permission on the pipe
             if stat.S_ISFIFO(os.fstat(fd).st_mode):
                 try:
@@ -74,6 +74,24 @@ class Console(Operation):
         for fd in (0, 1, 2):
             os.dup2(slave, fd, inheritable=True)
         os.close(slave)
+
+
+def _inner_null(context: Context, fd: int) -> int:
+    """The container's own /dev/null instead of the host's: no mount of the host's is reached through it, and criu finds
+    it again."""
+    null = os.makedev(1, 3)
+    if context.root < 0 or not stat.S_ISCHR(os.fstat(fd).st_mode) or os.fstat(fd).st_rdev != null:
+        return fd
+    from pyctr.core.linux import inroot
+
+    try:
+        place = inroot.open_in(context.root, "dev/null", os.O_PATH)
+    except OSError:
+        return fd  # it has none
+    found = os.fstat(place)
+    if not stat.S_ISCHR(found.st_mode) or found.st_rdev != null:
+        return fd
+    return os.open(f"/proc/self/fd/{place}", os.O_RDWR | os.O_CLOEXEC)
 
 
 class Appear(Operation):

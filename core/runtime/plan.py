@@ -158,11 +158,11 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
     `wishes` (all optional): id, name, bundle (directory of config.json), state (path of state.json or ""), run (the
     container's volatile directory), root (of the engine, for its journal), rootfs (what storage prepared, else
-    root.path of the config), group, cgroup_root, network (what networks attached), join {type: pid}, log {path,
-    max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal, auto_remove,
-    health (`health.settings`), cleanup (argv), seccomp (a compiled filter), gate (OCI "created": the directory in which
-    init waits for `start`), depart (see `ops_depart`), keep_fds (how many inherited descriptors from 3 on), no_pivot,
-    keep_keyring, counted (others than pyctr look at its cgroup).
+    root.path of the config), group, scope (systemd's), cgroup_root, network (what networks attached), join {type:
+    pid}, log {path, max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal,
+    auto_remove, health (`health.settings`), cleanup (argv), seccomp (a compiled filter), gate (OCI "created": the
+    directory in which init waits for `start`), depart (see `ops_depart`), keep_fds (how many inherited descriptors
+    from 3 on), no_pivot, keep_keyring, counted (others than pyctr look at its cgroup).
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}
@@ -188,6 +188,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
             resources=_resources(linux.get("resources") or {}),
             owner=_cgroup_owner(config, new),
             counted=bool(wishes.get("counted")),
+            scope=wishes.get("scope") or {},
         ),
         *_gate(wishes),
         ops_namespace.Clone(

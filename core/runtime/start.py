@@ -84,6 +84,8 @@ def start(
             done.append(item)
             item.execute(context)
             trace.append((item.step, item.brief(), begin, now() - begin))
+        if context.manager is not None:
+            context.manager.occupied()
         if meanwhile is not None:
             meanwhile(context)
         listen(context, trace)
