@@ -23,6 +23,10 @@ NEEDS_ROOT = ("tests/kernel", "tests/e2e")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(config.rootpath / "tests/tui"):
+            # an exception out of a signal may end up in one of Textual's tasks, and the rest then waits for ever
+            item.add_marker(pytest.mark.timeout(240, method="thread"))
     if os.geteuid() == 0:
         return
     skip = pytest.mark.skip(reason="needs root and a real kernel: sudo make test")
