@@ -71,13 +71,16 @@ def _each(call: Call) -> None:
         if not isinstance(told, usage.Used):
             continue
         if told.kind != last:
-            _print([_TITLES[told.kind].upper(), "", "", "SIZE", _ABOUT[told.kind]])
+            _one(_TITLES[told.kind].upper(), "", "SIZE", _ABOUT[told.kind])
             last = told.kind
         about = output.decimal_size(told.shared) if told.kind == usage.IMAGE else ""
         state = "" if told.kind == usage.LEFTOVER else ("active" if told.active else "idle")
-        name = output.ellipsis(safe(told.name), 34)
-        sys.stdout.write(f"{name:<35}{state:<8}{output.decimal_size(told.size):>9}   {about}".rstrip() + "\n")
-        sys.stdout.flush()
+        _one(output.ellipsis(safe(told.name), 34), state, output.decimal_size(told.size), about)
+
+
+def _one(name: str, state: str, size: str, about: str) -> None:
+    sys.stdout.write(f"{name:<35}{state:<8}{size:>9}   {about}".rstrip() + "\n")
+    sys.stdout.flush()
 
 
 def _print(cells: list[str]) -> None:
