@@ -85,14 +85,10 @@ class Plain(View):
             if rest := self._rest.pop(event.step, ""):
                 self._line(f"{head} {rest}")
             took = f" {time.monotonic() - self._began.pop(event.step, time.monotonic()):.1f}s"
-            self._line(f"{head} {event.what.upper()}{took if event.what == DONE else ''}{self._why(event)}")
+            self._line(f"{head} {event.what.upper()}{took if event.what == DONE else ''}")
         else:
             super().__call__(event)
         self.stream.flush()
-
-    @staticmethod
-    def _why(event: Event) -> str:
-        return f": {event.text}" if event.text else ""
 
 
 class Live(View):

@@ -8,7 +8,7 @@ from pyctr.core.build import cache, config, expand, mounts, runstep
 from pyctr.core.build.context import Context
 from pyctr.core.build.copying import Copy, CopyJob
 from pyctr.core.build.dockerfile import trigger
-from pyctr.core.build.progress import BEGIN, CACHED, DONE, FAILED, OUTPUT, Event
+from pyctr.core.build.progress import BEGIN, CACHED, DONE, FAILED, NOTE, OUTPUT, Event
 from pyctr.core.build.rootfs import Rootfs
 from pyctr.core.build.source import at, failure, short
 from pyctr.core.build.stages import PREDEFINED, SCRATCH, declare, replaced
@@ -62,10 +62,10 @@ class Executor:
             try:
                 self._do(one)
             except PyctrError as error:
-                self._tell(FAILED, error.message)
+                self._tell(FAILED)
                 raise at(one.place, error) from error
             except OSError as error:
-                self._tell(FAILED, str(error))
+                self._tell(FAILED)
                 raise at(one.place, from_oserror(error, "doing this")) from error
         self.state.created = self._time
         return self.state
@@ -83,7 +83,7 @@ class Executor:
             elif stage.platform:
                 self.state = State.scratch(self.build.parsed_platform(stage.platform))
         except PyctrError as error:
-            self._tell(FAILED, error.message)
+            self._tell(FAILED)
             raise at(place, error) from error
         self._tell(DONE)
         if self.state.created and self.build.epoch is None:
@@ -166,7 +166,7 @@ class Executor:
             CopyJob(copy, context, build.scratch_directory() if one.name == "ADD" else "") as job,
         ):
             for word in job.unmatched:
-                raise failure(one.place, f"'{word}' matches nothing")
+                self._tell(NOTE, f"{one.place}: '{word}' matches nothing")
             facts = [one.name, job.digest(), copy.destination, copy.target, flags, one.flags, build.epoch]
             below = "" if link and not _names(flags["chown"]) else self.state.files
             key = cache.key("copy", *facts, below)

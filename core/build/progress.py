@@ -17,7 +17,7 @@ class Event:
     what: str
     step: int = 0
     text: str = ""
-    """BEGIN: the instruction; OUTPUT: bytes as text, in pieces; NOTE: a line for the user; FAILED: why."""
+    """BEGIN: the instruction; OUTPUT: bytes as text, in pieces; NOTE: a line for the user."""
     stage: str = ""
     """BEGIN: "build 2/5"."""
 
