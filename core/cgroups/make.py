@@ -37,14 +37,15 @@ def needed(mode: str, paths: dict[str, str], controllers: set[str], counted: boo
     """The directories of `Manager.paths` in which a group that limits these controllers must exist.
 
     `counted`: others than pyctr want to know what it uses and may use, and look at v1's files where there are any:
-    podman and docker for the CPU time; a JVM inside takes no notice of any limit unless it finds its cpuset."""
+    podman and docker for the CPU time; a JVM inside takes no notice of any limit unless it finds its cpuset; a systemd
+    inside needs its hierarchy, whether one runs outside or not."""
     spared = ON_DEMAND - controllers
     if mode == "hybrid":
         spared |= TWIN_DOES
-    if counted:
-        spared -= {"cpuacct", "cpuset"}
     if not os.path.isdir(SYSTEMD):
         spared |= {"name=systemd"}
+    if counted:
+        spared -= {"cpuacct", "cpuset", "name=systemd"}
     return [path for name, path in paths.items() if not spared.issuperset(name.split(","))]
 
 

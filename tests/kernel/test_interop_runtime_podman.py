@@ -78,6 +78,17 @@ class TestPodman(Scenarios):
         assert manager.state("probed", "{{.State.Health.Status}}") == "healthy"
         manager.remove("probed")
 
+    def test_a_systemd_finds_what_it_needs(self, manager: Podman) -> None:
+        said = manager.inside(
+            "for place in /run /run/lock /tmp; do stat -f -c %T $place; done; id -u", "--systemd=always"
+        )
+        assert said.split() == ["tmpfs", "tmpfs", "tmpfs", "0"]
+
+    def test_users_are_mapped(self, manager: Podman) -> None:
+        flags = ("--uidmap", "0:200000:5000", "--gidmap", "0:200000:5000")
+        said = manager.inside("id -u; cat /proc/self/uid_map; touch /made && stat -c %u /made /", *flags).split()
+        assert said == ["0", "0", "200000", "5000", "0", "0"]
+
     def test_a_pod_shares_its_namespaces(self, manager: Podman) -> None:
         parent = ("--cgroup-parent", manager.group)
         manager(
