@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyctr.core.images.layerfiles import File
 from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, Node
 from pyctr.tui import format as f
 from pyctr.tui.container_table import state_style
@@ -14,16 +13,11 @@ from pyctr.tui.table import Column
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from pyctr.tui.finding import Found
     from pyctr.tui.format import Line, Span
     from pyctr.tui.table import Look
-
-CROWD = 24
-"""A directory with more files than this is one line with a count."""
-MOST = 3000
-"""Lines of one file list."""
 
 
 class TreeRow(NamedTuple):
@@ -66,6 +60,18 @@ def rows(
     return out
 
 
+def chain(roots: Iterable[Node], node: Node) -> list[Node]:
+    """The layers that lead to a node, the bottom one first, itself included; a container's own writable one, too."""
+
+    def look(below: Node, above: list[Node]) -> list[Node] | None:
+        here = [*above, below] if below.kind != IMAGE else above
+        if below is node or (below.kind == node.kind and below.key == node.key):
+            return here
+        return next((found for child in below.children if (found := look(child, here)) is not None), None)
+
+    return next((found for root in roots if (found := look(root, [])) is not None), [])
+
+
 def _tree(row: TreeRow, width: int, look: Look) -> Line:
     glyphs, node = look.glyphs, row.node
     title = " ".join(f.neutral(node.title).split())
@@ -100,6 +106,8 @@ def _share(row: TreeRow, width: int, look: Look) -> Line:
     if node.kind == IMAGE:
         users = node.containers
         return ((f"{users} ctr", "text") if users else ("unused", "faint"),)
+    if node.growth >= 1:
+        return ((f"+{f.size(node.growth)}/s", "warn"),)
     return (("upper", "faint"),)
 
 
@@ -107,7 +115,7 @@ def columns(width: int, look: Look) -> list[Column]:
     return [
         Column("tree", "LAYERS, IMAGES, CONTAINERS", 20, _tree, grow=1, limit=200),
         Column("size", "SIZE", 6, _size, align="right"),
-        Column("share", "SHARED", 6, _share, align="right"),
+        Column("share", "SHARED", 7, _share, align="right"),
     ]
 
 
@@ -141,75 +149,3 @@ def facts(row: TreeRow, width: int, look: Look) -> list[Line]:
                 lines.append(((look.glyphs.ellipsis, "faint"),))
                 break
     return lines
-
-
-class _Folder:
-    def __init__(self) -> None:
-        self.folders: dict[str, _Folder] = {}
-        self.files: list[tuple[str, File]] = []
-        self.own: File | None = None
-        self.size = 0
-        self.count = 0
-
-
-def file_lines(files: Sequence[File], width: int, look: Look) -> list[Line]:
-    """Added, changed and deleted paths as an indented tree with the sizes at the right."""
-    top = _Folder()
-    for file in files:
-        words = file.path.strip("/").split("/")
-        folder = top
-        folder.size += file.size
-        for word in words[:-1]:
-            folder = folder.folders.setdefault(word, _Folder())
-            folder.size += file.size
-            folder.count += 1
-        if file.mode & 0o170000 == 0o040000:
-            folder.folders.setdefault(words[-1], _Folder()).own = file
-        else:
-            folder.files.append((words[-1], file))
-    lines: list[Line] = []
-    _folder_lines(top, 0, width, look, lines)
-    if len(lines) > MOST:
-        lines[MOST:] = [((f"{len(lines) - MOST} lines more", "faint"),)]
-    return lines
-
-
-def _folder_lines(folder: _Folder, depth: int, width: int, look: Look, lines: list[Line]) -> None:
-    for name, below in sorted(folder.folders.items()):
-        while len(below.folders) == 1 and not below.files:
-            ((child, below),) = below.folders.items()
-            name = f"{name}/{child}"
-        if not below.folders and not below.files:
-            lines.append(_entry(f"  {f.neutral(name)}/", "", "", depth, width, "faint", look))
-            continue
-        fold, about = look.glyphs.open, ""
-        crowd = below.count > CROWD and not below.folders
-        if crowd:
-            fold, about = look.glyphs.closed, f"{below.count} files"
-        change = "~ " if below.own is not None and below.own.change == "C" else ""
-        lines.append(
-            _entry(f"{fold} {change}{f.neutral(name)}/", about, f.size(below.size), depth, width, "text", look)
-        )
-        if not crowd:
-            _folder_lines(below, depth + 1, width, look, lines)
-    for name, file in sorted(folder.files):
-        sign, style, about = "+", "good", ""
-        if file.change == "D":
-            sign, style, about = "-", "bad", f"hides {f.size(file.was)}" if file.was else "whiteout"
-        elif file.change == "C":
-            sign, style, about = "~", "warn", f"was {f.size(file.was)}"
-        if file.link:
-            about = f"{look.glyphs.arrow} {f.neutral(file.link)}"
-        size = "" if file.change == "D" or file.link else f.size(file.size)
-        lines.append(_entry(f"{sign} {f.neutral(name)}", about, size, depth, width, style, look))
-
-
-def _entry(name: str, about: str, size: str, depth: int, width: int, style: str, look: Look) -> Line:
-    indent = "  " * min(depth, 8)
-    room = max(8, width - len(indent) - 7)
-    name = f.cut(name, room, look.glyphs.ellipsis)
-    left = room - f.width(name) - 2
-    note = f.cut(about, left, look.glyphs.ellipsis) if about and left > 3 else ""
-    middle = f"  {note}" if note else ""
-    pad = room - f.width(name) - f.width(middle)
-    return ((indent, "text"), (name, style), (middle, "faint"), (" " * max(0, pad), "text"), (f"{size:>7}", "muted"))

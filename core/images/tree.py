@@ -46,6 +46,8 @@ class Node:
     lower: list[str] = field(default_factory=list)
     """Directories below this node's own, topmost first; `path` is its own, "" when it is not unpacked."""
     path: str = ""
+    growth: float = 0.0
+    """Bytes per second that a container's upper directory grew by, for whoever looks twice."""
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Node]]:
         """(depth, node) of this node and everything below it, in order."""

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import threading
-
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 
-from pyctr.core import errors
-from pyctr.core.images.layerfiles import File
-from pyctr.core.images.tree import CONTAINER, IMAGE, Node
+from pyctr.core.images.tree import CONTAINER
 from pyctr.tui import format as f
 from pyctr.tui import keys, layer_table
 from pyctr.tui.engine import Focus
 from pyctr.tui.finding import Search
 from pyctr.tui.layer_table import TreeRow
 from pyctr.tui.screens.base import BaseScreen
+from pyctr.tui.screens.image_looks import ImageLooks
 from pyctr.tui.screens.image_verbs import ImageVerbs, unused
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.images import Shelf
 from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
+from pyctr.tui.widgets.filepane import FilePane
 from pyctr.tui.widgets.grid import Grid, GridHeading
-from pyctr.tui.widgets.painted import PaintedLines
 from pyctr.tui.widgets.prompt import Prompt
 
 TYPE_CHECKING = False
@@ -39,7 +36,7 @@ BOTH_WIDTH = 110
 """From this width on tree and files stand side by side; below, Enter opens the files."""
 
 
-class ImagesScreen(ImageVerbs, BaseScreen):
+class ImagesScreen(ImageLooks, ImageVerbs, BaseScreen):
     """The tree at the left, the node's files at the right."""
 
     NAME = "images"
@@ -51,11 +48,6 @@ class ImagesScreen(ImageVerbs, BaseScreen):
     def __init__(self) -> None:
         super().__init__()
         self._folded: set[str] = set()
-        self._read = ""
-        """Key and size of the node whose files are known or being read."""
-        self._files: list[File] | None = None
-        self._waste = (0, 0)
-        self._problem = ""
         self._search: Search | None = None
         """The last thing looked for, until Escape."""
 
@@ -63,7 +55,7 @@ class ImagesScreen(ImageVerbs, BaseScreen):
         self.tree_grid = Grid(
             lambda width: layer_table.columns(width, self.pyctr.look), lambda row: row.key, empty=self._empty, id="tree"
         )
-        self.lines = PaintedLines(id="files")
+        self.pane = FilePane(id="pane")
         with Container(id="body"):
             with Vertical(id="tree-pane", classes="pane"):
                 yield FrameTitle(id="tree-title")
@@ -73,8 +65,12 @@ class ImagesScreen(ImageVerbs, BaseScreen):
             with Vertical(id="files-pane", classes="pane"):
                 yield FrameTitle(id="files-title")
                 with Vertical(classes="frame"):
-                    yield self.lines
+                    yield self.pane
         yield Prompt(id="prompt")
+
+    @property
+    def files(self) -> Grid:
+        return self.pane.grid
 
     def on_mount(self) -> None:
         self._arrange(self.app.size.width)
@@ -83,7 +79,7 @@ class ImagesScreen(ImageVerbs, BaseScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange(event.size.width)
-        self.call_after_refresh(self._show_files)
+        self.call_after_refresh(self.pane.resized)
 
     def _arrange(self, width: int) -> None:
         self.set_class(width >= BOTH_WIDTH, "-both")
@@ -148,74 +144,32 @@ class ImagesScreen(ImageVerbs, BaseScreen):
 
     def _show_files(self) -> None:
         row: TreeRow | None = self.tree_grid.current
-        width = max(20, self.lines.size.width - 1)
-        if row is None:
-            self._title("#files-title", [("Files", "strong")], (), self.lines.has_focus)
-            self.lines.show([])
+        if row is None or self._shelf is None:
+            self._title("#files-title", [("Files", "strong")], (), self.files.has_focus)
+            self.pane.look_at(None, ())
             return
-        self._want(row)
+        width = max(20, self.pane.size.width)
         name = f.cut(" ".join(f.neutral(row.node.title).split()), max(12, width // 2))
-        right: tuple[Span, ...] = ((f.size(row.node.size), "text"),)
-        self._title("#files-title", [(name, "strong")], right, self.lines.has_focus)
-        look = self.pyctr.look
-        lines = [*layer_table.facts(row, width, look)]
-        if self._problem:
-            lines += [(), ((f.cut(f.neutral(self._problem), width), "bad"),)]
-        if self._files is None:
-            lines += [(), ((f"reading its files{look.glyphs.ellipsis}", "faint"),)]
-        else:
-            wasted, count = self._waste
-            if wasted:
-                text = f"waste {f.size(wasted)} in {count} files, written in one layer and hidden by a later one"
-                lines.append(((f.cut(text, width), "warn"),))
-            hits = self._search.found.files.get(row.key) if self._search is not None else None
-            if hits is not None:
-                lines.append((("only those with ", "faint"), (f.neutral(self._search.found.text), "accent")))  # type: ignore[union-attr]
-            changed = layer_table.file_lines(self._files if hits is None else hits, width, look)
-            lines += [(), *(changed or [(("no files", "faint"),)])]
-        self.lines.show(lines)
+        right: list[Span] = [(f.size(row.node.size), "text")]
+        chain = layer_table.chain(self._shelf.roots, row.node)
+        if row.node.layer is not None:
+            right.insert(0, (f"layer {len(chain)}  ", "faint"))
+        elif row.node.growth >= 1:
+            right.append((f", growing {f.size(row.node.growth)}/s", "warn"))
+        self._title("#files-title", [(name, "strong")], tuple(right), self.files.has_focus)
+        hits, text = None, ""
+        if self._search is not None and (found := self._search.found.files.get(row.key)) is not None:
+            hits, text = frozenset(file.path for file in found), self._search.found.text
+        self.pane.look_at(row, [node.title for node in chain], hits, text)
 
-    def _want(self, row: TreeRow) -> None:
-        """Read the node's files, in a thread: a layer may have a hundred thousand."""
-        stamp = f"{row.key} {row.node.size}"
-        if stamp == self._read or self._shelf is None:
-            return
-        if not self._read.startswith(f"{row.key} "):
-            self._files, self._waste, self._problem = None, (0, 0), ""
-            self.lines.scroll_to(y=0, animate=False, force=True)
-        self._read = stamp
-        arguments = (stamp, row.node, list(self._shelf.roots))
-        threading.Thread(target=self._read_files, args=arguments, name="layer files", daemon=True).start()
-
-    def _read_files(self, stamp: str, node: Node, roots: list[Node]) -> None:
-        from pyctr.core.images import tree
-
-        files: list[File] = []
-        waste, problem = (0, 0), ""
-        try:
-            files = tree.files(node)
-            if node.kind == IMAGE:
-                from pyctr.core.images import stack
-                from pyctr.core.images import waste as wasting
-
-                found = tree.directories(node)
-                measured = wasting.measure(stack.read(found), len(found) - 1)
-                waste = (measured.hidden_size, len(measured.hidden))
-        except (OSError, errors.PyctrError) as error:
-            problem = f.reason(error)
-        try:
-            self.app.call_from_thread(self._take_files, stamp, files, waste, problem)
-        except RuntimeError:
-            pass  # the app has ended meanwhile
-
-    def _take_files(self, stamp: str, files: list[File], waste: tuple[int, int], problem: str) -> None:
-        if stamp == self._read:
-            self._files, self._waste, self._problem = files, waste, problem
-            self._show_files()
-
-    @on(Grid.Moved)
+    @on(Grid.Moved, "#tree")
     def _moved(self) -> None:
         self._show_files()
+        self.refresh_keys()
+
+    @on(Grid.Moved, "#files")
+    def _moved_file(self) -> None:
+        self.pane.moved()
         self.refresh_keys()
 
     @on(Grid.Chosen)
@@ -227,16 +181,23 @@ class ImagesScreen(ImageVerbs, BaseScreen):
         return row.container if row is not None else None
 
     def is_deep(self) -> bool:
-        return self.lines.has_focus or self.has_class("-drilled")
+        return self.files.has_focus or self.has_class("-drilled")
 
     def idle_actions(self) -> frozenset[str]:
         row: TreeRow | None = self.tree_grid.current
-        idle = {"mark", "sort_menu", "next_tab", "previous_tab"}
-        if row is None or row.node.image is None:
-            idle |= {"remove_image", "tag_image"}
-        if self._shelf is None or not unused(self._shelf.roots)[0]:
+        deep = self.files.has_focus
+        idle = {"next_tab", "previous_tab"}
+        if row is None or row.node.image is None or deep:
+            idle |= {"remove_image", "tag_image", "mark"}
+        if len(self._marked_images()) != 2:
+            idle.add("compare_images")
+        if self._shelf is None or not unused(self._shelf.roots)[0] or deep:
             idle.add("prune_images")
-        if row is None or self.lines.has_focus:
+        if deep:
+            idle |= {"pull_image"}
+        else:
+            idle |= {"view_file", "files_added", "files_changed", "files_deleted", "files_same", "sort_menu"}
+        if row is None or (deep and self.pane.grid.current is None):
             idle.add("open")
         return frozenset(idle)
 
@@ -244,49 +205,52 @@ class ImagesScreen(ImageVerbs, BaseScreen):
         super().on_descendant_focus()
         self._show_tree()
         self._show_files()
+        self.pane.moved()
 
-    def _scroll(self, lines: int) -> None:
-        self.lines.scroll_to(y=max(0, self.lines.scroll_offset.y + lines), animate=False, force=True)
-
-    def _step(self, lines: int) -> None:
-        if self.lines.has_focus:
-            self._scroll(lines)
-        else:
-            self.tree_grid.move_by(lines)
+    @property
+    def _current_grid(self) -> Grid:
+        return self.files if self.files.has_focus else self.tree_grid
 
     def action_up(self) -> None:
-        self._step(-1)
+        self._current_grid.move_by(-1)
 
     def action_down(self) -> None:
-        self._step(1)
+        self._current_grid.move_by(1)
 
     def action_page_up(self) -> None:
-        self._step(-max(1, self.tree_grid.size.height - 1))
+        self._current_grid.page(-1)
 
     def action_page_down(self) -> None:
-        self._step(max(1, self.tree_grid.size.height - 1))
+        self._current_grid.page(1)
 
     def action_top(self) -> None:
-        self._step(-1_000_000)
+        self._current_grid.move(0)
 
     def action_bottom(self) -> None:
-        if self.lines.has_focus:
-            self._scroll(max(0, len(self.lines.lines) - self.lines.size.height))
-        else:
-            self.tree_grid.move(len(self.tree_grid.rows) - 1)
+        self._current_grid.move(len(self._current_grid.rows) - 1)
 
     def action_other_pane(self) -> None:
         if self.has_class("-both") or self.has_class("-drilled"):
-            (self.tree_grid if self.lines.has_focus else self.lines).focus()
+            (self.tree_grid if self.files.has_focus else self.files).focus()
 
     def action_back(self) -> None:
-        if not self.is_deep() and self._search is not None:
-            self._find("")
+        if not self.is_deep():
+            if self._search is not None:
+                self._find("")
+            else:
+                self.tree_grid.clear_marks()
         self.remove_class("-drilled")
         self.tree_grid.focus()
 
     def filter_text(self) -> str:
         return self._search.found.text if self._search is not None else ""
+
+    def action_mark(self) -> None:
+        """Images are marked to be compared."""
+        row: TreeRow | None = self.tree_grid.current
+        if row is not None and row.node.image is not None and not self.files.has_focus:
+            self.tree_grid.toggle_mark()
+            self.refresh_keys()
 
     def action_filter(self) -> None:
         """A path, in all layers; or what a layer, an image or a container is called."""
@@ -308,7 +272,10 @@ class ImagesScreen(ImageVerbs, BaseScreen):
         self._show_files()
 
     async def action_open(self) -> None:
-        """A container opens on its own screen; anything else shows its files."""
+        """A container opens on its own screen, a file is shown; anything else shows its files."""
+        if self.files.has_focus:
+            self._open_file()
+            return
         row: TreeRow | None = self.tree_grid.current
         if row is None:
             return
@@ -320,9 +287,12 @@ class ImagesScreen(ImageVerbs, BaseScreen):
             return
         if not self.has_class("-both"):
             self.add_class("-drilled")
-        self.call_after_refresh(self.lines.focus)
+        self.call_after_refresh(self.files.focus)
 
     def action_fold(self) -> None:
+        if self.files.has_focus:
+            self.pane.fold()
+            return
         row: TreeRow | None = self.tree_grid.current
         if row is None:
             return
@@ -336,6 +306,9 @@ class ImagesScreen(ImageVerbs, BaseScreen):
             self.tree_grid.select(parent.key)
 
     def action_unfold(self) -> None:
+        if self.files.has_focus:
+            self.pane.unfold()
+            return
         row: TreeRow | None = self.tree_grid.current
         if row is None:
             return

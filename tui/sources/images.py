@@ -19,6 +19,8 @@ class Shelf(NamedTuple):
     saved: int
     """What the layers would take more if no image shared them."""
     images: int
+    looked: float = 0.0
+    """When, in seconds of the monotonic clock."""
 
 
 def collect(engine: Engine, seen: Seen, before: object) -> object:
@@ -27,4 +29,16 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     roots = tree.tree(engine)
     size, saved = tree.shared(roots)
     images = sum(node.kind == tree.IMAGE for root in roots for _, node in root.walk())
-    return Shelf(tuple(roots), size, saved, images)
+    _grow(roots, seen, before)
+    return Shelf(tuple(roots), size, saved, images, seen.monotonic)
+
+
+def _grow(roots: list[Node], seen: Seen, before: object) -> None:
+    """How fast the writable layers grow, since the look before."""
+    if not isinstance(before, Shelf) or seen.monotonic <= before.looked:
+        return
+    sizes = {node.container: node.size for root in before.roots for _, node in root.walk() if node.container}
+    for root in roots:
+        for _, node in root.walk():
+            if node.container in sizes:
+                node.growth = (node.size - sizes[node.container]) / (seen.monotonic - before.looked)

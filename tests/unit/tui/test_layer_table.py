@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import stat
-
-from pyctr.core.images.layerfiles import File
 from pyctr.core.images.tree import CONTAINER, IMAGE, LAYER, Node
 from pyctr.tui import format as f
 from pyctr.tui import layer_table
@@ -63,30 +60,3 @@ def test_a_deep_tree_keeps_its_names_readable():
         node = child
     lines = drawn(layer_table.rows([top], set(), {}), 78)
     assert "layer 59" in lines[-1]
-
-
-def file(path: str, change: str = "A", size: int = 0, **more: object) -> File:
-    kind = 0 if change == "D" else stat.S_IFREG | 0o644
-    return File(path, change, kind, size, **more)  # type: ignore[arg-type]
-
-
-def test_files_stand_below_their_directories_with_signs_and_sums():
-    files = [
-        file("/usr/lib/a", size=2048),
-        file("/usr/lib/b", "C", size=1024, was=512),
-        file("/usr/lib/c", "D", was=4096),
-        File("/empty", "A", stat.S_IFDIR | 0o755, 0),
-    ]
-    lines = [" ".join(f.plain(line).split()) for line in layer_table.file_lines(files, 60, LOOK)]
-    assert lines == ["empty/", "▾ usr/lib/ 3.0k", "+ a 2.0k", "~ b was 512 1.0k", "- c hides 4.0k"]
-
-
-def test_a_crowded_directory_is_one_line():
-    lines = layer_table.file_lines([file(f"/bin/tool-{number}", size=1) for number in range(100)], 60, LOOK)
-    assert [" ".join(f.plain(line).split()) for line in lines] == ["▸ bin/ 100 files 100"]
-
-
-def test_every_line_fits_the_width():
-    files = [file(f"/{'d' * 30}/{'x' * 90}-{number}", size=1 << 30) for number in range(5)]
-    for width in (24, 40, 100):
-        assert all(f.width(f.plain(line)) <= width for line in layer_table.file_lines(files, width, LOOK))
