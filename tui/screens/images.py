@@ -231,7 +231,8 @@ class ImagesScreen(ImageLooks, ImageVerbs, BaseScreen):
 
     def action_other_pane(self) -> None:
         if self.has_class("-both") or self.has_class("-drilled"):
-            (self.tree_grid if self.files.has_focus else self.files).focus()
+            # at once: the next key may be there already
+            self.set_focus(self.tree_grid if self.files.has_focus else self.files)
 
     def action_back(self) -> None:
         if not self.is_deep():
@@ -285,9 +286,11 @@ class ImagesScreen(ImageLooks, ImageVerbs, BaseScreen):
             if show is not None:
                 self.pyctr.main_screen.call_after_refresh(show, row.container.id, "layers")  # type: ignore[union-attr]
             return
-        if not self.has_class("-both"):
+        if self.has_class("-both"):
+            self.set_focus(self.files)
+        else:
             self.add_class("-drilled")
-        self.call_after_refresh(self.files.focus)
+            self.call_after_refresh(self.files.focus)
 
     def action_fold(self) -> None:
         if self.files.has_focus:
