@@ -89,8 +89,6 @@ class Executor:
         if self.state.created and self.build.epoch is None:
             self._time = self.state.created
         texts = self.state.config.pop("OnBuild", None) or []
-        if stage.parent >= 0:
-            return []  # its own triggers are for images made from it
         triggers = [trigger(text, place) for text in texts]
         self._count += sum(1 for one in triggers if one.name in _WORKING)
         return triggers
