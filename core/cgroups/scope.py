@@ -105,6 +105,10 @@ class ScopeManager(Manager):
         self._waiting = (pid, write_end)
         try:
             self._start(pid, resources or {})
+        except BaseException:
+            self.occupied()
+            raise
+        try:
             self.update(resources or {})
         except BaseException:
             self.occupied()

@@ -143,8 +143,9 @@ def _restore(
             record.update(pid=about, start_time=procfs.start_time(about) or 0)
             container.write(record)
 
+    # before anything is taken back: a group that is there already is somebody else's
+    manager.create(plan._resources(linux.get("resources") or {}))
     try:
-        manager.create(plan._resources(linux.get("resources") or {}))
         values = _values(order, config)
         values |= {
             "root": _root(container, record["rootfs"]),
@@ -266,7 +267,7 @@ def _binds(config: dict[str, Any], bundle: str) -> list[tuple[str, str]]:
     found = []
     for entry in config.get("mounts") or []:
         if entry.get("type") == "bind" or {"bind", "rbind"}.intersection(entry.get("options") or []):
-            place = os.path.normpath("/" + entry["destination"])
+            place = os.path.normpath("/" + entry["destination"].strip("/"))
             found.append((place, os.path.join(bundle, entry.get("source") or "")))
     return found
 

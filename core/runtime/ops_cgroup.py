@@ -72,9 +72,11 @@ class MakeGroup(Operation):
         return " · ".join(words) or self.group
 
     def execute(self, context: Context) -> None:
-        context.manager = manager(self.group, self.root, self.scope)
-        context.warnings += context.manager.ignored(self.resources)
-        context.manager.create(self.resources, counted=self.counted)
+        made = manager(self.group, self.root, self.scope)
+        context.warnings += made.ignored(self.resources)
+        made.create(self.resources, counted=self.counted)
+        # not before: what `undo` would kill and remove is another container's if ours could not be made
+        context.manager = made
         if self.owner >= 0:
             context.manager.give(self.owner)
         context.group_fd = context.manager.open_for_clone()

@@ -163,6 +163,22 @@ def test_the_filter_is_in_force_after_a_start(oci: Oci, last: bool) -> None:
     assert "Function not implemented" in out.read_text() and "Seccomp:\t2" in out.read_text()
 
 
+def test_a_group_that_is_another_containers_stays_its_own(oci: Oci) -> None:
+    """Two containers with one cgroupsPath: the second is refused, and taking it back harms nobody."""
+    group = f"/{oci.host.paths.cgroup_parent}/shared"
+    config = oci.config("sleep", "100")
+    config["linux"]["cgroupsPath"] = group
+    with subreaper():
+        pid = create(oci, config)
+        assert oci.cli("start", "one").returncode == 0
+        done = oci.cli("create", "--bundle", str(oci.path), "two")
+        assert done.returncode == 1 and "already has processes" in done.stderr
+        assert state(oci)["status"] == "running"
+        assert str(pid) in " ".join(Path(f"{directory}/cgroup.procs").read_text() for directory in oci.host.groups())
+        assert oci.cli("delete", "--force", "one").returncode == 0
+        wait(pid)
+
+
 def test_a_signal_ends_a_created_container_that_would_be_pid_1(oci: Oci) -> None:
     with subreaper():
         pid = create(oci, oci.config("sleep", "100"))
