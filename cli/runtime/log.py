@@ -23,10 +23,13 @@ def error(call: Call, failure: Exception) -> None:
     message, hint = _words(call, failure)
     message = " ".join(message.split())
     _write(call, "error", message)
-    print(f"{PROG}: {message}", file=sys.stderr)
+    from pyctr.cli.diagnostics import safe
+
+    # an image says what its command is called, and a terminal may be what shows it
+    print(f"{PROG}: {safe(message)}", file=sys.stderr)
     # a second line is for people: callers take all of stderr for the reason
     if hint and os.isatty(2):
-        print(f"  hint: {hint}", file=sys.stderr)
+        print(f"  hint: {safe(hint)}", file=sys.stderr)
 
 
 def warnings(call: Call) -> None:
@@ -34,7 +37,9 @@ def warnings(call: Call) -> None:
         if call.log:
             _write(call, "warning", text)
         else:
-            print(f"{PROG}: warning: {text}", file=sys.stderr)
+            from pyctr.cli.diagnostics import safe
+
+            print(f"{PROG}: warning: {safe(text)}", file=sys.stderr)
 
 
 def _words(call: Call, failure: Exception) -> tuple[str, str]:

@@ -35,8 +35,10 @@ def run(call: Call, args: Arguments) -> int:
 
         print(jsontext.dumps(pids))
         return 0
+    from pyctr.cli.diagnostics import safe
+
     for line in _rows(args.options or ["-ef"], set(pids)):
-        print(line)
+        print(safe(line))
     return 0
 
 

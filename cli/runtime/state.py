@@ -52,8 +52,10 @@ def list_run(call: Call, args: Arguments) -> int:
 
 
 def _table(states: list[dict[str, Any]]) -> None:
+    from pyctr.cli.diagnostics import safe
+
     rows: list[tuple[str, ...]] = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
-    rows += [tuple(str(state[key.lower()]) for key in rows[0]) for state in states]
+    rows += [tuple(safe(str(state[key.lower()])) for key in rows[0]) for state in states]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         print("   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]))

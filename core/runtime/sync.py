@@ -42,7 +42,9 @@ namespace can reach either socket (directory mode 0700, peer credentials).
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _socket
+import errno
 import marshal
 import os
 import struct
@@ -66,6 +68,7 @@ MAX_FRAME = 64 << 20
 _HEAD = struct.Struct(">cI")
 _PEER = struct.Struct("3i")
 _CHUNK = 1 << 16
+_SO_PEERPIDFD = 77
 
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:
@@ -216,17 +219,37 @@ def trusted(socket: _socket.socket) -> bool:
     """Whether who connected may do all that we may: our user or root, in our user namespace, with our capabilities.
 
     The uid alone (SO_PEERCRED, unix(7)) says too little: root of a container that has this directory mounted is 0, too.
-    A peer that has ended by now is refused.
+    A peer that has ended by now is refused, also when another process has its pid (from Linux 6.5 on, SO_PEERPIDFD).
     """
     pid, uid, _ = _PEER.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
     if uid not in (0, os.geteuid()):
         return False
+    pidfd = -1
     try:
+        pidfd = _peer_pidfd(socket)
         if os.stat(f"/proc/{pid}/ns/user").st_ino != os.stat("/proc/self/ns/user").st_ino:
             return False
-        return not _permitted("self") & ~_permitted(str(pid))
+        if _permitted("self") & ~_permitted(str(pid)):
+            return False
+        if pidfd >= 0:
+            # after the questions: who is still there was there when they were answered
+            _signal.pidfd_send_signal(pidfd, 0)
+        return True
     except OSError:
         return False
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+def _peer_pidfd(socket: _socket.socket) -> int:
+    """Of the process that connected, -1 where the kernel does not give one. Raises OSError when it is gone."""
+    try:
+        return socket.getsockopt(_socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:
+            return -1
+        raise
 
 
 def _permitted(pid: str) -> int:

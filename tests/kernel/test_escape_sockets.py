@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import socket
 import stat
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from pyctr.core.linux import caps
 from pyctr.core.runtime import sync
@@ -34,6 +38,41 @@ def served(path: str, mask: int | None = None) -> bool:
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_peer_that_is_gone_is_not_whoever_has_its_pid_now(tmp_path: Path) -> None:
+    """SO_PEERCRED is a number: its next owner may be the host's root."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        pid = os.fork()
+        if pid == 0:
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(tmp_path / "s"))
+            os._exit(0)
+        connected, _ = listening.accept()
+        with connected:
+            try:
+                connected.getsockopt(socket.SOL_SOCKET, 77)
+            except OSError as error:
+                if error.errno == errno.ENOPROTOOPT:
+                    pytest.skip("SO_PEERPIDFD needs Linux 6.5")
+            os.waitpid(pid, 0)
+            for _ in range(200):
+                Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+                heir = os.fork()
+                if heir == 0:
+                    signal.pause()
+                if heir == pid:
+                    break
+                os.kill(heir, signal.SIGKILL)
+                os.waitpid(heir, 0)
+            try:
+                assert heir == pid, "other processes were quicker every time"
+                assert not sync.trusted(connected)
+            finally:
+                os.kill(heir, signal.SIGKILL)
+                os.waitpid(heir, 0)
 
 
 def test_root_of_a_container_is_not_the_hosts_root_for_a_shim(host: Host) -> None:

@@ -283,3 +283,17 @@ def test_usage_errors_are_one_line(oci: Oci) -> None:
     assert "Commands:" in oci.cli("--help").stdout
     assert "--pid-file" in oci.cli("create", "--help").stdout
     assert "spec: 1." in oci.cli("--version").stdout
+
+
+def test_words_of_an_image_cannot_command_the_terminal(oci: Oci) -> None:
+    """Errors, warnings and lists show escape sequences as text; the log for callers has them as JSON does."""
+    evil = "\x1b]0;owned\x07\x1b[2J\u202egpj"
+    config = oci.config(f"/bin/{evil}")
+    config["process"]["capabilities"]["bounding"].append(f"CAP_{evil}")
+    oci.write(config)
+    log = oci.path / "log"
+    done = oci.cli("--log", str(log), "--log-format", "json", "run", "--bundle", str(oci.path), "one")
+    assert done.returncode == 1 and "owned" in done.stderr
+    assert not {"\x1b", "\x07", "\u202e"}.intersection(done.stderr + done.stdout), repr(done.stderr)
+    said = [json.loads(line)["msg"] for line in log.read_text().splitlines()]
+    assert any("owned" in text for text in said) and "\x1b" not in log.read_text()
