@@ -56,6 +56,29 @@ class Cache:
             return None  # pruned just now
         return ({name: descriptor[name] for name in ("mediaType", "digest", "size")}, diff_id), created
 
+    def keys(self, before: float) -> list[str]:
+        """Records last used before that time (seconds since the epoch)."""
+        try:
+            entries = list(os.scandir(self.directory))
+        except FileNotFoundError:
+            return []
+        found = []
+        for entry in entries:
+            try:
+                if entry.name.endswith(".json") and entry.stat().st_mtime < before:
+                    found.append(entry.name.removesuffix(".json"))
+            except FileNotFoundError:
+                continue  # another prune was faster
+        return sorted(found)
+
+    def forget(self, keys: list[str]) -> None:
+        """Remove records. Their layers go with the next `ImageStore.collect`, if nothing else has them."""
+        for key in keys:
+            try:
+                os.unlink(f"{self.directory}/{key}.json")
+            except FileNotFoundError:
+                continue  # another prune was faster
+
     def put(self, key: str, layer: Layer, created: float, by: str) -> None:
         """`created` in seconds since the epoch. The caller holds `ImageStore.adding`: until this is on disk nothing
         else keeps the blob."""

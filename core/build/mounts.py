@@ -187,6 +187,7 @@ class Mounts:
                 number += 1
                 continue
             self._locks.append(lock)
+            os.utime(lock.path)
             break
         _make_cache(path, wish, fill)
         self._add(

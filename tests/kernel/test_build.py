@@ -422,3 +422,13 @@ def test_the_cache_is_kept_by_what_collects_garbage(yard: Yard) -> None:
     yard.host.run("rmi", "-f", "once")
     assert "CACHED" in yard.build(recipe, "-t", "once").stderr
     assert json.loads(yard.host.run("inspect", "once").stdout)
+    assert yard.host.run("builder", "prune", "-f", "--filter", "until=1h").stdout == "Total reclaimed space: 0B\n"
+    assert "CACHED" in yard.build(recipe, "-t", "once").stderr
+    yard.host.run("rmi", "-f", "once")
+    blobs = Path(yard.host.paths.images, "blobs", "sha256")
+    before = len(list(blobs.iterdir()))
+    freed = yard.host.run("builder", "prune", "-f").stdout
+    assert freed != "Total reclaimed space: 0B\n"
+    assert len(list(blobs.iterdir())) < before
+    assert not any(Path(yard.host.paths.build_cache).iterdir())
+    assert "CACHED" not in yard.build(recipe, "-t", "once").stderr
