@@ -10,7 +10,7 @@ from pyctr.core.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pyctr.core.paths import Paths
 
@@ -84,17 +84,19 @@ class Events:
         *,
         stop: int = -1,
         tail: int = 0,
+        current: Callable[[], None] | None = None,
     ) -> Iterator[Event]:
         """Events from `since` (default: now) on, until the descriptor `stop` becomes readable.
 
-        Without `since`, those within the last `tail` bytes of the journal come first.
+        Without `since`, those within the last `tail` bytes of the journal come first. `current` is called when those
+        of before are all told.
         """
         from pyctr.core.logfollow import follow
 
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
         fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         position = max(0, os.fstat(fd).st_size - tail) if since is None else 0
-        for line in follow(self.path, fd, position, stop):
+        for line in follow(self.path, fd, position, stop, current):
             if event := _parse(line, since, None, filters):
                 yield event
 

@@ -9,13 +9,16 @@ from pyctr.core.linux import inotify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
-def follow(path: str, fd: int, position: int, stop: int = -1) -> Iterator[bytes]:
+def follow(
+    path: str, fd: int, position: int, stop: int = -1, current: Callable[[], None] | None = None
+) -> Iterator[bytes]:
     """Entries (without newline) of a log from `position` of the open file `fd` on, across rotations.
 
     -1 for `fd` starts with `path` itself. Takes `fd` over. Ends when `stop` is readable, after what was written before.
+    `current` is called once, when all that was there at first has been taken.
     """
     directory, _ = os.path.split(path)
     file = _Tail(path, fd, position)
@@ -28,6 +31,8 @@ def follow(path: str, fd: int, position: int, stop: int = -1) -> Iterator[bytes]
         if stop >= 0:
             poller.register(stop, select.POLLIN)
         yield from file.grown()
+        if current is not None:
+            current()
         while True:
             ready = {fd for fd, _ in poller.poll()}
             if watch in ready:

@@ -15,7 +15,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Line = tuple[int, str, bytes]
 
@@ -120,6 +120,7 @@ def read(
     *,
     stop: int = -1,
     parts: bool = False,
+    current: Callable[[], None] | None = None,
 ) -> Iterator[Line]:
     """(timestamp in ns, stream, line) of every line, rotated files included.
 
@@ -127,6 +128,7 @@ def read(
     exactly the bytes that were written. `since` and `until` are ns since the epoch, both inclusive; `tail` counts
     lines. With `follow` it goes on as the file grows (inotify(7)) until the descriptor `stop` becomes readable:
     a pidfd of the shim, or a pipe. `parts` gives unfinished lines as they come (prompts) instead of whole lines.
+    `current` is called when a follower has had what there was at first.
     """
     chain = _open_chain(path)
     joiner = _Joiner(parts and tail is None)
@@ -144,6 +146,8 @@ def read(
             joiner.parts = parts
             from pyctr.core.logfollow import follow as growing
 
+            if current is not None:
+                current()
             last = os.dup(chain[-1]) if chain else -1
             position = os.lseek(last, 0, os.SEEK_CUR) if chain else 0
             for entry in growing(path, last, position, stop):

@@ -66,6 +66,8 @@ def _signal(number: str) -> str:
 
 
 def style_of(event: Event) -> str:
+    if event.action.startswith("health_status: "):
+        return "bad" if event.action.endswith(" unhealthy") else "good"
     if event.action == "die":
         return "muted" if event.attributes.get("exit_code") == "0" else "bad"
     return STYLES.get(event.action, "text")
@@ -115,7 +117,8 @@ def _time(row: Happened, width: int, look: Look) -> Line:
 
 
 def _action(row: Happened, width: int, look: Look) -> Line:
-    return ((f.cut(f.neutral(row.event.action), width, look.glyphs.ellipsis), style_of(row.event)),)
+    action = row.event.action.removeprefix("health_status: ")  # "unhealthy" says it all
+    return ((f.cut(f.neutral(action), width, look.glyphs.ellipsis), style_of(row.event)),)
 
 
 def _name(row: Happened, width: int, look: Look) -> Line:

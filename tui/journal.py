@@ -23,14 +23,18 @@ KEPT = 5000
 
 
 class Journal:
-    """`wake` is called in the follower's thread when there is something to take, once until it is taken."""
+    """`wake` is called in the follower's thread when there is something to take, once until it is taken.
+
+    The first time, when `current` is set, too: with all that had happened until then.
+    """
 
     def __init__(self, events: Events, wake: Callable[[], None]) -> None:
         self._events = events
         self._wake = wake
         self._waiting: deque[Event] = deque(maxlen=KEPT)
-        self._told = False
+        self._told = True  # the first events are told of together, by `_current`
         self._guard = threading.Lock()
+        self.current = threading.Event()
         self.error = ""
         """Why nothing more will come."""
         self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
@@ -39,7 +43,7 @@ class Journal:
 
     def _run(self) -> None:
         try:
-            for event in self._events.follow(stop=self._stop_read, tail=TAIL):
+            for event in self._events.follow(stop=self._stop_read, tail=TAIL, current=self._current):
                 with self._guard:
                     self._waiting.append(event)
                     told, self._told = self._told, True
@@ -47,9 +51,13 @@ class Journal:
                     self._wake()
         except OSError as problem:
             self.error = f.reason(problem)
-            self._wake()
+            self._current()
         finally:
             os.close(self._stop_read)
+
+    def _current(self) -> None:
+        self.current.set()
+        self._wake()
 
     def take(self) -> list[Event]:
         """What came since the last time, the oldest first."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TAIL = 2000
 """Lines read at first, from the end or from the beginning."""
-WAITING = 20_000
+WAITING = 50_000
 """Lines that may wait for the screen; beyond, the oldest are dropped and counted."""
 
 # CSI, OSC (ended by BEL or ST), and two-byte sequences: ECMA-48
@@ -79,8 +79,10 @@ class LogFollower:
         self._origin = f.neutral(origin)
         self._waiting: deque[Entry] = deque(maxlen=WAITING)
         self._lost = 0
-        self._told = False
+        self._told = True  # the first lines are told of together, by `_current`
         self._guard = threading.Lock()
+        self.current = threading.Event()
+        """Set once everything that had been written when it began is there to be taken."""
         self.error = ""
         self._stop_read, self._stop_write = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="log follower", daemon=True)
@@ -99,8 +101,8 @@ class LogFollower:
                     self._wake()
         except OSError as error:
             self.error = f.reason(error)
-            self._wake()
         finally:
+            self._current()
             os.close(self._stop_read)
 
     def _lines(self) -> Iterator[tuple[int, str, bytes]]:
@@ -110,8 +112,12 @@ class LogFollower:
             return islice(logs.read(self._path), TAIL)
         if self._span.seconds:
             since = time.time_ns() - int(self._span.seconds * 1e9)
-            return logs.read(self._path, since=since, follow=True, stop=self._stop_read)
-        return logs.read(self._path, tail=TAIL, follow=True, stop=self._stop_read)
+            return logs.read(self._path, since=since, follow=True, stop=self._stop_read, current=self._current)
+        return logs.read(self._path, tail=TAIL, follow=True, stop=self._stop_read, current=self._current)
+
+    def _current(self) -> None:
+        self.current.set()
+        self._wake()
 
     def take(self) -> list[Entry]:
         """What came since the last time; a marker first if something was lost."""

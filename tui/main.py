@@ -151,9 +151,16 @@ def _demo(poller: Poller) -> None:
 def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tuple[int, int]) -> int:
     import time
 
+    from pyctr.tui import details, keymap
     from pyctr.tui.engine import Focus
     from pyctr.tui.sources import WANTED
 
+    for what, name, known in (
+        ("tab", arguments.tab, [tab.name for tab in details.TABS]),
+        ("screen", arguments.screen, list(keymap.SCREENS)),
+    ):
+        if name not in known:
+            return _fail(f"no {what} '{name}'", f"one of {', '.join(known)}")
     around = WANTED.get(arguments.screen, ())
     poller.look_at(Focus(sources=around))
     first = poller.collect()
@@ -169,7 +176,7 @@ def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tup
         return 0
     from pyctr.tui.picture import picture
 
-    sys.stdout.write(picture(poller, theme, snapshot, size, arguments, svg=arguments.svg))
+    sys.stdout.write(picture(poller, theme, snapshot, size, arguments, chosen, svg=arguments.svg))
     return 0
 
 

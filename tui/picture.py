@@ -9,6 +9,7 @@ from pyctr.tui.app import PyctrApp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Any
 
     from pyctr.tui.engine import Poller
     from pyctr.tui.snapshot import Snapshot
@@ -21,10 +22,11 @@ def picture(
     snapshot: Snapshot,
     size: tuple[int, int],
     arguments: argparse.Namespace,
+    selected: str,
     *,
     svg: bool = False,
 ) -> str:
-    """The screen as it would look, with the selection and tab asked for."""
+    """The screen as it would look, with the container of the id `selected` and the tab asked for."""
     app = PyctrApp(poller, theme=theme, ascii=arguments.ascii, first=snapshot, live=False)
 
     async def run() -> str:
@@ -33,9 +35,14 @@ def picture(
                 await app.action_screen(arguments.screen)
             await pilot.pause()
             show_tab = getattr(app.main_screen, "show_tab", None)
-            if snapshot.detail is not None and show_tab is not None:
-                show_tab(snapshot.detail.id, snapshot.detail.tab)
+            if selected and show_tab is not None:
+                show_tab(selected, arguments.tab)
             await pilot.pause()
+            main: Any = app.main_screen
+            if hasattr(main, "wait_until_current"):
+                await asyncio.to_thread(main.wait_until_current)
+                main.drain()
+                await pilot.pause()
             app.take(poller.collect())
             await pilot.pause()
             return svg_of(app) if svg else text_of(app)

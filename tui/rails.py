@@ -358,6 +358,12 @@ class _Drawing:
             still = value in ("0", "-")
             canvas.put(at, y, f.fit(value if still else f"{sign}{value}", 5, align), "faint" if still else style)
 
+    def _address(self, address: str, room: int) -> str:
+        """Its last parts where not all fit: the rail says how it begins."""
+        while len(address) > room and "." in address.lstrip("."):
+            address = "." + address.lstrip(".").partition(".")[2]
+        return address
+
     def _container(self, left: int, y: int, hung: _Hung, metal: str) -> int:
         """Its slot below a rail; the last line used."""
         canvas, node, edge = self.canvas, hung.node, hung.edge
@@ -366,7 +372,8 @@ class _Drawing:
         canvas.put(x, y, self.signs.hang, metal)
         self._edge(x, y + 1, edge)
         self._name(node, x, y + 2, room)
-        at = canvas.put(x + 2, y + 3, f.cut(edge.address.partition("/")[0] or "no address", room), "faint")
+        address = self._address(edge.address.partition("/")[0] or "no address", room)
+        at = canvas.put(x + 2, y + 3, address, "faint")
         flow, counters = self._flow(edge), edge.counters
         if counters is not None and (counters.dropped or counters.errors):
             now = flow is not None and (flow.dropped or flow.errors)

@@ -161,6 +161,16 @@ def test_one_frame_to_a_pipe_is_text_data_or_a_picture(busy_host: Host) -> None:
     web = next(row for row in document["containers"] if row["name"] == "web")
     assert web["status"] == "running" and web["memory_limit"] == 64 << 20
     assert once("--svg", "--size", "80x24").startswith("<svg")
+    # what threads of its own read is waited for: the newest event, the whole log
+    busy_host.run("exec", "web", "true")
+    assert "exec_die" in once("--screen", "events").splitlines()[4]
+    busy_host.run("run", "--name", "wordy", "--network", "none", "base", "seq", "1000")
+    assert any("1000" in line for line in once("--select", "wordy", "--tab", "logs").splitlines())
+    for flag, near in (("--tab", "processes"), ("--screen", "events")):
+        argv = [sys.executable, "-m", "pyctr.tui.main", "--once", flag, "nosuch"]
+        done = subprocess.run(argv, env=busy_host.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert "'nosuch'" in done.stderr and near in done.stderr
 
 
 def test_a_terminal_that_went_away_takes_it_along(busy_host: Host) -> None:

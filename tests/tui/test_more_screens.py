@@ -47,7 +47,7 @@ def drive(app: PyctrApp, size: tuple[int, int], script: Script) -> None:
 
 
 async def filled(app: PyctrApp, pilot: Pilot[None]) -> EventsScreen:
-    """The events screen, once the follower has read the whole journal: its first batch may be a part of it."""
+    """The events screen, once the follower has read the whole journal."""
     await pilot.press("6")
     await pilot.pause()
     screen = app.main_screen

@@ -204,6 +204,14 @@ class ContainersScreen(Verbs, BaseScreen):
         self.select(id)
         self._go_to_tab(tab)
 
+    def wait_until_current(self, patience: float = 5.0) -> None:
+        """Until what threads of its own read is there; not in the app's thread. At most seconds."""
+        self.detail.wait_until_current(patience)
+
+    def drain(self) -> None:
+        """Take what they have read."""
+        self.detail.drain()
+
     @on(Grid.Moved)
     def _moved(self) -> None:
         self._look_at()

@@ -104,6 +104,11 @@ class EventsScreen(BaseScreen):
             self._all.append(Happened(self._number, event))
         self._show_list()
 
+    def wait_until_current(self, patience: float = 5.0) -> None:
+        """Until the follower has read what there is; not in the app's thread, which takes it. At most seconds."""
+        if self._journal is not None:
+            self._journal.current.wait(patience)
+
     def _show_list(self) -> None:
         rows = [row for row in reversed(self._all) if self._filter.keeps(row.event)]
         following = not self.grid.rows or (self.grid.cursor == self.grid.rows[0].key and not self._drilled)

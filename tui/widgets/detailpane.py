@@ -35,7 +35,7 @@ class DetailPane(Vertical):
         self.tab = "overview"
         self.row: ContainerRow | None = None
         self._followers: list[LogFollower] = []
-        self._wake = Wakeup(self, self._drain)
+        self._wake = Wakeup(self, self.drain)
         self._followed: tuple[str, ...] = ()
         self.merged: tuple[ContainerRow, ...] = ()
         """Containers whose logs are shown as one, instead of the selected one's."""
@@ -149,7 +149,13 @@ class DetailPane(Vertical):
             follower.stop()
         self._followers, self._followed = [], ()
 
-    def _drain(self) -> None:
+    def wait_until_current(self, patience: float) -> None:
+        """Until the logs that are shown have been read so far; not in the app's thread. At most seconds for each."""
+        for follower in self._followers:
+            follower.current.wait(patience)
+
+    def drain(self) -> None:
+        """Take what the followers have."""
         view = self.query_one(LogView)
         for follower in self._followers:
             if follower.error:

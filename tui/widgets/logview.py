@@ -87,6 +87,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
     def clear(self) -> None:
         self.entries, self._shown, self._starts, self._height, self._current = [], [], [], 0, -1
         self.following = not RANGES[self.range].head
+        self.scroll_to(y=0, animate=False, immediate=True)
         self._origins = 0
         self._resize_content()
 

@@ -7,6 +7,8 @@ import pytest
 from pyctr.core.events import Event
 from pyctr.tui import event_table
 from pyctr.tui.event_table import EventFilter
+from pyctr.tui.format import Glyphs
+from pyctr.tui.table import Look
 
 
 def event(action: str = "die", name: str = "web", **attributes: str) -> Event:
@@ -50,3 +52,10 @@ def test_an_event_is_said_in_words_that_no_terminal_obeys(happened: Event, said:
 )
 def test_the_filter(text: str, kept: bool) -> None:
     assert EventFilter(text).keeps(event(exit_code="137")) is kept
+
+
+def test_a_check_is_told_by_its_outcome_alone() -> None:
+    for outcome, style in (("healthy", "good"), ("unhealthy", "bad")):
+        row = event_table.Happened(1, Event(time_ns=0, action=f"health_status: {outcome}", id="ab", name="web"))
+        column = next(column for column in event_table.columns(80) if column.key == "action")
+        assert column.cell(row, column.width, Look(Glyphs())) == ((outcome, style),)
