@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyctr.core.paths import Paths
 
 _SOCKET_FD = 3
-_CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.shim import main;main(*sys.argv[1:])"
+_CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.spawned import main;main(*sys.argv[1:])"
 
 
 class Spawn:

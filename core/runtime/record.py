@@ -69,6 +69,11 @@ def _throw_away(state: dict[str, Any]) -> bool:
     return bool((state.get("spec") or {}).get("auto_remove"))
 
 
+def exit_of(status: int) -> dict[str, Any]:
+    """The first fields of a `state.Exit`, of an exit code or (negative) a signal."""
+    return {"code": status if status >= 0 else 128 - status, "signal": max(0, -status)}
+
+
 def process(pid: int, proc: str = "/proc") -> dict[str, Any]:
     """A `state.Process` of a container's first process and of this shim."""
     from pyctr.core.linux import procfs

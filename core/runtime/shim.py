@@ -1,28 +1,28 @@
 """One process per container, until its end: starts it, keeps its log, serves attach and exec, records how it ended.
 
 It is reparented, in a session of its own, and imports as little as can be: one of these sleeps beside every
-container. ALLOWED is all of the standard library that may be loaded when it does; a test measures it.
+container. `spawned` makes its interpreter ready and says what may be loaded, `service` is what clients ask of it.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
-import _socket
-import errno
 import marshal
 import os
 import time
 
 from pyctr.core import errors, fsutil
 from pyctr.core.runtime import clients, init, record, restart, start, sync
-from pyctr.core.runtime.loop import READ, Loop
+from pyctr.core.runtime.children import Children
+from pyctr.core.runtime.loop import Loop
 from pyctr.core.runtime.plan import Plan, build
+from pyctr.core.runtime.service import Service
 from pyctr.core.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.logs import LogWriter
@@ -31,80 +31,10 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.health import Monitor
     from pyctr.core.runtime.oom import Watch
 
-ALLOWED = (
-    "abc builtins codecs encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
-    "sys termios time types zipimport"
-)
-"""Standard library modules without a leading underscore."""
-
 _SETTLE = 0.5
 """Seconds without events after which the memory of the start is given back."""
-_RETRY = 0.5
-"""Seconds until connections are accepted again after there was no descriptor left for one."""
 _PATIENCE = 5.0
 """Seconds a foreground client gets to say, after the end, that it cleans up."""
-
-
-def main(run: str = "", key: str = "") -> NoReturn:
-    """The whole life of a shim; its socket to the client is descriptor 3. With `key` it leaves a launcher behind."""
-    code = 1
-    try:
-        channel = sync.Channel(_socket.socket(fileno=3))
-        os.set_inheritable(3, False)
-        prepare()
-        if key and os.fork() == 0:
-            channel.close()
-            from pyctr.core.runtime import launcher
-
-            channel = launcher.serve(run, key)
-        order = _receive(channel)
-        if order is not None:
-            descriptors, channel.descriptors = channel.descriptors, []
-            shim = Shim(order, channel, descriptors)
-            del order  # it does not live as long as we do
-            code = shim.run()
-        else:
-            code = 0
-    finally:
-        os._exit(code)
-
-
-def prepare() -> None:
-    """What a start will need, while the client is still thinking."""
-    import fcntl
-
-    from pyctr.core import events, jsontext, logs, netns, paths, storage
-    from pyctr.core.cgroups import devices as rules
-    from pyctr.core.cgroups import group, make, v1, v2
-    from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
-    from pyctr.core.runtime import oom, passwd
-
-    del rules, make, v1, v2, fcntl, jsontext
-    del caps, devices, events, group, inroot, keyring, logs, mount, namespaces, netns, oom, passwd, paths, procfs, pty
-    del seccomp, storage
-    process.close_range(4)
-    os.chdir("/")
-    os.umask(0o077)
-    process.subreaper()
-    # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
-    process.set_dumpable(False)
-    process.set_name("pyctr-shim")
-    import gc
-
-    gc.collect()
-    # copies of this process keep sharing what exists now: a collection would write to every object
-    gc.freeze()
-
-
-def _receive(channel: sync.Channel) -> bytes | None:
-    try:
-        kind, payload = channel.receive()
-    except EOFError:
-        return None
-    if kind == sync.STOP:
-        # the launcher that forked us is not wanted any more
-        os.kill(os.getppid(), _signal.SIGTERM)
-    return payload if kind == sync.PLAN else None
 
 
 class Shim:
@@ -118,7 +48,7 @@ class Shim:
         self.lock = descriptors[0] if descriptors else -1
         self.loop = Loop()
         self.policy = restart.Policy()
-        self.children: dict[int, Callable[[int], None]] = {}
+        self.children = Children()
         self.clients: list[Client] = []
         self.foreground: Client | None = None
         self.streams: Streams | None = None
@@ -132,7 +62,7 @@ class Shim:
         self.began = 0.0
         self.status: int | None = None
         self.no_restart = False
-        self.listener: _socket.socket | None = None
+        self.service = Service(self, self._left)
         self.terminal = False
         self.own: list[str] = []
         self.wishes: dict[str, Any] = {}
@@ -146,7 +76,7 @@ class Shim:
         except start.Failed as failed:
             self._say(sync.FAILED, failed.report)
             return 125
-        self._watch_children()
+        self.children.watch(self.loop)
         facts = self._began()
         try:
             if self.lock >= 0 or not self.recorder.path:
@@ -174,7 +104,7 @@ class Shim:
         return 0
 
     def _start(self) -> tuple[Context, list[tuple[str, str, int, int]]]:
-        plan = self._plan()
+        plan = self.plan()
         self.wishes = plan.wishes
         self.terminal = plan.terminal
         self.recorder = record.Recorder(self.wishes.get("state") or "")
@@ -190,7 +120,7 @@ class Shim:
         self.status = None
         return context, trace
 
-    def _plan(self) -> Plan:
+    def plan(self) -> Plan:
         """Made once, from the caller's order."""
         if self.document:
             return Plan.from_document(marshal.loads(self.document))
@@ -226,7 +156,8 @@ class Shim:
 
     def _meanwhile(self, context: Context) -> None:
         """What the running container will need of us; nothing of it is seen before `_adopt`."""
-        self._serve()
+        if self._directory:
+            self.service.open(self._directory)
         if wish := self.wishes.get("log"):
             from pyctr.core.logs import LogWriter
 
@@ -247,7 +178,7 @@ class Shim:
         self.log = None
         for client in self.clients:
             if client.pid == 0 and (client is self.foreground or client.streams is not None):
-                self._listen(client, self.streams)
+                self.listen(client, self.streams)
         self.children[self.pid] = self._died
         self._watch_health()
 
@@ -258,7 +189,7 @@ class Shim:
         from pyctr.core.runtime.health import Inside, Monitor
 
         assert self.manager is not None
-        inside = Inside(self.pid, self.pidfd, self.manager, self.own, self._plan)
+        inside = Inside(self.pid, self.pidfd, self.manager, self.own, self.plan)
         path = f"{self._directory}/{FILE}"
         final = "" if self.wishes.get("auto_remove") else f"{self.wishes['bundle']}/{FILE}"
         self.health = Monitor(self.loop, self.children, inside, settings, path, final, self._health_changed)
@@ -266,7 +197,7 @@ class Shim:
     def _health_changed(self, status: str) -> None:
         self._event(f"health_status: {status}")
 
-    def _listen(self, client: Client, streams: Streams) -> None:
+    def listen(self, client: Client, streams: Streams) -> None:
         client.streams = streams
         streams.audience.append(client)
 
@@ -275,12 +206,12 @@ class Shim:
         channel, self.channel = self.channel, None
         assert channel is not None
         client = clients.Client(
-            self.loop, channel.socket, self._request, self._left, foreground=bool(self.wishes.get("attach"))
+            self.loop, channel.socket, self.service.request, self._left, foreground=bool(self.wishes.get("attach"))
         )
         self.clients.append(client)
         self.foreground = client
         if self.wishes.get("attach") and self.streams is not None:
-            self._listen(client, self.streams)
+            self.listen(client, self.streams)
 
     # what happens while it runs
 
@@ -293,30 +224,6 @@ class Shim:
                 _give_back_memory()
         return self._ended(self.status)
 
-    def _watch_children(self) -> None:
-        """SIGCHLD as bytes in a pipe: ours, and orphans of a container that shares the host's pid namespace."""
-        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-        _signal.signal(_signal.SIGCHLD, lambda number, frame: None)
-        self.loop.add(reader, READ, lambda events: self._reap(reader))
-        os.write(writer, b"!")  # who died before this is reaped by the first turn
-
-    def _reap(self, reader: int) -> None:
-        try:
-            while os.read(reader, 512):
-                pass
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            if handler := self.children.pop(pid, None):
-                handler(os.waitstatus_to_exitcode(status))
-
     def _died(self, code: int) -> None:
         self.status = code
 
@@ -328,148 +235,6 @@ class Shim:
             self.clients.remove(client)
         if client is self.foreground and self.wishes.get("bound") and self.status is None and self.manager is not None:
             self._try(self.manager.kill)
-
-    def _serve(self) -> None:
-        """Listen on shim.sock, by a path that fits whatever the length of the root's."""
-        if not self._directory or self.listener is not None:
-            return
-        directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
-        try:
-            os.unlink("shim.sock", dir_fd=directory)
-        except FileNotFoundError:
-            pass
-        listener.bind(f"/proc/self/fd/{directory}/shim.sock")
-        os.close(directory)
-        listener.listen(16)
-        self.listener = listener
-        self.loop.add(listener.fileno(), READ, self._accept)
-
-    def _accept(self, events: int) -> None:
-        assert self.listener is not None
-        try:
-            fd, _ = self.listener._accept()  # type: ignore[attr-defined]
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS):
-                # who waits in line would wake us again and again
-                self.loop.want(self.listener.fileno(), 0)
-                self.loop.at(time.monotonic() + _RETRY, self._accept_again)
-                return
-            raise
-        socket = _socket.socket(fileno=fd)
-        if not sync.trusted(socket):
-            socket.close()
-            return
-        self.clients.append(clients.Client(self.loop, socket, self._request, self._left))
-
-    def _accept_again(self) -> None:
-        if self.listener is not None:
-            self.loop.want(self.listener.fileno(), READ)
-
-    def _request(self, client: Client, kind: bytes, payload: bytes) -> None:
-        if kind == sync.STDIN:
-            if client.streams is not None and not client.streams.input(payload):
-                client.listen(False)
-        elif kind == sync.WINSIZE:
-            if client.streams is not None:
-                client.streams.resize(*sync.parse_winsize(payload))
-        elif kind == sync.KILL:
-            self._kill(client, payload[0])
-        elif kind == sync.CLEAN:
-            client.cleans = True
-        elif kind == sync.STOP:
-            self.no_restart = True
-            client.send(sync.DONE)
-        elif kind == sync.ATTACH:
-            self._attach(client, marshal.loads(payload))
-        elif kind == sync.EXEC:
-            self._exec(client, marshal.loads(payload))
-        elif kind == sync.HEALTH:
-            self._check_health(client)
-        else:
-            client.close()
-
-    def _check_health(self, client: Client) -> None:
-        """One probe now: its code and what the status is then."""
-
-        def answer(code: int | None, status: str) -> None:
-            if code is None:
-                client.send(sync.FAILED, marshal.dumps(("IllegalTransition", "the container ended", "")))
-            else:
-                client.send(sync.EXITED, marshal.dumps({"code": code, "status": status}))
-            client.finish()
-
-        if self.health is None:
-            client.send(sync.FAILED, marshal.dumps(("UsageError", "the container has no health check", "--health-cmd")))
-            client.finish()
-        else:
-            self.health.ask(answer)
-
-    def _kill(self, client: Client, number: int) -> None:
-        try:
-            if client.pid:
-                if client.pid in self.children:
-                    os.kill(client.pid, number)
-            elif self.status is None and self.pidfd >= 0:
-                from pyctr.core.linux import namespaces
-
-                namespaces.pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass  # it was quicker
-        client.send(sync.DONE)
-
-    def _attach(self, client: Client, request: dict[str, Any]) -> None:
-        if self.streams is None or self.status is not None:
-            client.send(sync.FAILED, marshal.dumps(("IllegalTransition", "the container does not run now", "")))
-            client.finish()
-            return
-        client.send(sync.RUNNING, marshal.dumps({"pid": self.pid, "tty": self.terminal}))
-        self._listen(client, self.streams)
-
-    def _exec(self, client: Client, request: dict[str, Any]) -> None:
-        from pyctr.core.runtime import execute
-
-        try:
-            if self.status is not None or self.manager is None or self.pidfd < 0:
-                raise start.Failed("IllegalTransition", "the container does not run now", "")
-            if self.manager.frozen():
-                raise start.Failed("IllegalTransition", "the container is paused", "unpause it first")
-            plan = self._plan()
-            try:
-                context = execute.execute(plan, self.manager, self.pidfd, self.own, request)
-            except (errors.PyctrError, OSError) as error:
-                raise start.Failed(*init.describe(error, "exec")) from None
-        except start.Failed as failed:
-            client.send(sync.FAILED, marshal.dumps(failed.report))
-            client.finish()
-            return
-        fds, context.streams = context.streams, [-1, -1, -1]
-        pid = context.pid
-        os.close(context.pidfd)
-        start.close(context)
-        streams = Streams(self.loop, fds, terminal=bool(request.get("tty")))
-        client.pid = pid
-        # an exec's output is the client's own stdout: it may slow its process down, which is not the container's
-        client.foreground = True
-        client.send(sync.RUNNING, marshal.dumps({"pid": pid, "tty": bool(request.get("tty"))}))
-        if client.open and not request.get("detach"):
-            self._listen(client, streams)
-
-        def ended(code: int) -> None:
-            streams.drain()
-            client.send(sync.EXITED, marshal.dumps(_exit(code)))
-            streams.leave(client)
-            client.streams = None
-            client.finish()
-            if request.get("tty"):
-                streams.close()
-            else:
-                # what it left running may still write: read on, for nobody
-                streams.close_input()
-
-        self.children[pid] = ended
 
     # the end of an incarnation
 
@@ -493,7 +258,7 @@ class Shim:
         self.streams = None
         os.close(self.pidfd)
         self.pidfd = -1
-        exit = {**_exit(status), "oom_killed": bool(kills and status), "finished_at": time.time(), "error": ""}
+        exit = {**record.exit_of(status), "oom_killed": bool(kills and status), "finished_at": time.time(), "error": ""}
         again = self._record(exit)
         self._event("die", exit_code=exit["code"], oom_killed=exit["oom_killed"])
         self._try(self.manager.remove)
@@ -570,10 +335,7 @@ class Shim:
 
     def _finish(self) -> None:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
-        if self.listener is not None:
-            self.loop.remove(self.listener.fileno())
-            self.listener.close()
-            self.listener = None
+        self.service.close()
         self._remove_directory()
         cleanup = self.wishes.get("cleanup") or []
         client = self.foreground
@@ -632,10 +394,6 @@ class Shim:
                 remove(self._directory + name)
             except OSError:
                 pass  # somebody removing the container was quicker, or keeps more in there
-
-
-def _exit(status: int) -> dict[str, Any]:
-    return {"code": status if status >= 0 else 128 - status, "signal": max(0, -status)}
 
 
 def _give_back_memory() -> None:

@@ -1,0 +1,85 @@
+"""The first moments of a shim: an interpreter made ready for any container, then the order that says which.
+
+ALLOWED is all of the standard library that may be loaded when it sleeps beside its container; a test measures it.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
+import os
+
+from pyctr.core.runtime import sync
+from pyctr.core.runtime.shim import Shim
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+ALLOWED = (
+    "abc builtins codecs encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
+    "sys termios time types zipimport"
+)
+"""Standard library modules without a leading underscore."""
+
+
+def main(run: str = "", key: str = "") -> NoReturn:
+    """The whole life of a shim; its socket to the client is descriptor 3. With `key` it leaves a launcher behind."""
+    code = 1
+    try:
+        channel = sync.Channel(_socket.socket(fileno=3))
+        os.set_inheritable(3, False)
+        prepare()
+        if key and os.fork() == 0:
+            channel.close()
+            from pyctr.core.runtime import launcher
+
+            channel = launcher.serve(run, key)
+        order = _receive(channel)
+        if order is not None:
+            descriptors, channel.descriptors = channel.descriptors, []
+            shim = Shim(order, channel, descriptors)
+            del order  # it does not live as long as we do
+            code = shim.run()
+        else:
+            code = 0
+    finally:
+        os._exit(code)
+
+
+def prepare() -> None:
+    """What a start will need, while the client is still thinking."""
+    import fcntl
+
+    from pyctr.core import events, jsontext, logs, netns, paths, storage
+    from pyctr.core.cgroups import devices as rules
+    from pyctr.core.cgroups import group, make, v1, v2
+    from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
+    from pyctr.core.runtime import oom, passwd
+
+    del rules, make, v1, v2, fcntl, jsontext
+    del caps, devices, events, group, inroot, keyring, logs, mount, namespaces, netns, oom, passwd, paths, procfs, pty
+    del seccomp, storage
+    process.close_range(4)
+    os.chdir("/")
+    os.umask(0o077)
+    process.subreaper()
+    # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
+    process.set_dumpable(False)
+    process.set_name("pyctr-shim")
+    import gc
+
+    gc.collect()
+    # copies of this process keep sharing what exists now: a collection would write to every object
+    gc.freeze()
+
+
+def _receive(channel: sync.Channel) -> bytes | None:
+    try:
+        kind, payload = channel.receive()
+    except EOFError:
+        return None
+    if kind == sync.STOP:
+        # the launcher that forked us is not wanted any more
+        os.kill(os.getppid(), _signal.SIGTERM)
+    return payload if kind == sync.PLAN else None
