@@ -43,8 +43,9 @@ def test_a_path_is_found_in_its_layer_with_its_file(terminal: Terminal) -> None:
     screen = terminal.wait_for(r"skeleton.*1 hit")
     assert "busybox" not in screen.split("skeleton")[0]
     terminal.wait_for(r"\+ passwd")
-    terminal.press("Tab", "G")
+    terminal.press("Tab")
     terminal.wait_for(r"from 1 skeleton")
+    terminal.press("G")
     terminal.press("Enter")
     terminal.wait_for(r"1 root:x:0:0")
     terminal.press("Escape")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from pyctr.core import errors
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.core.engine import Engine
     from pyctr.tui.sources import Seen
+
+_NAMES = {"image": "images", "container": "writable layers", "volume": "volumes", "leftover": "leftovers"}
 
 
 class Kind(NamedTuple):
@@ -32,55 +32,20 @@ class Space(NamedTuple):
 
 
 def collect(engine: Engine, seen: Seen, before: object) -> object:
+    from pyctr.core import usage
+
     root = engine.paths.root
     if not os.path.isdir(root):
         return Space(root)
     disk = os.statvfs(root)
-    in_use = {container.state.image_id for container in seen.containers}
-    layers: dict[str, int] = {}
-    needed: set[str] = set()
-    images = engine.images.list()
-    for image in images:
-        for layer in image.layers:
-            layers[layer.digest] = layer.size
-            if image.id in in_use:
-                needed.add(layer.digest)
-    own: list[tuple[bool, int]] = []
-    for container in seen.containers:
-        live = seen.statuses.get(container.id) in ("running", "paused")
-        try:
-            own.append((live, engine.storage.usage(container.id)))
-        except OSError:
-            continue  # removed meanwhile
-    volumes: list[tuple[bool, int]] = []
-    for volume in engine.volumes.list():
-        try:
-            volumes.append((bool(engine.volumes.users(volume.name)), engine.volumes.usage(volume.name)))
-        except (OSError, errors.PyctrError):
-            continue  # removed meanwhile
-    return Space(
-        root,
-        disk.f_blocks * disk.f_frsize,
-        disk.f_bavail * disk.f_frsize,
-        (
-            Kind(
-                "images",
-                len(images),
-                sum(image.id in in_use for image in images),
-                sum(layers.values()),
-                sum(size for digest, size in layers.items() if digest not in needed),
-            ),
-            _kind("writable layers", own),
-            _kind("volumes", volumes),
-        ),
-    )
-
-
-def _kind(name: str, things: list[tuple[bool, int]]) -> Kind:
-    return Kind(
-        name,
-        len(things),
-        sum(used for used, _ in things),
-        sum(size for _, size in things),
-        sum(size for used, size in things if not used),
-    )
+    kinds = []
+    found: list[usage.Used] = []
+    for told in usage.survey(engine):
+        if isinstance(told, usage.Used):
+            found.append(told)
+            continue
+        if found or told.kind != usage.LEFTOVER:
+            size, free = sum(one.counted for one in found), sum(one.free for one in found)
+            kinds.append(Kind(_NAMES[told.kind], len(found), sum(one.active for one in found), size, free))
+        found = []
+    return Space(root, disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize, tuple(kinds))
