@@ -6,6 +6,7 @@ Only open directories are looked into, so a screen of rows costs the same whatev
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 from pyctr.core.images import tally
@@ -15,11 +16,14 @@ from pyctr.tui.table import Column
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from pyctr.core.images.stack import Entry, Stack
     from pyctr.tui.format import Line, Span
     from pyctr.tui.table import Look
+
+    Child = tuple[str, Entry, str, bool]
+    """(name, entry, kind, is it a directory)."""
 
 CROWD = 24
 """A directory with more entries than this begins closed."""
@@ -62,9 +66,8 @@ def rows(stack: Stack, wish: Wish, opened: Collection[str]) -> list[FileRow]:
     inside = _ancestors(wish.only)
 
     def add(entry: Entry, path: str, depth: int) -> None:
-        for name, child, kind in _children(entry, path, wish, inside):
-            place = f"{path}/{name}"
-            row = _row(child, place, name, depth, kind, wish, opened, inside)
+        for name, child, kind, is_directory in _children(entry, path, wish, inside):
+            row = _row(child, f"{path}/{name}", name, depth, kind, is_directory, wish, opened, inside)
             out.append(row)
             if row.folded is False:
                 add(row.entry, row.path, depth + 1)
@@ -81,16 +84,18 @@ def first_open(stack: Stack, wish: Wish) -> set[str]:
     todo = [(stack.root, "")]
     while todo:
         entry, path = todo.pop(0)
-        found = _children(entry, path, wish, inside)
-        if path and wish.only is None and (len(found) > CROWD or shown + len(found) > ENOUGH):
+        room = min(CROWD, ENOUGH - shown) if path and wish.only is None else len(entry.children)
+        found = list(islice(_shown(entry, path, wish, inside), room + 1))
+        if len(found) > room:
             continue
         if path:
             opened.add(path)
         shown += len(found)
-        for name, child, kind in found:
-            row = _row(child, f"{path}/{name}", name, 0, kind, wish, (), inside)
-            if row.folded is not None:
-                todo.append((row.entry, row.path))
+        for name, child, kind, is_directory in sorted(found, key=lambda item: item[0]):
+            if is_directory:
+                row = _row(child, f"{path}/{name}", name, 0, kind, True, wish, (), inside)
+                if row.folded is not None:
+                    todo.append((row.entry, row.path))
     return opened
 
 
@@ -103,21 +108,33 @@ def _ancestors(only: frozenset[str] | None) -> frozenset[str]:
     return frozenset(found)
 
 
-def _children(entry: Entry, path: str, wish: Wish, inside: frozenset[str]) -> list[tuple[str, Entry, str]]:
-    """(name, entry, kind) of what is shown in a directory, directories first."""
-    found = []
+def _shown(entry: Entry, path: str, wish: Wish, inside: frozenset[str]) -> Iterator[Child]:
+    """What is shown in a directory, in no order, one by one: who asks for two does not pay for a hundred thousand."""
+    layer, kinds = wish.layer, wish.kinds
     for name, child in entry.children.items():
         if wish.only is not None and f"{path}/{name}" not in inside:
             continue
-        kind = tally.kind(child, wish.layer, wish.whole)
-        if kind is None:
-            continue
-        if wish.only is not None or kind in wish.kinds or (child.children and tally.shown(child, wish.kinds)):
-            found.append((name, child, kind))
+        records = child.records
+        if len(records) == 1 and records[0].layer <= layer:
+            # most paths are of one layer
+            is_directory = records[0].is_directory
+            kind = ADDED if wish.whole or records[0].layer == layer else SAME
+        else:
+            found = tally.kind(child, layer, wish.whole)
+            if found is None:
+                continue
+            kind, is_directory = found, _is_directory(child, layer)
+        if wish.only is not None or kind in kinds or (child.children and tally.shown(child, kinds)):
+            yield name, child, kind, is_directory
+
+
+def _children(entry: Entry, path: str, wish: Wish, inside: frozenset[str]) -> list[Child]:
+    """What is shown in a directory: directories first, or the biggest."""
+    found = list(_shown(entry, path, wish, inside))
     if wish.by_size:
-        found.sort(key=lambda item: (-_weight(item[1], wish)[1], item[0]))
+        found.sort(key=lambda item: (-_weight(item[1], wish, item[3])[1], item[0]))
     else:
-        found.sort(key=lambda item: (not _is_directory(item[1], wish.layer), item[0]))
+        found.sort(key=lambda item: (not item[3], item[0]))
     return found
 
 
@@ -128,9 +145,9 @@ def _is_directory(entry: Entry, layer: int) -> bool:
     return record is not None and record.is_directory
 
 
-def _weight(entry: Entry, wish: Wish) -> tuple[int, int]:
+def _weight(entry: Entry, wish: Wish, is_directory: bool) -> tuple[int, int]:
     """(files, bytes) shown below a directory; of a file itself, or what its deletion hides."""
-    if _is_directory(entry, wish.layer):
+    if is_directory:
         return tally.below(entry, wish.kinds)
     record = entry.record(wish.layer)
     return 1, 0 if record is None else record.was if record.change == DELETED else record.size
@@ -142,21 +159,22 @@ def _row(
     name: str,
     depth: int,
     kind: str,
+    is_directory: bool,
     wish: Wish,
     opened: Collection[str],
     inside: frozenset[str],
 ) -> FileRow:
     folded: bool | None = None
-    if _is_directory(entry, wish.layer):
-        found = _children(entry, path, wish, inside)
-        while len(found) == 1 and _is_directory(found[0][1], wish.layer) and kind in (SAME, found[0][2]):
-            child, entry, kind = found[0]
+    if is_directory:
+        found = list(islice(_shown(entry, path, wish, inside), 2))
+        while len(found) == 1 and found[0][3] and kind in (SAME, found[0][2]):
+            child, entry, kind, _ = found[0]
             name, path = f"{name}/{child}", f"{path}/{child}"
-            found = _children(entry, path, wish, inside)
-        folded = None if not found else path not in opened
+            found = list(islice(_shown(entry, path, wish, inside), 2))
+        folded = path not in opened if found else None
         name += "/"
-    count, size = _weight(entry, wish)
-    return FileRow(path, name, depth, kind, entry, entry.record(wish.layer), size, count, folded)
+    files, size = _weight(entry, wish, is_directory)
+    return FileRow(path, name, depth, kind, entry, entry.record(wish.layer), size, files, folded)
 
 
 def columns(width: int, look: Look) -> list[Column]:

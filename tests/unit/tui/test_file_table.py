@@ -97,6 +97,29 @@ def test_a_crowded_directory_begins_closed(tmp_path: Path) -> None:
     assert drawn(counted([str(tmp_path / "l")], 0), Wish(0, False, DEFAULT)) == ["▸ + bin/ 100 files 100"]
 
 
+class Counted(dict[str, stack.Entry]):
+    """Children of an entry that tell how many of them were looked at."""
+
+    looked = 0
+
+    def items(self):  # type: ignore[no-untyped-def]
+        for pair in super().items():
+            Counted.looked += 1
+            yield pair
+
+
+def test_a_closed_directory_costs_the_same_whatever_is_in_it(tmp_path: Path) -> None:
+    for number in range(3000):
+        file(tmp_path / f"l/bin/tool-{number}", 1)
+    read = counted([str(tmp_path / "l")], 0)
+    crowd = read.root.children["bin"]
+    crowd.children = Counted(crowd.children)
+    wish = Wish(0, False, DEFAULT)
+    assert len(file_table.rows(read, wish, file_table.first_open(read, wish))) == 1
+    assert Counted.looked < 100
+    assert len(file_table.rows(read, wish, {"/bin"})) == 3001
+
+
 def test_a_path_tells_who_gave_and_who_changed_it(layers: list[str]) -> None:
     read = counted(layers, 1)
     wish = Wish(1, False, DEFAULT)
