@@ -27,7 +27,7 @@ from tests.support.host import REPOSITORY
 from tests.support.images import image, member
 from tests.support.registry import Registry
 
-POINTS = 9
+POINTS = 14
 """Moments of each command at which it is killed, spread over all of its steps."""
 BASE = [member("etc/"), member("etc/os", "base"), member("lib/"), member("lib/big", "x" * 70_000)]
 APP = [member("etc/"), member("etc/os", "app"), member("app", "y" * 30_000)]
@@ -134,9 +134,16 @@ def spread(total: int) -> list[int]:
 
 
 def every_point(
-    tmp_path: Path, prepare: Callable[[Engine], object], *words: str, after: Callable[[Engine], None]
+    tmp_path: Path,
+    prepare: Callable[[Engine], object],
+    *words: str,
+    after: Callable[[Engine], None],
+    soon: Callable[[Engine], object] = lambda engine: None,
 ) -> None:
-    """Prepare a store once, count the steps of a command, then kill it at points of them, each on a copy."""
+    """Prepare a store once, count the steps of a command, then kill it at points of them, each on a copy.
+
+    `soon` comes right after the kill, `after` when everything has been cleaned up.
+    """
     template = tmp_path / "template"
     prepare(engine_of(template))
     first = tmp_path / "whole"
@@ -150,6 +157,8 @@ def every_point(
         copy(template, here)
         killed(here, at, *words)
         engine = engine_of(here)
+        check_sound(engine)
+        soon(engine)
         check_sound(engine)
         check_clean(engine)
         check_sound(engine)
@@ -182,7 +191,11 @@ def test_an_rmi_killed_at_any_step(tmp_path: Path) -> None:
             engine.images.remove("app:1")
         assert [found.familiar for found in engine.images.list()] == ["base:1"]
 
-    every_point(tmp_path, store, "rmi", "app:1", after=gone)
+    def back(engine: Engine) -> None:
+        """What is half removed must not be taken for whole."""
+        engine.layers.ensure(image(engine.images, "app:1", [BASE, APP]))
+
+    every_point(tmp_path, store, "rmi", "app:1", after=gone, soon=back)
 
 
 def test_an_rmi_of_what_a_container_stands_on(tmp_path: Path) -> None:
