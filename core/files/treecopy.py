@@ -66,8 +66,7 @@ class Copier:
                 while levels and not _below(levels[-1].path, entry.path):
                     self._leave(levels.pop())
                 if not levels and entry.path == "" and merged:
-                    kept = None if self.keep_top else self._described(entry)
-                    levels.append(_Level("", os.open(".", writing.OPEN_DIRECTORY, dir_fd=parent), kept))
+                    levels.append(_Level("", os.open(".", writing.OPEN_DIRECTORY, dir_fd=parent), None))
                     continue
                 into = levels[-1].fd if levels else parent
                 own = entry.path.rpartition("/")[2] if levels else name
