@@ -99,6 +99,9 @@ def configure(parser: Declares) -> None:
     )
     add("--tmpfs", **many, type=values.tmpfs, metavar="TARGET[:OPTIONS]", help="memory file system")
     add("--read-only", **on, help="read-only root file system")
+    add(
+        "--read-only-tmpfs", action="store_true", default=True, help="with a tmpfs on /run, /tmp, /var/tmp (=false not)"
+    )
 
     add("--network", "--net", default="bridge", metavar="NETWORK", help="bridge, none, host, container:NAME or a name")
     add("--network-alias", "--net-alias", **many, metavar="NAME", help="a further name on the network")
@@ -172,6 +175,7 @@ def spec(args: Arguments) -> ContainerSpec:
         device_cgroup_rules=args.device_cgroup_rule,
         mounts=_mounts(args),
         readonly_rootfs=args.read_only,
+        readonly_tmpfs=args.read_only_tmpfs,
         shm_size=args.shm_size,
         privileged=args.privileged,
         cap_add=args.cap_add,

@@ -137,13 +137,17 @@ def _set_of(online: str, text: str) -> str:
 
 
 def mount(text: str) -> Mount:
-    """One `--mount`: type=bind|volume|tmpfs,source=…,target=…[,readonly][,bind-propagation=…][,tmpfs-size=…]."""
+    """One `--mount`: type=bind|volume|tmpfs,source=…,target=…[,readonly][,tmpfs-size=…] and so on."""
     hint = "give type=bind,source=/host/path,target=/container/path[,readonly]"
-    kind, source, target, readonly, nocopy = "volume", "", "", False, False
+    kind, source, target, readonly, nocopy, subpath = "volume", "", "", False, False, ""
     options: list[str] = []
+    labels: dict[str, str] = {}
+    driver_opts: dict[str, str] = {}
+    words: list[str] = []
     for field in _fields(text):
         key, equals, value = field.strip().partition("=")
         key = key.lower()
+        words.append(key)
         if key == "type":
             if value not in ("bind", "volume", "tmpfs"):
                 raise BadValue(f"'{text}': the type '{value}' is not bind, volume or tmpfs", hint)
@@ -156,6 +160,16 @@ def mount(text: str) -> Mount:
             readonly = not equals or value.lower() in ("1", "true", "t")
         elif key == "volume-nocopy":
             nocopy = not equals or value.lower() in ("1", "true", "t")
+        elif key == "volume-subpath":
+            subpath = value
+            if not value or value.startswith("/") or ".." in value.split("/"):
+                raise BadValue(f"'{text}': '{value}' is not a path inside a volume", "such as volume-subpath=conf")
+        elif key in ("volume-label", "volume-opt"):
+            name, _, content = value.partition("=")
+            (labels if key == "volume-label" else driver_opts)[name] = content
+        elif key == "volume-driver":
+            if value not in ("", "local"):
+                raise BadValue(f"'{text}': there is no volume driver '{value}'", "local is the only one")
         elif key == "bind-propagation":
             if value not in PROPAGATION:
                 raise BadValue(f"'{text}': '{value}' is not a propagation", f"one of {', '.join(PROPAGATION)}")
@@ -163,7 +177,12 @@ def mount(text: str) -> Mount:
         elif key == "tmpfs-size":
             options.append(f"size={size(value)}")
         elif key == "tmpfs-mode":
+            if not value or set(value) - set("01234567") or int(value, 8) > 0o7777:
+                raise BadValue(f"'{text}': '{value}' is not a mode", "octal, such as tmpfs-mode=1770")
             options.append(f"mode={value}")
+        elif key == "bind-nonrecursive":
+            if not equals or value.lower() in ("1", "true", "t"):
+                options.append("bind")
         elif key == "bind-recursive":
             if value not in _RECURSIVE:
                 raise BadValue(f"'{text}': '{value}' is no way to bind", f"one of {', '.join(_RECURSIVE)}")
@@ -171,6 +190,10 @@ def mount(text: str) -> Mount:
         elif key != "consistency":
             raise BadValue(f"'{text}': '{key}' is not a field of a mount", hint)
     target = mount_target(target, text)
+    for word in words:
+        owner = word.partition("-")[0]
+        if owner in ("bind", "volume", "tmpfs") and owner != kind:
+            raise BadValue(f"'{text}': '{word}' is not for a mount of type {kind}", f"type={owner} has it")
     if kind == "bind":
         if not source:
             raise BadValue(f"'{text}': a bind mount needs a source", hint)
@@ -179,7 +202,10 @@ def mount(text: str) -> Mount:
         raise BadValue(f"'{text}': a tmpfs has no source", "leave source= out")
     elif source:
         volume_name(source, text)
-    return Mount(kind=kind, source=source, target=target, readonly=readonly, nocopy=nocopy, options=options)
+    return Mount(
+        kind=kind, source=source, target=target, readonly=readonly, nocopy=nocopy, options=options,
+        subpath=subpath, labels=labels, driver_opts=driver_opts,
+    )  # fmt: skip
 
 
 def _fields(text: str) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from pyctr.core import birth, containers, errors, fsutil, names, pending, refusals, signals
 from pyctr.core.containers import Container
 from pyctr.core.runtime import oci
+from pyctr.core.spec import Mount
 from pyctr.core.state import CREATED, CREATING, State
 from pyctr.core.undo import Undo
 
@@ -214,17 +215,17 @@ def _claim(engine: Engine, state: State, spec: ContainerSpec) -> None:
 
 def _make_volumes(engine: Engine, state: State, spec: ContainerSpec, image: Image) -> None:
     """Make or find every volume, fill new ones from the image, and note them in the record."""
-    wanted = [(mount.target, mount.source, mount.nocopy) for mount in spec.mounts if mount.kind == "volume"]
-    wanted += [(target, "", False) for target in image_volumes(spec, image.config)]
-    for target, source, nocopy in wanted:
-        volume = engine.volumes.ensure(source)
-        if not source:
+    wanted = [mount for mount in spec.mounts if mount.kind == "volume"]
+    wanted += [Mount(kind="volume", target=target) for target in image_volumes(spec, image.config)]
+    for mount in wanted:
+        volume = engine.volumes.ensure(mount.source, mount.labels, mount.driver_opts)
+        if not mount.source:
             # on disk before anything else, so that the removal of a half-made container takes it along
             state.anonymous.append(volume.name)
             containers.save_state(engine.paths, state)
-        if not nocopy:
-            engine.volumes.populate(volume, engine.layers.lower(image) or engine.layers.ensure(image), target)
-        state.volumes[os.path.normpath(target)] = volume.path
+        if not mount.nocopy and not mount.subpath:
+            engine.volumes.populate(volume, engine.layers.lower(image) or engine.layers.ensure(image), mount.target)
+        state.volumes[os.path.normpath(mount.target)] = volume.path
 
 
 def _remove_volumes(engine: Engine, volumes: list[str]) -> None:

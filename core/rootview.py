@@ -29,10 +29,27 @@ _ETC = ("hosts", "hostname", "resolv.conf")
 class Bind:
     """Something of the host at a place of the container."""
 
-    def __init__(self, source: str, target: str, readonly: bool = False) -> None:
+    def __init__(self, source: str, target: str, readonly: bool = False, subpath: str = "") -> None:
         self.source = source
         self.target = target
         self.readonly = readonly
+        self.subpath = subpath
+        """The part of the source, looked up inside it."""
+
+    def tree(self) -> int:
+        """A detached mount of it."""
+        flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
+        if not self.subpath:
+            return mount.open_tree(const.AT_FDCWD, self.source, flags)
+        top = os.open(self.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            part = open_in(top, self.subpath)
+        finally:
+            os.close(top)
+        try:
+            return mount.open_tree(part, "", flags | const.AT_EMPTY_PATH)
+        finally:
+            os.close(part)
 
 
 class RootView:
@@ -129,10 +146,10 @@ class RootView:
 def _binds(container: Container) -> list[Bind]:
     """Volumes, bind mounts and the files we keep for a container, parents first."""
     asked = {os.path.normpath(one.target): one for one in container.spec.mounts}
-    found = {
-        target: Bind(source, target, target in asked and asked[target].readonly)
-        for target, source in container.state.volumes.items()
-    }
+    found = {}
+    for target, source in container.state.volumes.items():
+        mounted = asked.get(target)
+        found[target] = Bind(source, target, bool(mounted and mounted.readonly), mounted.subpath if mounted else "")
     for target, one in asked.items():
         if one.kind == "bind":
             found[target] = Bind(one.source, target, one.readonly)
@@ -149,11 +166,10 @@ def _mount(rootfs: Mapping[str, Any], place: str, binds: Sequence[Bind], readonl
     namespaces.unshare(const.CLONE_NEWNS)
     # private: neither does what happens here show on the host nor the other way round
     mount.mount(None, "/", None, const.MS_PRIVATE | const.MS_REC)
-    flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
     trees: list[tuple[Bind, int]] = []
     try:
         for bind in binds:  # before anything hides where they are
-            trees += ((bind, mount.open_tree(const.AT_FDCWD, bind.source, flags)),)
+            trees += ((bind, bind.tree()),)
         mount_rootfs(rootfs, place)
         root = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -55,6 +55,11 @@ class Mount(Record):
     options: list[str] = []
     """Further mount options in the words of mount(8): propagation (rslave), tmpfs size=…, mode=…, exec."""
     nocopy: bool = False
+    subpath: str = ""
+    """The part of a volume to mount, relative to it; links on the way stay inside the volume."""
+    labels: dict[str, str] = {}
+    """Of a volume that this mount makes."""
+    driver_opts: dict[str, str] = {}
 
 
 class Health(Record):
@@ -108,6 +113,8 @@ class ContainerSpec(Record):
     device_cgroup_rules: list[str] = []
     mounts: list[Mount] = []
     readonly_rootfs: bool = False
+    readonly_tmpfs: bool = True
+    """A read-only root file system has a tmpfs on /run, /tmp and /var/tmp nevertheless, unless other mounts are."""
     shm_size: int | None = None
     privileged: bool = False
     cap_add: list[str] = []

@@ -83,9 +83,11 @@ class Volumes:
             raise Conflict(f"volume '{name}' exists with other options", hint="choose another name")
         return existing
 
-    def ensure(self, name: str = "") -> Volume:
+    def ensure(
+        self, name: str = "", labels: dict[str, str] | None = None, driver_opts: dict[str, str] | None = None
+    ) -> Volume:
         """The volume of a name, made if it is not there; a new anonymous one without a name."""
-        return (name and self._read(name)) or self.create(name)
+        return (name and self._read(name)) or self.create(name, labels, driver_opts)
 
     def get(self, name: str) -> Volume:
         """Raises NotFound, with near names as its hint."""

@@ -90,6 +90,8 @@ def _volume(engine: Engine, name: str, size: bool) -> dict[str, Any]:
         "Mountpoint": volume.path,
         "CreatedAt": output.rfc3339(volume.created_at),
         "Labels": volume.labels,
+        "Options": volume.driver_opts,
+        "Size": engine.volumes.usage(volume.name),
         "Anonymous": volume.anonymous,
         "Scope": "local",
         "UsedBy": engine.volumes.users(volume.name),

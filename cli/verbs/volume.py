@@ -47,6 +47,8 @@ def ls_run(call: Call, args: Arguments) -> int:
             continue
         if "dangling" in wanted and (wanted["dangling"][-1] in ("true", "1")) == bool(volumes.users(volume.name)):
             continue
+        if "driver" in wanted and "local" not in wanted["driver"]:
+            continue
         labels = ",".join(f"{key}={value}" for key, value in volume.labels.items())
         rows.append(
             {"Driver": "local", "Name": volume.name, "Mountpoint": volume.path, "Scope": "local", "Labels": labels}

@@ -75,5 +75,12 @@ NAMESPACES = ("pid", "network", "mount", "uts", "ipc", "cgroup")
 STOP_SIGNAL = "SIGTERM"
 STOP_TIMEOUT = 10.0
 
+SCRATCH = (("/run", "0755"), ("/tmp", "1777"), ("/var/tmp", "1777"))
+"""Where programs write without a second thought, and the mode there: tmpfs when the root is read-only, as in podman."""
+
+SUBPATH = "dev.pyctr.subpath"
+"""A property of ours in an entry of "mounts", which other runtimes have to ignore (config.md, "Extensibility"): the
+part of the source to bind, looked up inside the source when it is mounted."""
+
 TMPFS_OPTIONS = ("nosuid", "nodev", "noexec")
 CPU_PERIOD = 100_000

@@ -297,6 +297,10 @@ def _mounts(spec: ContainerSpec, volumes: Mapping[str, str], files: Iterable[tup
         mounts[destination] = _bind(source, destination, ["rbind", "rprivate"])
     for destination, source in volumes.items():
         mounts[_target(destination)] = _bind(source, _target(destination), ["rbind", "rprivate"])
+    if spec.readonly_rootfs and spec.readonly_tmpfs:
+        for place, mode in defaults.SCRATCH:
+            words = ["nosuid", "nodev", f"mode={mode}"]
+            mounts[place] = {"destination": place, "type": "tmpfs", "source": "tmpfs", "options": words}
     asked: set[str] = set()
     for mount in spec.mounts:
         target = _target(mount.target)
@@ -335,7 +339,10 @@ def _mount(mount: Mount, target: str, volumes: Mapping[str, str]) -> dict[str, A
     if mount.readonly and "ro" not in options and "rro" not in options:
         # with everything mounted below it, as Docker does since 25: who says read-only means what is seen there
         options.append("rro" if "rbind" in options else "ro")
-    return _bind(source, target, options)
+    bind = _bind(source, target, options)
+    if mount.subpath:
+        bind[defaults.SUBPATH] = mount.subpath
+    return bind
 
 
 def _bind(source: str, destination: str, options: list[str]) -> dict[str, Any]:

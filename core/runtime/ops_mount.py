@@ -32,6 +32,9 @@ class Mount(Operation):
     """Its place in the list, for messages and for what `ops_sources.Sources` has opened for it."""
     label: str = ""
     """SELinux context of a new file system."""
+    subpath: str = ""
+    """The part of the source to bind, found inside it: who else has the volume may put links there
+    (CVE-2017-1002101)."""
 
     def describe(self) -> str:
         words = ",".join(self.options)
@@ -129,9 +132,29 @@ class Mount(Operation):
 
         recursive = const.AT_RECURSIVE if flags & const.MS_REC else 0
         try:
+            if self.subpath:
+                return self._part(const.OPEN_TREE_CLONE | recursive)
             return mount.open_tree(const.AT_FDCWD, self.source, const.OPEN_TREE_CLONE | recursive)
         except OSError as error:
             raise refused_source(self.field, self.source, error) from error
+
+    def _part(self, flags: int) -> int:
+        from pyctr.core.linux import const, inroot, mount
+
+        top = os.open(self.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            part = inroot.open_in(top, self.subpath)
+        except OSError as error:
+            raise errors.RuntimeFailure(
+                f"{self.field}: the volume has no '{self.subpath}': {(error.strerror or '').lower()}",
+                hint="make it in the volume first",
+            ) from error
+        finally:
+            os.close(top)
+        try:
+            return mount.open_tree(part, "", flags | const.AT_EMPTY_PATH)
+        finally:
+            os.close(part)
 
     def _mode(self, context: Context) -> str:
         """A tmpfs over a directory looks like it from outside, as under runc."""

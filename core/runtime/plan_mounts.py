@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pyctr.core import errors
-from pyctr.core.runtime import ops_cgroupfs, ops_mount, ops_root
+from pyctr.core.runtime import defaults, ops_cgroupfs, ops_mount, ops_root
 from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
@@ -62,6 +62,7 @@ def _mount(entry: dict[str, Any], index: int, wishes: dict[str, Any], linux: dic
         options=list(entry.get("options") or []),
         index=index,
         label=linux.get("mountLabel") or "",
+        subpath=entry.get(defaults.SUBPATH) or "",
     )
     if mount.is_bind() and not mount.source.startswith("/"):
         mount.source = f"{wishes.get('bundle') or '.'}/{mount.source}"
