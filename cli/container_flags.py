@@ -103,6 +103,10 @@ def configure(parser: Declares) -> None:
         "--read-only-tmpfs", action="store_true", default=True, help="with a tmpfs on /run, /tmp, /var/tmp (=false not)"
     )
 
+    add(
+        "--storage-opt", **many, type=values.storage_option, metavar="size=SIZE", help="how much its own files may take"
+    )
+
     add("--network", "--net", default="bridge", metavar="NETWORK", help="bridge, none, host, container:NAME or a name")
     add("--network-alias", "--net-alias", **many, metavar="NAME", help="a further name on the network")
     add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address")
@@ -176,6 +180,7 @@ def spec(args: Arguments) -> ContainerSpec:
         mounts=_mounts(args),
         readonly_rootfs=args.read_only,
         readonly_tmpfs=args.read_only_tmpfs,
+        storage_size=args.storage_opt[-1] if args.storage_opt else 0,
         shm_size=args.shm_size,
         privileged=args.privileged,
         cap_add=args.cap_add,

@@ -232,6 +232,14 @@ def tmpfs(text: str) -> Mount:
     return made
 
 
+def storage_option(text: str) -> int:
+    """One `--storage-opt`: size=SIZE, in bytes."""
+    key, _, value = text.partition("=")
+    if key != "size":
+        raise BadValue(f"'{text}' is not a storage option", "size=10g is the only one")
+    return human_size(value)
+
+
 def device(text: str) -> str:
     """One `--device`: HOST[:CONTAINER[:rwm]], completed."""
     host, _, rest = text.partition(":")

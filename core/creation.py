@@ -75,7 +75,9 @@ def _create(
         _claim(engine, state, spec)
         undo(names.release, paths, state.name, id)
         _make_volumes(engine, state, spec, image)
-        state.rootfs = engine.storage.prepare(id, image, readonly=spec.readonly_rootfs, throwaway=spec.auto_remove)
+        state.rootfs = engine.storage.prepare(
+            id, image, readonly=spec.readonly_rootfs, throwaway=spec.auto_remove, size=spec.storage_size
+        )
         undo(engine.storage.remove, id)
         recorder.step("writable layer", _describe_rootfs(state.rootfs))
         os.mkdir(paths.container(id, "log"), 0o700)

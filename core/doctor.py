@@ -118,6 +118,10 @@ def _storage(engine: Engine) -> Iterator[tuple[str, str, str]]:
         yield WARNING, f"overlayfs cannot mount below '{root}': every container copies its image", "ext4, xfs or btrfs"
     else:
         yield GOOD, "overlayfs", ""
+    from pyctr.core.linux import quota
+
+    if quota.counted(probe):
+        yield GOOD, "project quotas: --storage-opt size= limits what a container writes", ""
     free = os.statvfs(probe)
     free_bytes = free.f_bavail * free.f_frsize
     level = BAD if free_bytes < 100 << 20 else WARNING if free_bytes < 1 << 30 else GOOD

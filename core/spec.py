@@ -115,6 +115,8 @@ class ContainerSpec(Record):
     readonly_rootfs: bool = False
     readonly_tmpfs: bool = True
     """A read-only root file system has a tmpfs on /run, /tmp and /var/tmp nevertheless, unless other mounts are."""
+    storage_size: int = 0
+    """Bytes that the container's own files may take on disk; 0 for as much as there is."""
     shm_size: int | None = None
     privileged: bool = False
     cap_add: list[str] = []

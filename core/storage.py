@@ -44,6 +44,10 @@ class Storage:
 
     def driver(self) -> str:
         """OVERLAY or VFS: tried once per boot, remembered in the volatile directory."""
+        if self._driver and self._driver not in (OVERLAY, VFS):
+            from pyctr.core.errors import UsageError
+
+            raise UsageError(f"'{self._driver}' is no storage driver", hint=f"{ENVIRONMENT}={OVERLAY} or {VFS}")
         if not self._driver:
             memory = f"{self.paths.run}/storage-driver"
             try:
@@ -64,11 +68,19 @@ class Storage:
         self._nothing()
 
     def prepare(
-        self, id: str, image: Image, *, readonly: bool = False, throwaway: bool = False, mount_points: bool = True
+        self,
+        id: str,
+        image: Image,
+        *,
+        readonly: bool = False,
+        throwaway: bool = False,
+        mount_points: bool = True,
+        size: int = 0,
     ) -> dict[str, Any]:
         """Make a container's writable layer, unpacking the image's layers if need be.
 
-        Without `mount_points` there is nothing in it but the image's files.
+        Without `mount_points` there is nothing in it but the image's files. `size`: how many bytes the container's own
+        files may take (with vfs: all files), 0 for no limit; raises Unsupported where nobody counts.
 
         Returns what `mount_rootfs` takes. overlay: "lower" (short absolute paths, topmost first), "upper", "work",
         "volatile". vfs: "path", the copy, and "lower" it was copied from. "readonly" is only recorded: mount points
@@ -80,13 +92,19 @@ class Storage:
             raise StorageError(f"{len(image.layers)} layers, and overlayfs stacks 499", hint="squash the image")
         lower = self.layers.lower(image) or self.layers.ensure(image)
         directory = self.paths.container(id)
+        if size:
+            from pyctr.core import sizelimit
+            from pyctr.core.fsutil import make_private_directory
+
+            make_private_directory(self.paths.containers)
+            sizelimit.check(self.paths.containers)
         try:
             if mount_points:
                 lower.append(self._mount_points())
             elif not lower:
                 lower.append(self._nothing())
             if self.driver() == VFS:
-                return self._prepare_vfs(directory, lower, readonly)
+                return self._prepare_vfs(directory, lower, readonly, size)
             upper, work = f"{directory}/upper", f"{directory}/work"
             try:
                 os.mkdir(upper, 0o700)
@@ -101,6 +119,8 @@ class Storage:
             os.chmod(upper, root.st_mode & 0o7777)
             if os.geteuid() == 0 and (root.st_uid or root.st_gid):
                 os.chown(upper, root.st_uid, root.st_gid)
+            if size:
+                sizelimit.apply([upper, work], id, size)
         except OSError as error:
             if not isinstance(error, FileExistsError):  # that would be another container's
                 self.remove(id)
@@ -205,13 +225,16 @@ class Storage:
         os.chmod(link, 0o755)  # whatever the umask is
         return link
 
-    def _prepare_vfs(self, directory: str, lower: list[str], readonly: bool) -> dict[str, Any]:
+    def _prepare_vfs(self, directory: str, lower: list[str], readonly: bool, size: int) -> dict[str, Any]:
+        from pyctr.core import sizelimit
         from pyctr.core.fsutil import make_private_directory
         from pyctr.core.images.merged import Directory, copy
 
         make_private_directory(directory)
         temporary, path = f"{directory}/rootfs.tmp", f"{directory}/rootfs"
         os.mkdir(temporary, 0o700)
+        if size:
+            sizelimit.apply([temporary], os.path.basename(directory), size)
         target = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with Directory.root(lower) as source:
