@@ -181,7 +181,7 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CgroupnsMode": spec.cgroupns or "private",
         "Privileged": spec.privileged,
         "ReadonlyRootfs": spec.readonly_rootfs,
-        "StorageOpt": {"size": str(spec.storage_size)} if spec.storage_size else {},
+        **({"StorageOpt": {"size": str(spec.storage_size)}} if spec.storage_size else {}),
         "SecurityOpt": spec.security_opt,
         "Sysctls": spec.sysctls,
         "Init": spec.init,

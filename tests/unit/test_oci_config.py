@@ -33,6 +33,7 @@ CASES: dict[str, dict] = {
         "workdir": "/tmp",
         "command": ["sleep", "9"],
         "readonly_rootfs": True,
+        "readonly_tmpfs": False,
         "hostname": "box",
         "mounts": [
             Mount(kind="bind", source="/srv", target="/data/srv/", readonly=True),
