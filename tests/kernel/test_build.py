@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tarfile
 import time
@@ -203,6 +204,17 @@ def test_mounts_are_there_for_one_run_and_in_no_layer(yard: Yard) -> None:
     assert (yard.context / "source").read_text() == "from the context"
     for blob in Path(yard.host.paths.images, "blobs", "sha256").iterdir():
         assert b"geheim" not in blob.read_bytes()
+
+
+def test_an_agent_is_a_socket_for_one_run(yard: Yard) -> None:
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(f"{yard.host.base}/agent")
+        agent.listen()
+        look = "test -S $SSH_AUTH_SOCK && stat -c '%a %u' $SSH_AUTH_SOCK > /seen"
+        recipe = f"FROM base\n{RUN} --mount=type=ssh,mode=0620,uid=5 {look}\n"
+        yard.build(recipe, "--ssh", f"default={yard.host.base}/agent", "-t", "agent")
+    assert yard.inside("agent", "cat /seen; ls /run") == "620 5\n"
+    assert set(yard.members("agent")) == {"seen"}
 
 
 def test_run_is_isolated_like_a_container(yard: Yard) -> None:
