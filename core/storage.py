@@ -250,17 +250,13 @@ class Storage:
         fsopen(2) needs no mount namespace and no child process, so this is safe in a process with threads.
         """
         import tempfile
-        from shutil import rmtree
 
         from pyctr.core.fsutil import make_private_directory
         from pyctr.core.linux.const import FSCONFIG_CMD_CREATE, FSCONFIG_SET_STRING
         from pyctr.core.linux.mount import fsconfig, fsopen
 
         make_private_directory(self.paths.containers)
-        for name in os.listdir(self.paths.containers):
-            # of a probe that was killed: nobody else would ever remove it
-            if name.startswith(_PROBE) and not os.path.exists(f"/proc/{name[len(_PROBE) :].partition('-')[0]}"):
-                rmtree(f"{self.paths.containers}/{name}", ignore_errors=True)
+        sweep(self.paths, os.listdir(self.paths.containers))
         trial = tempfile.mkdtemp(prefix=f"{_PROBE}{os.getpid()}-", dir=self.paths.containers)
         try:
             for name in ("lower", "upper", "work"):
@@ -288,7 +284,16 @@ class Storage:
                 try:
                     os.rmdir(trial + name)
                 except OSError:
-                    continue  # never made; what stays all the same goes with the next probe, above
+                    continue  # never made; what stays all the same goes with the next sweep
+
+
+def sweep(paths: Paths, names: list[str]) -> None:
+    """Remove what probes that were killed left; `names` are those below `paths.containers`."""
+    for name in names:
+        if name.startswith(_PROBE) and not os.path.exists(f"/proc/{name[len(_PROBE) :].partition('-')[0]}"):
+            from shutil import rmtree
+
+            rmtree(f"{paths.containers}/{name}", ignore_errors=True)
 
 
 def mount_rootfs(rootfs: Mapping[str, Any], target: str) -> None:

@@ -12,7 +12,7 @@ from pyctr.core.images.layers import LayerStore
 from pyctr.core.images.model import Image
 from pyctr.core.images.store import ImageStore
 from pyctr.core.paths import Paths
-from pyctr.core.storage import MOUNT_POINTS, Storage
+from pyctr.core.storage import MOUNT_POINTS, Storage, sweep
 from tests.support.images import hardlink, image, member, symlink
 
 LAYERS = [
@@ -183,3 +183,15 @@ def test_the_driver_is_remembered_until_the_next_boot(paths: Paths) -> None:
 def test_the_environment_chooses_the_driver(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYCTR_STORAGE_DRIVER", "vfs")
     assert storage(paths, "").driver() == "vfs"
+
+
+def test_what_a_killed_probe_left_goes_and_a_living_ones_stays(paths: Paths) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    dead, living = f".overlay-{child}-x", f".overlay-{os.getpid()}-y"
+    for name in (dead, living):
+        os.makedirs(f"{paths.containers}/{name}/work/work")
+    sweep(paths, os.listdir(paths.containers))
+    assert os.listdir(paths.containers) == [living]
