@@ -283,7 +283,7 @@ def append(paths: Paths, action: str, name: str, **attributes: str) -> None:
 
 
 async def until(true: Callable[[], bool], pilot: Pilot[None]) -> None:
-    for _ in range(300):
+    for _ in range(3000):
         if true():
             break
         await asyncio.sleep(0.01)
