@@ -47,6 +47,8 @@ class Unpacker:
         self._prefix = overlay_prefix()
         self._parents: dict[str, int] = {}
         self._directories: dict[str, Entry] = {}
+        """By where they really are, whatever links the archive names them through."""
+        self._place = os.readlink(f"/proc/self/fd/{root}")
 
     def unpack(self, pieces: Iterable[bytes]) -> None:
         """All of it, to the last byte. Raises StorageError for archives that are broken or try to escape."""
@@ -138,7 +140,11 @@ class Unpacker:
                     # removed and made anew in one layer: nothing of the lower directory shines through
                     self._mark_opaque(parent, name)
         # contents change mtimes, and a read-only mode would stop us when not root: metadata comes last
-        self._directories[_join(directory, name)] = entry
+        self._directories[self._real(parent, name)] = entry
+
+    def _real(self, parent: int, name: str) -> str:
+        """Path below the root of a name in an opened directory."""
+        return _join(os.readlink(f"/proc/self/fd/{parent}")[len(self._place) + 1 :], name)
 
     def _hardlink(self, parent: int, directory: str, name: str, entry: Entry) -> None:
         target = _components(entry.linkname, entry.name)
@@ -220,7 +226,7 @@ class Unpacker:
         except IsADirectoryError:
             from shutil import rmtree
 
-            gone = _join(directory, name)
+            gone = self._real(parent, name)
             self._directories = {
                 path: entry
                 for path, entry in self._directories.items()
@@ -239,14 +245,15 @@ class Unpacker:
             fd = open_in(self.root, directory, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
             above, _, name = directory.rpartition("/")
+            parent = self._parent(above)
             try:
-                os.mkdir(name, 0o700, dir_fd=self._parent(above))
+                os.mkdir(name, 0o700, dir_fd=parent)
             except FileExistsError:
                 os.close(make_directories(self.root, directory))  # a symlink to a directory that is not there yet
             else:
                 implied = Entry(directory, tarstream.DIRECTORY, 0)
                 implied.mode = 0o755
-                self._directories.setdefault(directory, implied)
+                self._directories.setdefault(self._real(parent, name), implied)
             fd = open_in(self.root, directory, os.O_PATH | os.O_DIRECTORY)
         if len(self._parents) >= _CACHED:
             self._forget_parents()
@@ -270,7 +277,7 @@ class Unpacker:
             try:
                 fd = openat2(self.root, path, flags, 0, resolve)
             except OSError:
-                continue  # a later member put something else there, or it was reached through a symlink
+                continue  # a later member put something else there
             try:
                 self._attributes(fd, self._directories[path])
             finally:

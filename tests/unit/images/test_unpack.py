@@ -107,6 +107,22 @@ def test_symlinked_parents_stay_inside_the_layer(tmp_path: Path) -> None:
     assert (tmp_path / "layer/usr/lib/libc.so").read_text() == "elf"
 
 
+def test_directories_reached_through_links_have_their_modes(tmp_path: Path) -> None:
+    members = [
+        member("usr/lib/"),
+        symlink("lib", "/usr/lib"),
+        member("lib/deep/", mode=0o2750),
+        member("lib/made/file"),
+    ]
+    unpack(tmp_path / "layer", members)
+    for name, mode in {"deep": 0o2750, "made": 0o755}.items():
+        assert stat.S_IMODE((tmp_path / "layer/usr/lib" / name).stat().st_mode) == mode
+    # what takes the place of a directory does not get its mode
+    more = [member("a/b/", mode=0o700), member("c/b/", mode=0o711), symlink("a", "c")]
+    unpack(tmp_path / "other", more)
+    assert stat.S_IMODE((tmp_path / "other/c/b").stat().st_mode) == 0o711
+
+
 def test_later_members_replace_earlier_ones(tmp_path: Path) -> None:
     unpack(
         tmp_path / "layer",
