@@ -128,7 +128,7 @@ def test_instructions_become_files_and_configuration(yard: Yard) -> None:
 
 
 def test_what_did_not_change_is_not_done_again(yard: Yard) -> None:
-    recipe = f"FROM base\nARG X=1\nLABEL l=%s\nWORKDIR /w\nCOPY one /\n{RUN} cat /one > /n\nCOPY two /\n"
+    recipe = f"FROM base\nARG X=1\nLABEL l=%s\nWORKDIR /w\nCOPY one /\n{RUN} echo $X > /n\nCOPY two /\n"
     recipe += f"{RUN} true $X\n"
     yard.write(one="1", two="2")
     first = yard.build(recipe % "a", "-t", "cached")

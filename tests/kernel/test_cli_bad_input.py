@@ -66,7 +66,7 @@ def test_a_bad_name_in_the_book_of_a_network_keeps_nobody_from_starting(host: Ho
 def test_another_bridge_than_that_of_the_root_is_refused(host: Host) -> None:
     host.run("run", "--rm", "base", "true")
     done = host.run("--bridge", "ptother0", "run", "--rm", "base", "true", check=False)
-    assert done.returncode == 1
+    assert done.returncode == 125
     assert f"network 'bridge' is on bridge '{host.paths.bridge}', not 'ptother0'" in done.stderr
     assert not Path("/sys/class/net/ptother0").exists()
 

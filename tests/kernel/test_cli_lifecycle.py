@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.kernel.lifecycle_help import eventually
 from tests.support.host import Host
 from tests.unit.cli.test_main import HEAVY
 
@@ -133,29 +137,51 @@ def test_wait_prints_exit_codes(host: Host) -> None:
         assert waiting.communicate(timeout=30)[0] == "137\n"
 
 
-def test_wait_knows_other_conditions(host: Host) -> None:
-    def waiting(*words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            host.command("wait", *words), env=host.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+@contextmanager
+def waiting(host: Host, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A `pyctr wait` that has looked at the container and follows the journal."""
+    command = host.command("wait", *words)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=host.env, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            eventually(lambda: "anon_inode:inotify" in descriptors(process.pid))
+            yield process
+        finally:
+            process.kill()
 
+
+def descriptors(pid: int) -> list[str]:
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+    return found
+
+
+def test_wait_knows_other_conditions(host: Host) -> None:
     host.run("create", "--name", "later", "--health-cmd", "test -e /go", "--health-interval", "100ms", "base", *IDLE)
     assert host.run("wait", "--condition", "created", "later").stdout == "-1\n"
-    with waiting("--condition", "running", "later") as started, waiting("--condition", "healthy", "later") as well:
+    with (
+        waiting(host, "--condition=running", "later") as up,
+        waiting(host, "--condition=healthy", "later") as well,
+    ):
         host.run("start", "later")
-        assert started.communicate(timeout=30)[0] == "-1\n"
+        assert up.communicate(timeout=30)[0] == "-1\n"
         assert well.poll() is None
         host.run("exec", "later", "touch", "/go")
         assert well.communicate(timeout=30)[0] == "-1\n"
-    with waiting("--condition=paused", "--condition=removed", "later") as either:
+    with waiting(host, "--condition=paused", "--condition=removed", "later") as either:
         host.run("pause", "later")
         assert either.communicate(timeout=30)[0] == "-1\n"
-    with waiting("--condition", "unhealthy", "later") as never, waiting("--condition", "removed", "later") as gone:
+    with (
+        waiting(host, "--condition=unhealthy", "later") as never,
+        waiting(host, "--condition=removed", "later") as end,
+    ):
         host.run("kill", "later")
         said = never.communicate(timeout=30)[1]
         assert never.returncode == 1 and "ended with 137 before it was unhealthy" in said
         host.run("rm", "later")
-        assert gone.communicate(timeout=30)[0] == "137\n"
+        assert end.communicate(timeout=30)[0] == "137\n"
     wrong = host.run("wait", "--condition", "happy", "later", check=False)
     assert wrong.returncode != 0 and "'happy' is no condition" in wrong.stderr
 
