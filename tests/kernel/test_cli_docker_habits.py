@@ -45,14 +45,14 @@ def test_what_a_read_only_bind_says_of_mounts_below_it(
         subprocess.run(["umount", inner], check=True)
 
 
-def test_ancestors_are_found_by_every_name_and_through_what_was_made_on_top(host: Host) -> None:
-    first = host.run("create", "--name", "first", "base").stdout.strip()
-    host.run("commit", "first", "mine:1")
-    second = host.run("create", "mine:1").stdout.strip()
+def test_ancestors_are_found_by_every_name_and_through_what_was_made_on_top(bare_host: Host) -> None:
+    first = bare_host.run("create", "--name", "first", "base").stdout.strip()
+    bare_host.run("commit", "first", "mine:1")
+    second = bare_host.run("create", "mine:1").stdout.strip()
     for name in ("base", "localhost/base", "localhost/base:latest"):
-        assert set(host.run("ps", "-aq", "--no-trunc", "-f", f"ancestor={name}").stdout.split()) == {first, second}
-    assert host.run("ps", "-aq", "--no-trunc", "-f", "ancestor=mine:1").stdout.split() == [second]
-    assert host.run("ps", "-aq", "-f", "ancestor=nosuch").stdout == ""
+        assert set(bare_host.run("ps", "-aq", "--no-trunc", "-f", f"ancestor={name}").stdout.split()) == {first, second}
+    assert bare_host.run("ps", "-aq", "--no-trunc", "-f", "ancestor=mine:1").stdout.split() == [second]
+    assert bare_host.run("ps", "-aq", "-f", "ancestor=nosuch").stdout == ""
 
 
 def test_the_birth_certificate_tells_what_comes_after_the_filter(host: Host) -> None:
