@@ -8,6 +8,7 @@ shim with posix_spawn instead.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import struct
 
@@ -80,12 +81,14 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     arguments = foreign.buffer(packed, len(packed))
     name = "clone3"
     before()
-    pid: int = raw(long(const.SYSCALLS["clone3"]), arguments, foreign.c_size_t(len(packed)))
+    pid = _fork(raw, after_child, long(const.SYSCALLS["clone3"]), arguments, foreign.c_size_t(len(packed)))
     number = foreign.get_errno()
     if pid < 0 and number == errno.ENOSYS and cgroup_fd is None and not flags & ~0xFFFFFF00:
         name = "clone"
         # stack 0 shares the page-aligned copy like fork(2); the third argument takes the pidfd (clone(2), CLONE_PIDFD)
-        pid = raw(
+        pid = _fork(
+            raw,
+            after_child,
             long(const.SYSCALLS["clone"]),
             long(flags | const.CLONE_PIDFD | signal),
             long(0),
@@ -95,12 +98,22 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
         )
         number = foreign.get_errno()
     if pid == 0:
-        after_child()
         return 0, -1
     after_parent()
     if pid < 0:
         raise error(name, None, number)
     return pid, pidfd.value
+
+
+def _fork(raw: Any, after_child: Any, *arguments: Any) -> int:
+    """What `raw` returned in the parent; 0 in the child, where `after_child` has run.
+
+    No bytecode runs in between, C calls C: if another thread wanted the GIL at the moment of the fork, the child's
+    first bytecode would hand it over and wait for a thread that the child does not have.
+    """
+    asked = map(raw, *((argument,) for argument in arguments))
+    answer = next(itertools.chain(iter(asked.__next__, 0), iter(after_child, 0)))
+    return answer or 0
 
 
 def unshare(flags: int) -> None:

@@ -65,6 +65,30 @@ HOOKED: list[int] = []
 os.register_at_fork(after_in_child=lambda: HOOKED.append(os.getpid()))
 
 
+def test_a_child_does_not_wait_for_threads_it_does_not_have() -> None:
+    """Threads that want the interpreter's lock at the very moment of the fork."""
+    import threading
+
+    done = threading.Event()
+
+    def want() -> None:
+        while not done.is_set():
+            sum(range(1000))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=want) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        assert [in_child(os.getppid) for _ in range(100)] == [os.getpid()] * 100
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join()
+
+
 def test_where_clone3_is_filtered_away_clone_does_it() -> None:
     rule = {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}
     profile = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -192,12 +193,14 @@ class Agent:
             threading.Thread(target=self._answer, args=(fds[0],), daemon=True).start()
 
     def _answer(self, fd: int) -> None:
-        """SECCOMP_IOCTL_NOTIF_RECV and _SEND (seccomp_unotify(2))."""
+        """SECCOMP_IOCTL_NOTIF_RECV and _SEND (seccomp_unotify(2)), until all who have the filter are gone."""
         libc = ctypes.CDLL(None, use_errno=True)
-        while True:
+        calls = select.poll()
+        calls.register(fd, select.POLLIN)
+        while calls.poll()[0][1] & select.POLLIN:
             asked = ctypes.create_string_buffer(80)
             if libc.ioctl(fd, ctypes.c_ulong(0xC0502100), asked) < 0:
-                if ctypes.get_errno() == errno.ENOENT:
+                if ctypes.get_errno() == errno.ENOENT:  # killed in between
                     continue
                 break
             id, _, _, number = struct.unpack_from("=QIIi", asked.raw)
