@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.kernel.lifecycle_help import eventually
 from tests.support.host import REPOSITORY, Host
 from tests.support.terminal import Terminal
 
@@ -185,7 +186,8 @@ def test_another_name_and_another_limit_can_be_taken_back(host: Host, open_tui: 
     assert host.run("inspect", "-f", "{{.HostConfig.Memory}}", "web").stdout.strip() == str(96 << 20)
     terminal.press("z")
     terminal.wait_for(r"limit 64M")
-    assert host.run("inspect", "-f", "{{.HostConfig.Memory}}", "web").stdout.strip() == str(64 << 20)
+    # the screen shows the kernel's limit, which changes before the record
+    eventually(lambda: host.run("inspect", "-f", "{{.HostConfig.Memory}}", "web").stdout.strip() == str(64 << 20))
 
 
 def test_it_lives_in_any_window_and_finds_its_picture_again(host: Host, open_tui: Opener) -> None:
@@ -198,6 +200,8 @@ def test_it_lives_in_any_window_and_finds_its_picture_again(host: Host, open_tui
         for key in ("2", "3", "4", "5", "6", "1", "Enter", "]", "?", "?", "j"):
             terminal.press(key)
     terminal.resize(40, 10)
+    # on a busy host the keys come faster than screens close, and the last may find the help still there
+    terminal.press("Escape")
     terminal.wait_for(r"● web")
     terminal.resize(120, 40)
     screen = terminal.wait_for(r"web( running)? ─ Overview")

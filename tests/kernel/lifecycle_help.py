@@ -46,7 +46,7 @@ def log(container: Container) -> bytes:
     return b"".join(line for _, _, line in logs.read(container.log_path))
 
 
-def eventually(question: Callable[[], object], seconds: float = 20.0) -> None:
+def eventually(question: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something only the container can bring about; there is no descriptor to wait on."""
     deadline = time.monotonic() + seconds
     while not question():

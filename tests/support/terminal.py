@@ -36,7 +36,7 @@ class Terminal:
 
     def _tmux(self, *words: str) -> str:
         done = subprocess.run(
-            ["tmux", "-L", self.socket, *words], capture_output=True, text=True, timeout=20, env=self.env
+            ["tmux", "-L", self.socket, *words], capture_output=True, text=True, timeout=60, env=self.env
         )
         if done.returncode:
             raise RuntimeError(f"tmux {words[0]}: {done.stderr.strip()}")
@@ -61,7 +61,7 @@ class Terminal:
     def type(self, text: str) -> None:
         self._tmux("send-keys", "-l", text)
 
-    def wait_for(self, pattern: str, *, seconds: float = 20, gone: bool = False) -> str:
+    def wait_for(self, pattern: str, *, seconds: float = 60, gone: bool = False) -> str:
         """The screen as soon as a regular expression is on it (or no longer is)."""
         deadline = time.monotonic() + seconds
         while True:
@@ -75,7 +75,7 @@ class Terminal:
     def resize(self, columns: int, rows: int) -> None:
         self._tmux("resize-window", "-x", str(columns), "-y", str(rows))
 
-    def exit_status(self, *, seconds: float = 20) -> int:
+    def exit_status(self, *, seconds: float = 60) -> int:
         """The program's exit code once it has ended."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
