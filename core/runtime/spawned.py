@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 ALLOWED = (
-    "abc builtins codecs encodings errno fcntl gc genericpath io marshal os posix posixpath select stat struct "
-    "sys termios time types zipimport"
+    "abc builtins codecs encodings errno fcntl gc genericpath io itertools marshal os posix posixpath select stat "
+    "struct sys termios time types zipimport"
 )
 """Standard library modules without a leading underscore."""
 
