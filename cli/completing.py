@@ -142,6 +142,7 @@ def _value(declared: Declared, flag: str, current: str, names: _Names) -> tuple[
         "cap_add": _capabilities,
         "cap_drop": _capabilities,
         "volume": names.volumes,
+        "secret": names.secrets,
     }.get(argument.dest, list)
     return _fitting(
         current, known()
@@ -165,9 +166,10 @@ def _positional(
         "image": names.images,
         "volume": names.volumes,
         "network": names.networks,
+        "secret": names.secrets,
     }
     if verb == "inspect":
-        known = [found for kind in kinds.values() for found in kind()]
+        known = [found for kind, offer in kinds.items() if kind != "secret" for found in offer()]
     else:
         known = [
             found
@@ -216,6 +218,9 @@ class _Names:
             return [(name, "") for image in engine.images.list() for name in image.names]
 
         return self._from(read)
+
+    def secrets(self) -> Candidates:
+        return self._from(lambda engine: [(kept.name, "") for kept in engine.secrets.list()])
 
     def volumes(self) -> Candidates:
         return self._from(

@@ -98,6 +98,13 @@ def configure(parser: Declares) -> None:
         "--mount", **many, type=values.mount, metavar="FIELDS", help="type=bind|volume|tmpfs,source=,target=[,readonly]"
     )
     add("--tmpfs", **many, type=values.tmpfs, metavar="TARGET[:OPTIONS]", help="memory file system")
+    add(
+        "--secret",
+        **many,
+        type=values.secret,
+        metavar="NAME[,FIELDS]",
+        help="a secret's name, or id=NAME,src=FILE|env=VARIABLE; and target=, uid=, gid=, mode=, type=mount|env",
+    )
     add("--read-only", **on, help="read-only root file system")
     add(
         "--read-only-tmpfs", action="store_true", default=True, help="with a tmpfs on /run, /tmp, /var/tmp (=false not)"
@@ -178,6 +185,7 @@ def spec(args: Arguments) -> ContainerSpec:
         devices=args.device,
         device_cgroup_rules=args.device_cgroup_rule,
         mounts=_mounts(args),
+        secrets=args.secret,
         readonly_rootfs=args.read_only,
         readonly_tmpfs=args.read_only_tmpfs,
         storage_size=args.storage_opt[-1] if args.storage_opt else 0,
@@ -290,7 +298,7 @@ def check_limits(limits: Limits) -> None:
 def _mounts(args: Arguments) -> list[Mount]:
     mounts: list[Mount] = [*args.volume, *args.mount, *args.tmpfs]
     try:
-        parse.check_mounts(mounts)
+        parse.check_mounts([*mounts, *(secret for secret in args.secret if secret.kind == "mount")])
     except BadValue as error:
         raise UsageError(str(error), hint=error.hint) from None
     return mounts

@@ -68,6 +68,7 @@ VERBS: dict[str, str] = {
     "tag": "give an image another name",
     "history": "the layers of an image and what made them",
     "volume": "create, list, inspect, remove volumes",
+    "secret": "create, list, inspect, remove secrets",
     "network": "list and inspect networks",
     "container": "the container verbs as a group",
     "image": "the image verbs as a group",
@@ -101,6 +102,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "builder": {"build": "build", "prune": "builder_prune"},
     "manifest": {"inspect": "manifest_inspect", "referrers": "manifest_referrers"},
     "volume": {verb: f"volume_{verb}" for verb in ("create", "ls", "inspect", "rm", "prune")},
+    "secret": {verb: f"secret_{verb}" for verb in ("create", "ls", "inspect", "rm")},
     "network": {verb: f"network_{verb}" for verb in ("create", "ls", "inspect", "rm")},
     "system": {"df": "system_df", "prune": "system_prune", "info": "info", "events": "events"},
     "healthcheck": {"run": "healthcheck_run"},
@@ -114,7 +116,7 @@ _STARTS = frozenset({"run", "start"})
 """Verbs that need a shim: its interpreter starts while this one still reads flags."""
 
 
-_LISTS = frozenset({"ps", "images", "stats", "info", "events", "system_df", "volume_ls", "network_ls"})
+_LISTS = frozenset({"ps", "images", "stats", "info", "events", "system_df", "volume_ls", "secret_ls", "network_ls"})
 """Verbs that show what there is, to everybody what is theirs."""
 
 

@@ -52,8 +52,12 @@ def _create(
     oci.config(spec, image.config, id=id, volumes=_dummies(spec, image))
     if spec.name:
         names.check(spec.name)
-
     paths = engine.paths
+    values: list[bytes] = []
+    if spec.secrets:
+        from pyctr.core import secrets
+
+        values = secrets.values(paths, spec.secrets)
     with pending.Mark(paths, id) as mark, Undo(mark.keep) as undo:
         state = State(
             id=id,
@@ -81,6 +85,8 @@ def _create(
         undo(engine.storage.remove, id)
         recorder.step("writable layer", _describe_rootfs(state.rootfs))
         os.mkdir(paths.container(id, "log"), 0o700)
+        if values:
+            secrets.keep(paths.container(id), values)
         if not hidden:
             state.desired = CREATED
             containers.save_state(paths, state, durable=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pyctr.core.images.layers import LayerStore
     from pyctr.core.images.store import ImageStore
     from pyctr.core.networks import Networks
+    from pyctr.core.secrets import Secrets
     from pyctr.core.storage import Storage
     from pyctr.core.volumes import Volumes
 else:
@@ -63,6 +64,12 @@ class Engine:
         from pyctr.core.volumes import Volumes
 
         return Volumes(self.paths)
+
+    @lazy
+    def secrets(self) -> Secrets:
+        from pyctr.core.secrets import Secrets
+
+        return Secrets(self.paths)
 
     @lazy
     def networks(self) -> Networks:

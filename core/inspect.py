@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.containers import Container
-    from pyctr.core.spec import Health
+    from pyctr.core.spec import Health, Secret
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -69,6 +69,7 @@ def document(container: Container, *, size: bool = False) -> dict[str, Any]:
             "StopSignal": spec.stop_signal or "SIGTERM",
             "StopTimeout": spec.stop_timeout,
             "Healthcheck": _healthcheck(spec.health) if spec.health else None,
+            **({"Secrets": [_secret(secret) for secret in spec.secrets]} if spec.secrets else {}),
         },
         "NetworkSettings": _network(container),
         "CgroupPath": state.group,
@@ -142,6 +143,12 @@ def _healthcheck(check: Health) -> dict[str, Any]:
     if check.retries:
         found["Retries"] = check.retries
     return found
+
+
+def _secret(secret: Secret) -> dict[str, Any]:
+    """What it is called and where it goes; never what it is."""
+    where = {"Variable": secret.target} if secret.kind == "env" else {"Target": secret.target}
+    return {"Name": secret.name, **where, "UID": secret.uid, "GID": secret.gid, "Mode": secret.mode}
 
 
 def _host_config(container: Container) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core.spec import Mount, Port
+from pyctr.core.spec import Mount, Port, Secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -167,6 +167,57 @@ def volume(text: str) -> Mount:
     return mount
 
 
+def secret(text: str) -> Secret:
+    """One `--secret`: NAME of the store, or id=NAME with src=FILE or env=VARIABLE; then
+    [,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]."""
+    hint = "give NAME or id=NAME,src=FILE or id=NAME,env=VARIABLE, then target=, uid=, gid=, mode=, type=mount|env"
+    fields: dict[str, str] = {}
+    for number, part in enumerate(text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals and not number:
+            key, value = "id", part
+        if key in ("source", "src", "file"):
+            key = "src"
+        elif key in ("dst", "destination"):
+            key = "target"
+        if key in fields or key not in ("id", "src", "env", "type", "target", "uid", "gid", "mode") or not value:
+            raise BadValue(f"'{text}': '{part}' has no place there", hint)
+        fields[key] = value
+    if "id" not in fields and "src" in fields:
+        fields["id"] = fields.pop("src")  # as the services of Docker have it
+    id, kind, origin = fields.get("id", ""), fields.get("type", "mount"), ""
+    if not id or "/" in id or ("src" in fields and "env" in fields):
+        raise BadValue(f"'{text}' is not a secret", hint)
+    kind = "mount" if kind == "file" else kind
+    if kind not in ("mount", "env"):
+        raise BadValue(f"'{text}': the type '{kind}' is neither mount nor env", hint)
+    source = "file" if "src" in fields else "env" if "env" in fields else ""
+    if source:
+        origin = os.path.abspath(os.path.expanduser(fields["src"])) if source == "file" else fields["env"]
+    target = fields.get("target", id)
+    if kind == "env":
+        if "=" in target or {"uid", "gid", "mode"} & set(fields):
+            raise BadValue(f"'{text}': a variable has a name and nothing else", hint)
+    else:
+        target = mount_target(target if target.startswith("/") else f"/run/secrets/{target}", text)
+    for key in ("uid", "gid"):
+        if not fields.get(key, "0").isdecimal() or int(fields.get(key, "0")) >= (1 << 32) - 1:
+            raise BadValue(f"'{text}': '{fields[key]}' is no {key}", hint)
+    mode = fields.get("mode", "0444")
+    if set(mode) - set("01234567") or int(mode, 8) > 0o7777:
+        raise BadValue(f"'{text}': '{mode}' is not a mode", "octal, such as mode=0400")
+    return Secret(
+        name=id,
+        source=source,
+        origin=origin,
+        kind=kind,
+        target=target,
+        uid=int(fields.get("uid", "0")),
+        gid=int(fields.get("gid", "0")),
+        mode=int(mode, 8),
+    )
+
+
 def restart(text: str) -> str:
     """no, always, unless-stopped, on-failure[:N]."""
     policy, colon, count = text.partition(":")
@@ -258,7 +309,7 @@ def check_ports(ports: Iterable[Port]) -> None:
         taken.add(key)
 
 
-def check_mounts(mounts: Iterable[Mount]) -> None:
+def check_mounts(mounts: Iterable[Mount | Secret]) -> None:
     """Two of them cannot have one place in the container."""
     seen = set()
     for mount in mounts:

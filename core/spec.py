@@ -62,6 +62,23 @@ class Mount(Record):
     driver_opts: dict[str, str] = {}
 
 
+class Secret(Record):
+    """One `--secret`: which value, and what becomes of it inside."""
+
+    name: str
+    source: str = ""
+    """"" for the store, file, env."""
+    origin: str = ""
+    """The path or the variable."""
+    kind: str = "mount"
+    """mount, a file in memory, or env."""
+    target: str = ""
+    """Absolute path, or the name of a variable."""
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
 class Health(Record):
     """A HEALTHCHECK. `test` is ["CMD", …], ["CMD-SHELL", "…"] or ["NONE"]; times in seconds.
 
@@ -80,7 +97,7 @@ class Health(Record):
 class ContainerSpec(Record):
     """Everything one container is made from."""
 
-    nested = {"limits": Limits, "ports": Port, "mounts": Mount, "health": Health}
+    nested = {"limits": Limits, "ports": Port, "mounts": Mount, "secrets": Secret, "health": Health}
 
     image: str
     name: str = ""
@@ -112,6 +129,7 @@ class ContainerSpec(Record):
     """HOST[:CONTAINER[:rwm]]"""
     device_cgroup_rules: list[str] = []
     mounts: list[Mount] = []
+    secrets: list[Secret] = []
     readonly_rootfs: bool = False
     readonly_tmpfs: bool = True
     """A read-only root file system has a tmpfs on /run, /tmp and /var/tmp nevertheless, unless other mounts are."""

@@ -101,6 +101,11 @@ def document(
         files=_files(container, dry=dry),
         join=join,
     )
+    secrets: list[dict[str, Any]] = []
+    if spec.secrets:
+        from pyctr.core import secrets as store
+
+        secrets = store.wishes(container.path(), spec.secrets)
     kept = frozenset(config["process"]["capabilities"]["bounding"])
     wishes = {
         "id": container.id,
@@ -110,6 +115,7 @@ def document(
         "run": paths.runtime(container.id),
         "paths": paths.to_dict(),
         "rootfs": rootfs,
+        "secrets": secrets,
         "group": state.group,
         "network": state.network or None,
         "join": join,

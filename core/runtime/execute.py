@@ -39,8 +39,8 @@ def operations(plan: Plan, request: dict[str, Any]) -> list[Operation]:
     environment: list[str] = []
     for item in plan.execs:
         if isinstance(item, ops_exec.Execute):
-            environment = _environment([*item.env, *(request.get("env") or [])])
-            item = item.replace(args=args, env=environment, mortal=bool(request.get("probe")))
+            environment = _environment([*item.env, *item.revealed(), *(request.get("env") or [])])
+            item = item.replace(args=args, env=environment, secrets={}, mortal=bool(request.get("probe")))
         elif isinstance(item, ops_exec.Settle):
             item = item.replace(mortal=bool(request.get("probe")))
         elif isinstance(item, ops_exec.Find):

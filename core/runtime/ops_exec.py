@@ -200,6 +200,8 @@ class Execute(Operation):
 
     args: list[str]
     env: list[str] = []
+    secrets: dict[str, str] = {}
+    """Variable -> file of the host that has its value."""
     init: bool = False
     mortal: bool = False
     """It dies with the shim (prctl(2), PR_SET_PDEATHSIG)."""
@@ -212,7 +214,7 @@ class Execute(Operation):
 
     def prepare(self, context: Context) -> None:
         """What takes memory or names, ahead of the system call filter."""
-        self._environment = environment(self.env)
+        self._environment = environment([*self.env, *self.revealed()])
         if self.init:
             from pyctr.core.linux import machine
 
@@ -229,6 +231,14 @@ class Execute(Operation):
             os.execve(context.command, self.args, self._environment)
         except OSError as error:
             raise cannot_execute(error.errno or 0, self.args[0]) from error
+
+    def revealed(self) -> list[str]:
+        """The secrets among the variables, read where the host's files are in sight."""
+        found = []
+        for name, path in self.secrets.items():
+            with open(path, "rb", buffering=0) as file:
+                found.append(f"{name}={os.fsdecode(file.readall())}")
+        return found
 
 
 def environment(items: list[str]) -> dict[str, str]:

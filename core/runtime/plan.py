@@ -65,6 +65,7 @@ _RARE = {
     "TakeDevices": "ops_netdevices",
     "EnterClass": "ops_rdt",
     "RaiseLimits": "ops_limits",
+    "Secrets": "ops_secrets",
 }
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
 
@@ -158,11 +159,11 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
     `wishes` (all optional): id, name, bundle (directory of config.json), state (path of state.json or ""), run (the
     container's volatile directory), root (of the engine, for its journal), rootfs (what storage prepared, else
-    root.path of the config), group, scope (systemd's), cgroup_root, network (what networks attached), join {type:
-    pid}, log {path, max_size, max_files}, init, open_stdin, attach, winsize (rows, cols), restart, stop_signal,
-    auto_remove, health (`health.settings`), cleanup (argv), seccomp (a compiled filter), gate (OCI "created": the
-    directory in which init waits for `start`), depart (see `ops_depart`), keep_fds (how many inherited descriptors
-    from 3 on), no_pivot, keep_keyring, counted (others than pyctr look at its cgroup).
+    root.path of the config), secrets (`core.secrets.wishes`), group, scope (systemd's), cgroup_root, network (what
+    networks attached), join {type: pid}, log {path, max_size, max_files}, init, open_stdin, attach, winsize (rows,
+    cols), restart, stop_signal, auto_remove, health (`health.settings`), cleanup (argv), seccomp (a compiled filter),
+    gate (OCI "created": the directory in which init waits for `start`), depart (see `ops_depart`), keep_fds (how many
+    inherited descriptors from 3 on), no_pivot, keep_keyring, counted (others than pyctr look at its cgroup).
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}
@@ -227,6 +228,11 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
             ops_namespace.Names(hostname=config.get("hostname") or "", domainname=config.get("domainname") or "")
         )
     plan += plan_mounts.filesystem(config, wishes, cgroup_root, propagation, "mount" in join)
+    secrets = wishes.get("secrets") or []
+    if files := [entry for entry in secrets if entry["target"]]:
+        from pyctr.core.runtime import ops_secrets
+
+        plan.append(ops_secrets.Secrets(files=files))
     identity = plan_process.identify(process)
     plan += [identity, ops_exec.Console(terminal=terminal)]
     if paths := linux.get("maskedPaths"):
@@ -264,7 +270,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         plan.append(ops_hooks.InnerHooks(name="startContainer", hooks=inner, state=state))
     if not wishes.get("depart"):
         plan += plan_process.last_filter(process, filter, bool(wishes.get("init")))
-        plan.append(plan_process.execute(process, bool(wishes.get("init"))))
+        plan.append(plan_process.execute(process, wishes, bool(wishes.get("init"))))
     if wishes.get("keep_keyring"):
         plan = [item for item in plan if not isinstance(item, ops_identity.Keyring)]
     return Plan(

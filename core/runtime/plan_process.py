@@ -141,8 +141,13 @@ def last_filter(process: dict[str, Any], filter: list[ops_seccomp.Seccomp], init
     return [*filter] if init else [ops_exec.Settle(), *filter]
 
 
-def execute(process: dict[str, Any], init: bool) -> Operation:
-    return ops_exec.Execute(args=list(process["args"]), env=list(process.get("env") or []), init=init)
+def execute(process: dict[str, Any], wishes: dict[str, Any], init: bool) -> Operation:
+    return ops_exec.Execute(
+        args=list(process["args"]),
+        env=list(process.get("env") or []),
+        secrets={entry["env"]: entry["source"] for entry in wishes.get("secrets") or [] if entry["env"]},
+        init=init,
+    )
 
 
 def depart(process: dict[str, Any], filter: list[ops_seccomp.Seccomp], gated: bool) -> Operation:
@@ -175,5 +180,5 @@ def execs(config: dict[str, Any], wishes: dict[str, Any], group: str) -> list[Op
         directory,
         *command(process, False),
         *last_filter(process, filter),
-        execute(process, False),
+        execute(process, wishes, False),
     ]
