@@ -264,18 +264,24 @@ def _stay(context: Context) -> None:
     """Fork; the child returns, PID 1 becomes the program that reaps, forwards signals and takes the child's code.
 
     A program of its own, because this process is a copy of the shim: with CAP_SYS_PTRACE its memory and the host's
-    interpreter would be open to everyone inside.
+    interpreter would be open to everyone inside. So nobody is inside before that program says that it runs.
     """
     from pyctr.core.linux import process
 
     _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+    runs, says = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
+        os.close(says)
+        if not os.read(runs, 1):
+            os._exit(1)  # PID 1 died on the way, and all of us with it
+        os.close(runs)
         os.setpgid(0, 0)
         if os.isatty(0):
             # SIGTTOU, which this would raise in a background group, is still blocked
             os.tcsetpgrp(0, os.getpid())
         return
     process.parent_death_signal(0)
-    process.close_on_exec_from(0)
+    os.dup2(says, 0)
+    process.close_on_exec_from(1)
     process.execveat(context.init, ["pyctr-init", str(child)])

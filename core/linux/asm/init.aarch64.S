@@ -27,6 +27,14 @@ named:
     adr x1, name
     mov x8, #167
     svc #0
+    mov x0, #0                  // write(0, name, 1): nothing is left of whoever executed us
+    adr x1, name
+    mov x2, #1
+    mov x8, #64
+    svc #0
+    mov x0, #0                  // close(0)
+    mov x8, #57
+    svc #0
     mov x9, #-1
     stp x9, x9, [sp, #-16]!     // all signals, room for a status
 next:
