@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.main import Call
+    from pyctr.core.build.prune import Kept
     from pyctr.core.images.garbage import Garbage
     from pyctr.core.prune import Plan, Wanted
 
@@ -74,6 +75,8 @@ def _lines(plan: Plan) -> list[str]:
     found += _more("volumes", plan.volumes)
     found += [("image", image.familiar, size) for image, size in plan.images[:_NAMED]]
     found += _more("images", plan.images)
+    if plan.cache is not None and plan.cache.count:
+        found.append(("cache", _builds(plan.cache), plan.cache.size))
     if plan.garbage is not None and plan.garbage.count:
         found.append(("leftovers", leftovers(plan.garbage), plan.garbage.size))
     width = max(output.width(safe(name)) for _, name, _ in found)
@@ -88,12 +91,20 @@ def _more(kind: str, items: list[tuple[object, int]] | list) -> list[tuple[str, 
     return [(kind, f"and {len(rest)} more", sum(size for _, size in rest))] if rest else []
 
 
+def _builds(kept: Kept) -> str:
+    """In words, what builds keep."""
+    return _counted((len(kept.steps), "step"), (len(kept.mounts), "cache mount"))
+
+
 def leftovers(garbage: Garbage) -> str:
     """In words, what killed commands left."""
-    counts = (
+    return _counted(
         (len(garbage.blobs), "blob"),
         (len(garbage.layers), "layer"),
         (len(garbage.downloads), "cut download"),
         (len(garbage.halves), "unfinished file"),
     )
+
+
+def _counted(*counts: tuple[int, str]) -> str:
     return ", ".join(f"{count} {what}{'s' * (count != 1)}" for count, what in counts if count)

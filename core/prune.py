@@ -10,12 +10,14 @@ from pyctr.core import containers, lifecycle
 from pyctr.core import state as states
 from pyctr.core.errors import Conflict, IllegalTransition, NotFound
 from pyctr.core.images import garbage
+from pyctr.core.images.store import build_records
 from pyctr.core.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pyctr.core.build.prune import Kept
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
     from pyctr.core.images.garbage import Garbage
@@ -35,16 +37,19 @@ class Plan(Record):
     containers: list[tuple[Container, int]] = []
     volumes: list[tuple[Volume, int]] = []
     images: list[tuple[Image, int]] = []
+    cache: Kept | None = None
+    """Of builds."""
     garbage: Garbage | None = None
 
     @property
     def size(self) -> int:
-        left = self.garbage.size if self.garbage is not None else 0
+        left = sum(found.size for found in (self.cache, self.garbage) if found is not None)
         return left + sum(size for items in (self.containers, self.volumes, self.images) for _, size in items)
 
     @property
     def empty(self) -> bool:
-        return not (self.containers or self.volumes or self.images or (self.garbage is not None and self.garbage.count))
+        left = sum(found.count for found in (self.cache, self.garbage) if found is not None)
+        return not (self.containers or self.volumes or self.images or left)
 
 
 def any_(made_at: float, labels: dict[str, str]) -> bool:
@@ -75,7 +80,8 @@ def idle_volumes(
 
 
 def idle_images(engine: Engine, everything: bool, without: set[str], wanted: Wanted = any_) -> list[tuple[Image, int]]:
-    """Nameless images, or all, that no container uses but those `without` (ids)."""
+    """Nameless images, or all, that no container uses but those `without` (ids). What the build cache has as well does
+    not go with them."""
     used = {one.state.image_id for one in containers.all(engine) if one.id not in without}
     doomed: list[Image] = []
     kept: list[Image] = []
@@ -85,6 +91,9 @@ def idle_images(engine: Engine, everything: bool, without: set[str], wanted: Wan
         (doomed if fits else kept).append(image)
     blobs = {layer.digest for image in kept for layer in image.layers}
     unpacked = {layer.diff_id for image in kept for layer in image.layers}
+    for record in build_records(engine.paths):
+        blobs.add(str((record.get("descriptor") or {}).get("digest")))
+        unpacked.add(str(record.get("diff_id")))
     found = []
     for image in doomed:
         size = 0
@@ -102,7 +111,8 @@ def idle_images(engine: Engine, everything: bool, without: set[str], wanted: Wan
 def carry_out(engine: Engine, plan: Plan, told: Callable[[str, str], object]) -> int:
     """Do it. `told` hears ("container"|"volume"|"untagged"|"deleted", name). Returns bytes freed; what somebody took
     into use meanwhile stays."""
-    freed = 0
+    # first, and again at the end: removing an image takes what belongs to nothing along, and tells nobody
+    freed = garbage.sweep(engine.images).size if plan.garbage is not None else 0
     for container, size in plan.containers:
         try:
             if containers.find(engine, container.id).status in IDLE:
@@ -126,7 +136,11 @@ def carry_out(engine: Engine, plan: Plan, told: Callable[[str, str], object]) ->
         except (NotFound, Conflict):
             continue
         freed += size
+    if plan.cache is not None:
+        from pyctr.core.build import prune as builds
+
+        freed += builds.remove(engine, plan.cache)
     if plan.garbage is not None:
         freed += garbage.sweep(engine.images).size
-        engine.volumes.sweep()
+    engine.volumes.sweep()
     return freed

@@ -1,15 +1,19 @@
-"""What images, containers, volumes and leftovers take on the disk, told one by one as each is known.
+"""What images, containers, volumes, builds and leftovers take on the disk, told one by one as each is known.
 
-Images are known at once, from their records: packed blobs and unpacked layers, each once. Writable layers and volumes
-have to be walked; whoever iterates has everything before the next walk ends.
+Images are known at once, from their records: packed blobs and unpacked layers, each once. Writable layers, volumes
+and cache mounts have to be walked; whoever iterates has everything before the next walk ends.
 """
 
 from __future__ import annotations
+
+import os
+import time
 
 from pyctr.core import containers
 from pyctr.core.errors import PyctrError
 from pyctr.core.images import garbage
 from pyctr.core.record import Record
+from pyctr.core.storage import disk_usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +22,8 @@ if TYPE_CHECKING:
     from pyctr.core.engine import Engine
     from pyctr.core.images.model import Image
 
-IMAGE, CONTAINER, VOLUME, LEFTOVER = "image", "container", "volume", "leftover"
-KINDS = (IMAGE, CONTAINER, VOLUME, LEFTOVER)
+IMAGE, CONTAINER, VOLUME, CACHE, LEFTOVER = "image", "container", "volume", "cache", "leftover"
+KINDS = (IMAGE, CONTAINER, VOLUME, CACHE, LEFTOVER)
 
 
 class Used(Record):
@@ -83,6 +87,8 @@ def survey(engine: Engine) -> Iterator[Used | Counted]:
             created=volume.created_at,
         )
     yield Counted(kind=VOLUME)
+    yield from _cache(engine)
+    yield Counted(kind=CACHE)
     left = garbage.survey(engine.images)
     for items in (left.blobs, left.layers, left.downloads, left.halves):
         for name, size in items:
@@ -119,6 +125,29 @@ def _images(engine: Engine, image_ids: list[str]) -> Iterator[Used]:
             created=image.created,
         )
         told |= keys
+
+
+def _cache(engine: Engine) -> Iterator[Used]:
+    """Steps with what no image and no container has, and cache mounts, which have to be walked."""
+    if not os.path.isdir(engine.paths.build):
+        return
+    from pyctr.core.build import prune
+
+    now = time.time() + 1
+    for step in prune.steps(engine, now):
+        yield Used(
+            kind=CACHE,
+            name=step.by,
+            id=step.key,
+            size=step.size,
+            counted=step.size,
+            free=step.size,
+            created=step.used_at,
+        )
+    for path in prune.mounts(engine, now):
+        size = disk_usage(path)
+        name = "RUN --mount=type=cache"
+        yield Used(kind=CACHE, name=name, id=path, size=size, counted=size, free=size)
 
 
 def _parts(engine: Engine, image: Image) -> list[tuple[str, int]]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pyctr.core.paths import Paths
 
     Names = list[str]
-    Pruned = list[tuple[str, int]]
     States = list[dict[str, Any]]
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -131,20 +130,6 @@ class Volumes:
             return  # another pyctr was faster
         except OSError as error:
             raise from_oserror(error, f"removing volume '{name}'") from error
-
-    def prune(self, everything: bool = False) -> Pruned:
-        """Remove anonymous volumes that no container has, with `everything` named ones too: [(name, bytes freed)]."""
-        removed = []
-        for volume in self.list():
-            if (everything or volume.anonymous) and not self.users(volume.name):
-                size = self.usage(volume.name)
-                try:
-                    self.remove(volume.name)
-                except (Conflict, NotFound):
-                    continue  # a container took it, or another pyctr removed it, meanwhile
-                removed.append((volume.name, size))
-        self.sweep()
-        return removed
 
     def usage(self, name: str) -> int:
         """Bytes on disk."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.cli import filters, output
+from pyctr.cli import filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,17 +19,12 @@ def prune_configure(parser: Declares) -> None:
 
 def prune_run(call: Call, args: Arguments) -> int:
     """Remove the build cache and cache mounts."""
-    from pyctr.cli.confirm import confirm
+    from pyctr.cli import prunes
     from pyctr.cli.values import moment
-    from pyctr.core.build.prune import Kept
+    from pyctr.core.build.prune import survey
+    from pyctr.core.prune import Plan
 
     call.need_root("removing the build cache")
     until = [moment(text) for text in filters.collect(args.filter, ("until",)).get("until", ())]
-    kept = Kept(call.engine, min(until, default=0.0))
-    freed = 0
-    if kept.steps or kept.mounts:
-        if not confirm(f"This removes {len(kept.steps)} cached steps and {len(kept.mounts)} cache mounts.", args.force):
-            return 1
-        freed = kept.remove()
-    output.write(f"Total reclaimed space: {output.decimal_size(freed)}")
-    return 0
+    plan = Plan(cache=survey(call.engine, min(until, default=0.0)))
+    return prunes.run(call, plan, args.force)

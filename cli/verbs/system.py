@@ -23,19 +23,22 @@ _COLUMNS = (
     ("Reclaimable", "RECLAIMABLE"),
 )
 _WIDTHS = (16, 8, 9, 10)
-_TITLES = {"image": "Images", "container": "Containers", "volume": "Local Volumes", "leftover": "Leftovers"}
-_ABOUT = {"image": "SHARED", "container": "", "volume": "", "leftover": ""}
+_TITLES = {
+    "image": "Images",
+    "container": "Containers",
+    "volume": "Local Volumes",
+    "cache": "Build Cache",
+    "leftover": "Leftovers",
+}
 
 
 def df_configure(parser: Declares) -> None:
-    parser.add_argument(
-        "-v", "--verbose", action="store_true", help="every image, container, volume, leftover by itself"
-    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="each of them by itself")
     parser.add_argument("--format", metavar="FORMAT", help="table, json or a template")
 
 
 def df_run(call: Call, args: Arguments) -> int:
-    """How much disk images, containers, volumes and leftovers take."""
+    """How much disk images, containers, volumes, builds and leftovers take."""
     if args.format:
         rows = [_row(kind, items) for kind, items in _kinds(call)]
         output.listing(rows, _COLUMNS, args.format)
@@ -71,10 +74,10 @@ def _each(call: Call) -> None:
         if not isinstance(told, usage.Used):
             continue
         if told.kind != last:
-            _one(_TITLES[told.kind].upper(), "", "SIZE", _ABOUT[told.kind])
+            _one(_TITLES[told.kind].upper(), "", "SIZE", "SHARED" if told.kind == usage.IMAGE else "")
             last = told.kind
         about = output.decimal_size(told.shared) if told.kind == usage.IMAGE else ""
-        state = "" if told.kind == usage.LEFTOVER else ("active" if told.active else "idle")
+        state = "" if told.kind in (usage.CACHE, usage.LEFTOVER) else ("active" if told.active else "idle")
         _one(output.ellipsis(safe(told.name), 34), state, output.decimal_size(told.size), about)
 
 
@@ -103,7 +106,9 @@ def _row(kind: str, items: list[Used]) -> dict[str, str]:
 
 
 def prune_configure(parser: Declares) -> None:
-    parser.add_argument("-a", "--all", action="store_true", help="all images that no container uses")
+    parser.add_argument(
+        "-a", "--all", action="store_true", help="all images that no container uses, and the build cache"
+    )
     parser.add_argument("--volumes", action="store_true", help="anonymous volumes that no container uses, too")
     prunes.declare(parser)
 
@@ -121,4 +126,8 @@ def prune_run(call: Call, args: Arguments) -> int:
         plan.volumes = prune.idle_volumes(engine, False, names, wanted)
     if not args.filter:
         plan.garbage = garbage.survey(engine.images)
+        if args.all:
+            from pyctr.core.build import prune as builds
+
+            plan.cache = builds.survey(engine, without=[image for image, _ in plan.images])
     return prunes.run(call, plan, args.force)

@@ -19,9 +19,9 @@ import re
 import stat
 from posixpath import normpath
 
-from pyctr.core.build import mountpoints
+from pyctr.core.build import mountpoints, prune
 from pyctr.core.build.source import Place, failure
-from pyctr.core.fsutil import Lock, make_private_directory
+from pyctr.core.fsutil import Lock, make_private_directory, remove_tree
 from pyctr.core.spec import Mount
 
 TYPE_CHECKING = False
@@ -271,21 +271,20 @@ def _make_cache(path: str, wish: Wish, fill: Callable[[str], None] | None) -> No
     """There at once and filled, or not at all."""
     if os.path.isdir(path):
         return
-    fresh = f"{path}.{os.urandom(4).hex()}.tmp"
+    prune.sweep(path)
+    fresh = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     os.mkdir(fresh, 0o700)
-    if fill is not None:
-        fill(fresh)
-    else:
-        os.chown(fresh, wish.uid, wish.gid)
-        os.chmod(fresh, wish.mode)
     try:
+        if fill is not None:
+            fill(fresh)
+        else:
+            os.chown(fresh, wish.uid, wish.gid)
+            os.chmod(fresh, wish.mode)
         os.rename(fresh, path)
-    except OSError:
-        if not os.path.isdir(path):
-            raise
-        from pyctr.core.fsutil import remove_tree
-
-        remove_tree(fresh)  # somebody who shares it was faster
+    except BaseException as error:
+        remove_tree(fresh)
+        if not (isinstance(error, OSError) and os.path.isdir(path)):
+            raise  # nobody who shares it was faster
 
 
 def _truth(text: str, name: str, place: Place) -> bool:

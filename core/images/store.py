@@ -220,7 +220,7 @@ class ImageStore:
             if not (state.get("rootfs") or {}).get("lower") and is_digest(id := str(state.get("image_id"))):
                 digests.add(id)
                 diff_ids |= self._diff_ids(id)
-        for record in _build_records(self.paths):
+        for record in build_records(self.paths):
             digests.add(str((record.get("descriptor") or {}).get("digest")))
             diff_ids.add(str(record.get("diff_id")))
         return digests, diff_ids
@@ -285,8 +285,9 @@ class ImageStore:
                 if old["digest"] not in digests and old["digest"] != new["digest"]:
                     old.pop("annotations")
                     kept.append(old)
-            index["manifests"] = [*kept, new]
-            self._write_index(index)
+            if len(kept) + 1 < len(index["manifests"]) or new not in index["manifests"]:
+                index["manifests"] = [*kept, new]
+                self._write_index(index)
 
     def _named(self, index: dict[str, Any], reference: Reference) -> Image | None:
         wanted = f"{reference.name}:{reference.tag}" if reference.tag else ""
@@ -420,7 +421,7 @@ def _repository(name: str) -> str:
     return name[:colon] if colon > name.rfind("/") else name
 
 
-def _build_records(paths: Paths) -> list[dict[str, Any]]:
+def build_records(paths: Paths) -> list[dict[str, Any]]:
     """What `build.cache` keeps."""
     records = []
     try:

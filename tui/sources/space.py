@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from pyctr.core.engine import Engine
     from pyctr.tui.sources import Seen
 
-_NAMES = {"image": "images", "container": "writable layers", "volume": "volumes", "leftover": "leftovers"}
+_NAMES = {
+    "image": "images",
+    "container": "writable layers",
+    "volume": "volumes",
+    "cache": "build cache",
+    "leftover": "leftovers",
+}
 
 
 class Kind(NamedTuple):
@@ -44,7 +50,7 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
         if isinstance(told, usage.Used):
             found.append(told)
             continue
-        if found or told.kind != usage.LEFTOVER:
+        if found or told.kind not in (usage.CACHE, usage.LEFTOVER):
             size, free = sum(one.counted for one in found), sum(one.free for one in found)
             kinds.append(Kind(_NAMES[told.kind], len(found), sum(one.active for one in found), size, free))
         found = []

@@ -9,6 +9,7 @@ import pytest
 
 from pyctr.cli import main
 from pyctr.core import usage
+from pyctr.core.build.cache import Cache
 from pyctr.core.engine import Engine
 from pyctr.core.paths import Paths
 from tests.support.images import image, member
@@ -104,6 +105,45 @@ def test_what_images_share_counts_once(engine: Engine) -> None:
     files = 50_000 + 3000 + 200
     assert sum(item.counted for item in images) == sum(item.free for item in images) == blobs + files
     assert images[0].shared == images[1].shared > 100_000
+
+
+def test_what_builds_keep_is_counted_once_and_named_before_it_goes(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two steps with the same layer, one with an image's, and a cache mount with a first filling that was killed."""
+    cache = Cache(engine.paths, engine.images)
+    digest = engine.images.blobs.add(b"layer of a step")
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": 15}
+    top = engine.images.resolve("one:1").layers[-1]
+    shared = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": top.digest, "size": top.size}
+    for key, made in (
+        ("a", (layer, f"sha256:{'b' * 64}")),
+        ("b", (layer, f"sha256:{'b' * 64}")),
+        ("c", (shared, top.diff_id)),
+    ):
+        cache.put(key * 64, made, 1.0, f"RUN make {key}")
+    mount = Path(engine.paths.build, "mounts", "x" * 32)
+    (mount / "0").mkdir(parents=True)
+    (mount / "0" / "f").write_bytes(bytes(4096))
+    (mount / f"0.{2**22 + 1}.abcd.tmp").mkdir()
+    (mount / "0.lock").touch()
+    lines = [" ".join(line.split()) for line in run(monkeypatch, capsys, "system", "df")[1].splitlines()]
+    assert "Build Cache 4 0 4.11kB 4.11kB (100%)" in lines and "Leftovers 0 0 0B 0B" in lines
+    each = [" ".join(line.split()) for line in run(monkeypatch, capsys, "system", "df", "-v")[1].splitlines()]
+    assert "RUN make a 15B" in each and "RUN make c 0B" in each and "RUN --mount=type=cache 4.1kB" in each
+    assert run(monkeypatch, capsys, "image", "prune", "-af", "--filter", "label=name=one")[0] == 0
+    assert engine.images.blobs.has(top.digest), "the cache has it, too"
+    code, out, err = run(monkeypatch, capsys, "builder", "prune", answer="n\n")
+    assert (
+        code == 1 and out == "" and "3 steps, 1 cache mount" in err and "and frees 17.4kB" in err
+    )  # 15 + 4096 + 10240 + 3000
+    assert run(monkeypatch, capsys, "system", "prune", "-f")[0] == 0
+    assert engine.images.blobs.has(digest), "the next build finds it"
+    code, out, err = run(monkeypatch, capsys, "system", "prune", "-a", answer="y\n")
+    assert code == 0 and "3 steps, 1 cache mount" in err
+    assert err.split("and frees ")[1].split(". ")[0] in out
+    assert not engine.images.blobs.has(digest) and not engine.images.blobs.has(top.digest)
+    assert cache.keys(2.0**40) == [] and list(mount.iterdir()) == []
 
 
 def _layers(engine: Engine) -> set[str]:

@@ -30,6 +30,16 @@ def container(store: ImageStore, name: str, **state: object) -> None:
     Path(store.paths.container(name, "state.json")).write_text(json.dumps({"id": name, "name": name, **state}))
 
 
+def test_an_image_that_is_there_already_changes_no_file(store: ImageStore) -> None:
+    made = image(store, "one:1", [[member("f", "x")]])
+    index = f"{store.root}/index.json"
+    before = os.stat(index).st_ino
+    store.add(store.manifest(made.digest), "one:1")
+    assert os.stat(index).st_ino == before
+    store.add(store.manifest(made.digest), "two:1")
+    assert os.stat(index).st_ino != before
+
+
 def test_an_image_is_found_by_all_its_spellings(store: ImageStore) -> None:
     made = image(store, "acme/api:2.4", [[member("a", "a")]])
     spellings = ["acme/api:2.4", "docker.io/acme/api:2.4", "index.docker.io/acme/api:2.4", f"acme/api@{made.digest}"]
