@@ -91,7 +91,8 @@ def _inner_null(context: Context, fd: int) -> int:
     found = os.fstat(place)
     if not stat.S_ISCHR(found.st_mode) or found.st_rdev != null:
         return fd
-    return os.open(f"/proc/self/fd/{place}", os.O_RDWR | os.O_CLOEXEC)
+    # not by /proc: in a mount namespace that is joined, that is whatever its owners have put there
+    return os.open(f"self/fd/{place}", os.O_RDWR | os.O_CLOEXEC, dir_fd=context.proc)
 
 
 class Appear(Operation):

@@ -207,10 +207,16 @@ class Mount(Operation):
         """With mount(2), whose options may be longer than fsconfig(2)'s: overlay with many lower directories."""
         from pyctr.core.linux import inroot, mount
 
+        before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            mount.mount(self.source or self.type, mount.fd_path(target), self.type, flags, data)
+            # not by /proc/self/fd: in a mount namespace that is joined, /proc is whatever its owners have put there
+            os.fchdir(target)
+            mount.mount(self.source or self.type, ".", self.type, flags, data)
         except OSError as error:
             raise self._refused(error) from error
+        finally:
+            os.fchdir(before)
+            os.close(before)
         os.close(target)
         if propagation:
             tree = inroot.open_in(context.root, self.destination)

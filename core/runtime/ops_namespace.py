@@ -233,7 +233,7 @@ class JoinNamespaces(Operation):
                 hint="no clock may go below zero, none beyond some 146 years",
             ) from error
         # unshared for children only; by descriptor also for us, on kernels whose execve does not do it yet
-        fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open("self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC, dir_fd=context.proc)
         try:
             namespaces.setns(fd, const.CLONE_NEWTIME)
         finally:

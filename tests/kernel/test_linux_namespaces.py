@@ -1,50 +1,17 @@
 """Namespaces, mounts and capabilities on the real kernel, each in a child of its own."""
 
-import json
 import os
 import signal
 import sys
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pyctr.core.linux import caps, const, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
+from tests.support.child import in_child, new_mounts
 
 pytestmark = [pytest.mark.kernel, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-def in_child(body: Callable[[], Any], flags: int = 0, cgroup_fd: int | None = None) -> Any:
-    """Run `body` in a clone3 child and return what it returned (through JSON); fail with its traceback."""
-    reader, writer = os.pipe()
-    pid, pidfd = namespaces.clone3(flags, cgroup_fd)
-    if pid == 0:
-        status = 1
-        try:
-            os.close(reader)
-            answer = json.dumps({"value": body()}).encode()
-            status = 0
-        except BaseException:
-            answer = json.dumps({"error": traceback.format_exc()}).encode()
-        os.write(writer, answer)
-        os._exit(status)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        answer = pipe.read()
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
-    os.close(pidfd)
-    assert result is not None
-    assert result.si_pid == pid
-    document = json.loads(answer or b'{"error": "no answer"}')
-    if "error" in document:
-        pytest.fail(document["error"])
-    return document["value"]
-
-
-def new_mounts() -> None:
-    mount.mount(None, "/", None, const.MS_REC | const.MS_PRIVATE)
 
 
 def test_the_child_is_pid_1_of_its_namespace_and_python_still_works() -> None:
