@@ -114,7 +114,14 @@ def configure(parser: Declares) -> None:
         "--storage-opt", **many, type=values.storage_option, metavar="size=SIZE", help="how much its own files may take"
     )
 
-    add("--network", "--net", default="bridge", metavar="NETWORK", help="bridge, none, host, container:NAME or a name")
+    add(
+        "--network",
+        "--net",
+        **many,
+        type=_network,
+        metavar="NETWORK",
+        help="bridge, none, host, container:NAME or a name; several times for several, name=N,ip=A,alias=B",
+    )
     add("--network-alias", "--net-alias", **many, metavar="NAME", help="a further name on the network")
     add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address")
     add("--mac-address", default="", type=values.mac, metavar="ADDRESS", help="its MAC address")
@@ -194,10 +201,7 @@ def spec(args: Arguments) -> ContainerSpec:
         cap_add=args.cap_add,
         cap_drop=args.cap_drop,
         security_opt=args.security_opt,
-        network="bridge" if args.network == "default" else args.network,
-        ip=args.ip,
-        mac=args.mac_address,
-        network_aliases=args.network_alias,
+        **_networks(args),
         ports=_ports(args),
         add_hosts=args.add_host,
         dns=args.dns,
@@ -304,6 +308,43 @@ def _mounts(args: Arguments) -> list[Mount]:
     return mounts
 
 
+def _network(text: str) -> tuple[str, dict[str, Any]]:
+    """One `--network`: a name, or name=N,alias=A,ip=I,mac-address=M as in Docker."""
+    if not text.startswith("name=") and ",name=" not in text:
+        return ("bridge" if text == "default" else text), {}
+    name = ""
+    wish: dict[str, Any] = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key == "name":
+            name = value
+        elif key == "alias":
+            wish.setdefault("aliases", []).append(value)
+        elif key == "ip":
+            wish["ip"] = values.address(value)
+        elif key == "mac-address":
+            wish["mac"] = values.mac(value)
+        else:
+            raise BadValue(f"'{text}': '{key}' is not known", "known are name, alias, ip, mac-address")
+    return name, wish
+
+
+def _networks(args: Arguments) -> dict[str, Any]:
+    """The fields of a spec that the flags about networks give: single ones speak of the first network."""
+    given: list[tuple[str, dict[str, Any]]] = args.network or [("bridge", {})]
+    (first, wish), rest = given[0], given[1:]
+    names = [name for name, _ in given]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--network: '{max(names, key=names.count)}' is named twice", hint="each network once")
+    return {
+        "network": first,
+        "endpoints": dict(rest),
+        "ip": args.ip or wish.get("ip", ""),
+        "mac": args.mac_address or wish.get("mac", ""),
+        "network_aliases": [*args.network_alias, *wish.get("aliases", ())],
+    }
+
+
 def _ports(args: Arguments) -> list[Port]:
     ports: list[Port] = [port for several in args.publish for port in several]
     try:
@@ -354,6 +395,8 @@ def _check(wanted: ContainerSpec) -> None:
     check_limits(wanted.limits)
     if wanted.auto_remove and wanted.restart != "no":
         raise UsageError("--rm: excludes --restart", hint="a container that is removed cannot be restarted")
+    if wanted.endpoints and (wanted.network in ("host", "none") or wanted.network.startswith("container:")):
+        raise UsageError(f"--network: '{wanted.network}' excludes others", hint="several must all be bridge networks")
     shares = wanted.network in ("host", "none") or wanted.network.startswith("container:")
     if shares and wanted.ports:
         raise UsageError(

@@ -38,9 +38,10 @@ def adopted_subnet(bridge: str) -> str:
     return ""
 
 
-def raise_bridge(socket: netlink.Netlink, bridge: str, gateway: str, length: str, *, there: bool) -> int:
-    """Make a bridge unless it is there, give it its address and set it up; its MTU. Raises OSError."""
-    mtu = uplink_mtu(socket)
+def raise_bridge(socket: netlink.Netlink, bridge: str, gateway: str, length: str, *, there: bool, mtu: int = 0) -> int:
+    """Make a bridge unless it is there, give it its address and set it up; its MTU, the uplink's unless given.
+    Raises OSError."""
+    mtu = mtu or uplink_mtu(socket)
     if not there:
         socket.send([netlink.bridge(bridge, mtu=mtu, mac=netlink.mac(mac_of(gateway)), up=False)])
     index = netlink.index(bridge)

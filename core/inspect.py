@@ -11,6 +11,7 @@ from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from pyctr.core.containers import Container
@@ -252,18 +253,12 @@ def _volume_name(directory: str) -> str:
 
 def _network(container: Container) -> dict[str, Any]:
     attachment = container.state.network if container.running else {}
-    address, _, length = str(attachment.get("address") or "").partition("/")
     ports: dict[str, Any] = {}
     for port in attachment.get("ports") or []:
         key = f"{port['container_port']}/{port['protocol']}"
         ports.setdefault(key, []).append({"HostIp": port["host_ip"] or "0.0.0.0", "HostPort": str(port["host_port"])})
-    endpoint = {
-        "Aliases": container.spec.network_aliases or None,
-        "Gateway": attachment.get("gateway") or "",
-        "IPAddress": address,
-        "IPPrefixLen": int(length or 0),
-        "MacAddress": attachment.get("mac") or "",
-    }
+    endpoint = _endpoint(attachment, container.spec.network_aliases)
+    further = {more["network"]: more for more in attachment.get("more") or ()}
     name = attachment.get("network") or container.spec.network
     return {
         "Bridge": attachment.get("bridge") or "",
@@ -273,7 +268,26 @@ def _network(container: Container) -> dict[str, Any]:
         "IPAddress": endpoint["IPAddress"],
         "IPPrefixLen": endpoint["IPPrefixLen"],
         "MacAddress": endpoint["MacAddress"],
-        "Networks": {} if name.startswith("container:") else {name: endpoint},
+        "Networks": {}
+        if name.startswith("container:")
+        else {
+            name: endpoint,
+            **{
+                other: _endpoint(further.get(other, {}), wish.get("aliases") or ())
+                for other, wish in container.spec.endpoints.items()
+            },
+        },
+    }
+
+
+def _endpoint(attachment: dict[str, Any], aliases: Sequence[str]) -> dict[str, Any]:
+    address, _, length = str(attachment.get("address") or "").partition("/")
+    return {
+        "Aliases": list(aliases) or None,
+        "Gateway": attachment.get("gateway") or "",
+        "IPAddress": address,
+        "IPPrefixLen": int(length or 0),
+        "MacAddress": attachment.get("mac") or "",
     }
 
 

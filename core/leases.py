@@ -1,7 +1,7 @@
 """Who holds which address and which host port: a book of small files, changed under one lock.
 
     <run>/networks/lock                    flock around every change
-    <run>/networks/ids/<id>                a container's attachment, hard-linked as
+    <run>/networks/ids/<id>[@<network>]    a container's attachment (on a further network), hard-linked as
     <run>/networks/leases/<name>/<address> its lease: an address is taken when the file is there
     <run>/networks/<name>.next             where to look for the next address
     <run>/networks/<name>.names            "id address name name", one line per container on the network
@@ -56,7 +56,7 @@ class Book:
         return Lock(path)
 
     def lease(self, id: str) -> dict[str, Any] | None:
-        """A container's attachment as last given out."""
+        """A container's attachment as last given out; with a `key` the one on a further network."""
         return self._holder(f"{self.run}/ids/{id}")
 
     def leases(self, name: str) -> Iterator[dict[str, Any]]:
@@ -81,7 +81,7 @@ class Book:
     def write(self, attachment: dict[str, Any]) -> None:
         """Enter an attachment: its record, its lease, its names."""
         address = attachment["address"].partition("/")[0]
-        record = f"{self.run}/ids/{attachment['id']}"
+        record = f"{self.run}/ids/{attachment.get('key') or attachment['id']}"
         directory = f"{self.run}/leases/{attachment['network']}"
         unlink(f"{directory}/{address}")
         unlink(record)  # a rename onto nothing is cheaper than one onto a file, see ext4(5), auto_da_alloc
@@ -103,7 +103,7 @@ class Book:
                 number = to_int(wish) if wish.count(".") == 3 else -1
             except OSError:
                 number = -1
-            if not first < number < first + size - 1 or number == gateway:
+            if not first < number < first + size - 1 or number == gateway or wish in network.reserved.values():
                 raise errors.UsageError(
                     f"address '{wish}' cannot be given on network '{network.name}'",
                     hint=f"one of {network.subnet}, but not {network.gateway}",
@@ -134,12 +134,17 @@ class Book:
     def _free_offset(self, network: Network, start: int) -> int:
         """Distance from the subnet's first address of the next free one, from `start` on and around."""
         first, size = parse_subnet(network.subnet)
-        gateway = to_int(network.gateway)
+        low, count = 1, size - 2
+        if network.ip_range:
+            begin, length = parse_subnet(network.ip_range)
+            low = max(begin - first, 1)
+            count = min(begin + length, first + size - 1) - first - low
+        taken = {to_int(network.gateway), *map(to_int, network.reserved.values())}
         directory = f"{self.run}/leases/{network.name}"
         for attempt in (1, 2):
-            for step in range(size - 2):
-                offset = 1 + (start - 1 + step) % (size - 2)
-                if first + offset != gateway and not os.path.exists(f"{directory}/{to_text(first + offset)}"):
+            for step in range(count):
+                offset = low + (start - low + step) % count
+                if first + offset not in taken and not os.path.exists(f"{directory}/{to_text(first + offset)}"):
                     return offset
             if attempt == 1 and not self.collect():
                 break
@@ -153,7 +158,7 @@ class Book:
         self.free_ports(lease)
         self._name(lease["network"], lease["id"], "")
         unlink(f"{self.run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")
-        unlink(f"{self.run}/ids/{lease['id']}")
+        unlink(f"{self.run}/ids/{lease.get('key') or lease['id']}")
 
     def ids(self) -> list[str]:
         """Containers that hold something. A record half written, now that the lock is ours, is a killed pyctr's."""
@@ -169,12 +174,12 @@ class Book:
     def collect(self) -> list[str]:
         """Strike out what vanished containers held; their ids."""
         gone = []
-        for id in self.ids():
-            lease = self.lease(id)
-            if lease and not self.there(id):
+        for key in self.ids():
+            lease = self.lease(key)
+            if lease and not self.there(lease["id"]):
                 self.drop(lease)
-                gone.append(id)
-        return gone
+                gone.append(lease["id"])
+        return list(dict.fromkeys(gone))
 
     def names(self, network: str) -> list[tuple[str, str, str]]:
         """(id, address, names with blanks between) of every container on a network, oldest first."""
@@ -329,6 +334,11 @@ class Book:
                 held = f"{self.run}/ports/{port['protocol']}-{port['host_port']}/{port['host_ip'] or 'any'}"
                 if os.path.exists(held) and self.busy(lease["id"]):
                     yield lease["address"].partition("/")[0], {**port, "owner": lease["id"][:12]}
+
+
+def key(id: str, network: str) -> str:
+    """The name of a record of a container on a network that is not its first."""
+    return f"{id}@{network}"
 
 
 def _random_port() -> int:

@@ -46,13 +46,13 @@ def move(index: int, name: str, netns: int, *, source: int = -1) -> None:
     """
     body = netlink._LINK.pack(0, 0, index, 0, 0)
     body += netlink.u32(netlink.IFLA_NET_NS_FD, netns) + netlink.text(netlink.IFLA_IFNAME, name)
-    with _socket_in(source) as socket:
+    with socket_in(source) as socket:
         socket.send([netlink.Message("move link", name, netlink.RTM_SETLINK, body)])
 
 
 def settle(name: str, kept: list[Address], *, place: int = -1) -> None:
     """Addresses back on an interface that has been moved, and the interface up."""
-    with _socket_in(place) as socket:
+    with socket_in(place) as socket:
         links = [link for link in socket.links(stats=False) if link.name == name]
         if not links:
             raise OSError(19, "netlink: find link: no such device", name)
@@ -72,11 +72,11 @@ def settle(name: str, kept: list[Address], *, place: int = -1) -> None:
 
 def index_in(name: str, place: int) -> int:
     """The index of an interface in the namespace of a descriptor, 0 if it is not there."""
-    with _socket_in(place) as socket:
+    with socket_in(place) as socket:
         return next((link.index for link in socket.links(stats=False) if link.name == name), 0)
 
 
-def _socket_in(place: int) -> netlink.Netlink:
+def socket_in(place: int) -> netlink.Netlink:
     """A socket belongs to the namespace it was made in. For single-threaded callers."""
     if place < 0:
         return netlink.Netlink()

@@ -28,17 +28,30 @@ _SUFFIXES = "ghijklmnopqrstuvwxyz"
 """Not hexadecimal, so that a name says where the id ends."""
 
 
-def host_if(id: str) -> str:
-    """The wished name of a container's link on the host (at most 15 characters, netdevice(7))."""
-    return PREFIX + id[:_DIGITS]
+def host_if(id: str, number: int = 0) -> str:
+    """The wished name of a container's link on the host (at most 15 characters, netdevice(7)): of its eth0, or of a
+    further one, whose number follows."""
+    return PREFIX + id[:_DIGITS] + (str(number) if number else "")
 
 
 def owner(host_if: str) -> str:
     """First digits of the id of the container that a link's name says it belongs to, or ""."""
     digits = host_if[len(PREFIX) : len(PREFIX) + _DIGITS]
-    if not host_if.startswith(PREFIX) or len(digits) != _DIGITS or len(host_if) > len(PREFIX) + _DIGITS + 1:
+    if not host_if.startswith(PREFIX) or len(digits) != _DIGITS:
         return ""
-    return digits
+    rest = _rest(host_if)
+    return digits if not rest or (rest.isdecimal() and len(rest) < 3) else ""
+
+
+def number(host_if: str) -> int:
+    """Which of its container's links a name is: 1 for eth1."""
+    return int(_rest(host_if) or 0)
+
+
+def _rest(host_if: str) -> str:
+    """What follows the id's digits, without the letter of a second incarnation."""
+    rest = host_if[len(PREFIX) + _DIGITS :]
+    return rest[:-1] if rest[-1:] and rest[-1] in _SUFFIXES else rest
 
 
 class _Prepared:
@@ -63,7 +76,8 @@ def prepare(attachment: dict[str, Any]) -> None:
     """Build the messages of `host_side` and `inside` before the clone, where it is cheap: afterwards every page that
     Python touches is copied first, in both processes (0.3 ms together). Not needed for either to work."""
     if attachment.get("mode") == "bridge":
-        _prepared[attachment["host_if"]] = _Prepared(attachment)
+        for each in (attachment, *(attachment.get("more") or ())):
+            _prepared[each["host_if"]] = _Prepared(each)
 
 
 def _pair(
@@ -88,6 +102,13 @@ def host_side(attachment: dict[str, Any], pid: int | None = None, *, netns: int 
     """
     if attachment.get("mode") != "bridge":
         return ""
+    made = _host_side(attachment, pid, netns)
+    for more in attachment.get("more") or ():
+        _host_side(more, pid, netns)
+    return made
+
+
+def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -> str:
     wished: str = attachment["host_if"]
     prepared = _prepared.pop(wished, None)
     bridge = prepared.bridge if prepared else netlink.index(attachment["bridge"])
@@ -126,19 +147,34 @@ def inside(attachment: dict[str, Any]) -> None:
         return
     batch = [netlink.up(1, "lo")]  # loopback is the first interface of every namespace
     if mode == "bridge":
-        name = attachment["container_if"]
-        link = netlink.index(name)
-        if not link:
-            raise OSError(errno.ENODEV, "netlink: find link: no such device", name)
-        prepared = _prepared.get(attachment["host_if"]) or _Prepared(attachment)
-        batch = prepared.inside
-        batch[2].aim(link)
+        batch = _ready(attachment)
+        for more in attachment.get("more") or ():
+            batch += _ready(more)[1:]
     with netlink.Netlink() as socket:
         socket.send(batch)
 
 
-def veths(bridge: str = "") -> dict[str, netlink.Link]:
-    """Links of containers by the first digits of the id, of two incarnations the newer; everywhere or on one bridge."""
+def configuration(attachment: dict[str, Any], index: int) -> list[netlink.Message]:
+    """What `inside` does for one more link of a container that runs, for a socket of its namespace."""
+    batch = _Prepared(attachment).inside[1:]
+    batch[1].aim(index)
+    return batch
+
+
+def _ready(attachment: dict[str, Any]) -> list[netlink.Message]:
+    name = attachment["container_if"]
+    link = netlink.index(name)
+    if not link:
+        raise OSError(errno.ENODEV, "netlink: find link: no such device", name)
+    prepared = _prepared.get(attachment["host_if"]) or _Prepared(attachment)
+    batch = prepared.inside
+    batch[2].aim(link)
+    return batch
+
+
+def veths(bridge: str = "", wanted: int | None = 0) -> dict[str, netlink.Link]:
+    """Links of containers by the first digits of the id, of two incarnations the newer; everywhere or on one bridge.
+    `wanted` is the number of the link inside, None for any."""
     with netlink.Netlink() as socket:
         master = netlink.index(bridge) if bridge else 0
         if bridge and not master:
@@ -147,6 +183,8 @@ def veths(bridge: str = "") -> dict[str, netlink.Link]:
     found: dict[str, netlink.Link] = {}
     for link in links:
         digits = owner(link.name)
+        if wanted is not None and digits and number(link.name) != wanted:
+            continue
         if digits and (digits not in found or found[digits].index < link.index):
             found[digits] = link
     return found
@@ -170,4 +208,4 @@ def garbage(bridge: str, ids: Iterable[str]) -> list[str]:
     """Names of links on a bridge whose container is not among `ids`: namespaces still dying, or kept alive by a process
     that escaped its container."""
     known = {id[:_DIGITS] for id in ids}
-    return sorted(link.name for digits, link in veths(bridge).items() if digits not in known)
+    return sorted(link.name for digits, link in veths(bridge, None).items() if digits not in known)

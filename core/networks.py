@@ -20,12 +20,22 @@ from pyctr.core.fsutil import make_private_directory, read_json, write_json
 from pyctr.core.linux import netlink
 from pyctr.core.paths import Paths
 from pyctr.core.record import Record
-from pyctr.core.subnets import DEFAULT, bridge_name, candidates, mac_of, overlap, parse_subnet, to_int, to_text
+from pyctr.core.subnets import (
+    DEFAULT,
+    bridge_name,
+    candidates,
+    check_addresses,
+    checked_subnet,
+    mac_of,
+    overlap,
+    parse_subnet,
+    to_text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from pyctr.core.containers import Container
@@ -35,6 +45,8 @@ if TYPE_CHECKING:
 
 
 ETC = ("hosts", "hostname", "resolv.conf")
+MTU = "com.docker.network.driver.mtu"
+"""The one option of a bridge network, in the words that other engines use."""
 _LONGEST = 64
 """Letters of a network's name."""
 
@@ -52,6 +64,11 @@ class Network(Record):
     """The subnet was asked for by a user and must not be exchanged for another."""
     created_at: float = 0.0
     labels: dict[str, str] = {}
+    ip_range: str = ""
+    """Addresses are given out of this part of the subnet; "" for all of it."""
+    reserved: dict[str, str] = {}
+    """Addresses that are never given out, by the name of whoever has them."""
+    options: dict[str, str] = {}
 
 
 class Networks:
@@ -113,6 +130,9 @@ class Networks:
         gateway: str = "",
         internal: bool = False,
         labels: dict[str, str] | None = None,
+        ip_range: str = "",
+        reserved: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
     ) -> Network:
         """Record a user-defined bridge network; its bridge is made when the first container starts on it."""
         if (
@@ -120,6 +140,7 @@ class Networks:
             or not all(c.isalnum() or c in "_.-" for c in name)
             or not name[0].isalnum()
             or len(name) > _LONGEST
+            or name.endswith(".tmp")
         ):
             raise errors.UsageError(f"'{name}' is not a network name", hint="letters, digits, '_', '.', '-'")
         if name in (DEFAULT, "none", "host", "container", "default"):
@@ -127,7 +148,20 @@ class Networks:
         with self._book.lock():
             if self._read(name):
                 raise errors.Conflict(f"network '{name}' exists", hint=f"pyctr network inspect {name}")
-            return self._create(name, subnet, gateway, internal, labels or {})
+            wanted = Network(
+                name=name,
+                bridge=bridge_name(self.paths.bridge, name),
+                subnet=subnet,
+                gateway=gateway,
+                internal=internal,
+                chosen=bool(subnet),
+                created_at=time.time(),
+                labels=labels or {},
+                ip_range=ip_range,
+                reserved=reserved or {},
+                options=options or {},
+            )
+            return self._create(wanted)
 
     def remove(self, name: str) -> None:
         """Delete a user-defined network. Raises Conflict while a container is on it."""
@@ -135,7 +169,7 @@ class Networks:
             raise errors.Conflict("network 'bridge' cannot be removed", hint="it goes with 'pyctr demo down'")
         network = self.get(name)
         with self._book.lock():
-            users = [lease["name"] or lease["id"][:12] for lease in self.leases(name) if self._book.there(lease["id"])]
+            users = self.users(name)
             if users:
                 raise errors.Conflict(
                     f"network '{name}' is used by '{users[0]}'" + (f" and {len(users) - 1} more" if users[1:] else ""),
@@ -144,6 +178,32 @@ class Networks:
             for lease in self.leases(name):
                 self._book.drop(lease)
             self._undo(network)
+
+    def prune(self, wanted: Callable[[float, dict[str, str]], bool], *, all: bool = False) -> builtins.list[str]:
+        """Remove the user-defined networks that no container is on and that a rule wants gone; their names. With
+        `all` the default one too, and then the host's sysctls are as they were found."""
+        gone = []
+        for network in self.list():
+            if network.name == DEFAULT or not wanted(network.created_at, network.labels):
+                continue
+            try:
+                self.remove(network.name)
+            except (errors.Conflict, errors.NotFound):
+                continue  # in use, or removed by somebody who was faster
+            gone.append(network.name)
+        if all and (default := self._read(DEFAULT)) is not None:
+            with self._book.lock():
+                self._book.collect()
+                if not any(True for _ in self.leases(DEFAULT)):
+                    self._undo(default)
+                    gone.append(DEFAULT)
+                if not self.list():
+                    bridges.restore_forwarding(self.paths.proc, f"{self._run}/ip_forward")
+        return gone
+
+    def users(self, name: str) -> builtins.list[str]:
+        """Names of the containers on a network."""
+        return [lease["name"] or lease["id"][:12] for lease in self.leases(name) if self._book.there(lease["id"])]
 
     def _undo(self, network: Network) -> None:
         try:
@@ -158,35 +218,25 @@ class Networks:
             leases.unlink(path)
         leases.rmdir(f"{self._run}/leases/{network.name}")
 
-    def _create(self, name: str, subnet: str, gateway: str, internal: bool, labels: dict[str, str]) -> Network:
-        bridge = bridge_name(self.paths.bridge, name)
-        taken = self._used(bridge)
-        chosen = bool(subnet)
-        if subnet:
-            first, size = parse_subnet(subnet)
-            if first >> 28 >= 14 or not first >> 24:  # multicast and what is reserved; "this network" (RFC 6890)
-                raise errors.UsageError(f"subnet '{subnet}' has no addresses for hosts", hint="like 10.90.0.0/24")
-            subnet = f"{to_text(first)}/{33 - size.bit_length()}"
+    def _create(self, wanted: Network) -> Network:
+        """Record a network whose addresses may be left to us."""
+        taken = self._used(wanted.bridge)
+        if wanted.subnet:
+            subnet = checked_subnet(wanted.subnet)
             for other, whose in taken:
                 if overlap(subnet, other):
                     raise errors.Conflict(f"subnet '{subnet}' overlaps '{other}' of {whose}", hint="choose another")
+        elif wanted.gateway or wanted.ip_range or wanted.reserved:
+            raise errors.UsageError(
+                f"network '{wanted.name}' needs a subnet for these addresses", hint="give --subnet too"
+            )
         else:
-            subnet = bridges.adopted_subnet(bridge) or self._choose(name, taken)
-        first, size = parse_subnet(subnet)
-        if gateway and not first < to_int(gateway) < first + size - 1:
-            raise errors.UsageError(f"gateway '{gateway}' is not in '{subnet}'")
-        network = Network(
-            name=name,
-            bridge=bridge,
-            subnet=subnet,
-            gateway=gateway or to_text(first + 1),
-            internal=internal,
-            chosen=chosen,
-            created_at=time.time(),
-            labels=labels,
-        )
+            subnet = bridges.adopted_subnet(wanted.bridge) or self._choose(wanted.name, taken)
+        gateway = wanted.gateway or to_text(parse_subnet(subnet)[0] + 1)
+        check_addresses(subnet, gateway, wanted.ip_range, wanted.reserved)
+        network = wanted.replace(subnet=subnet, gateway=gateway)
         make_private_directory(self.paths.networks)
-        write_json(f"{self.paths.networks}/{name}.json", network.to_dict())
+        write_json(f"{self.paths.networks}/{network.name}.json", network.to_dict())
         return network
 
     def _choose(self, name: str, taken: builtins.list[tuple[str, str]]) -> str:
@@ -209,7 +259,9 @@ class Networks:
             if network is None:
                 if name != DEFAULT:
                     return self._ensure(self.get(name).name)
-                network = self._create(name, "", "", False, {})
+                network = self._create(
+                    Network(name=name, bridge=self.paths.bridge, subnet="", gateway="", created_at=time.time())
+                )
             elif name == DEFAULT and self.paths.bridge not in (network.bridge, Paths.bridge):
                 raise errors.Conflict(
                     f"network '{name}' is on bridge '{network.bridge}', not '{self.paths.bridge}'",
@@ -256,7 +308,8 @@ class Networks:
             network = network.replace(subnet=subnet, gateway=to_text(parse_subnet(subnet)[0] + 1))
             write_json(f"{self.paths.networks}/{network.name}.json", network.to_dict())
         length = network.subnet.partition("/")[2]
-        return network, bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there)
+        mtu = int(network.options.get(MTU) or 0)
+        return network, bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there, mtu=mtu)
 
     def _used(self, bridge: str) -> builtins.list[tuple[str, str]]:
         """Subnets that others use: this host, and our other networks."""
@@ -269,7 +322,8 @@ class Networks:
         {"mode": "none"|"host"} or {"mode": "container", "container": REF} or
         {"mode": "bridge", "id", "name", "names", "network", "bridge", "host_if", "container_if",
          "address": "10.88.0.7/16", "gateway", "mac", "mtu", "hairpin",
-         "ports": [{"host_ip", "host_port", "container_port", "protocol"}]}
+         "ports": [{"host_ip", "host_port", "container_port", "protocol"}],
+         "more": [further attachments, of `spec.endpoints`, without ports]}
 
         Raises Conflict naming who has a port or an address, UsageError, NotFound, NetworkError. Nothing is kept then.
         """
@@ -285,26 +339,14 @@ class Networks:
         with self._book.lock():
             network, mtu = self._ensure(DEFAULT if mode in ("", "default") else mode)
             before = self.lease(id)
+            for more in (before or {}).get("more") or ():
+                if more["network"] not in spec.endpoints:
+                    self._book.drop(more)
             if before and before["network"] != network.name:
                 self._book.drop(before)
                 before = None
-            address = self._book.address(network, id, spec.ip, before)
-            attachment = {
-                "mode": "bridge",
-                "id": id,
-                "name": name,
-                "names": _names(name, spec),
-                "network": network.name,
-                "bridge": network.bridge,
-                "host_if": netns.host_if(id),
-                "container_if": "eth0",
-                "address": f"{address}/{network.subnet.partition('/')[2]}",
-                "gateway": "" if network.internal else network.gateway,
-                "mac": _mac(spec.mac) or mac_of(address),
-                "mtu": mtu,
-                "hairpin": bool(spec.ports) and bridges.filtered(self.paths.proc),
-                "ports": [],
-            }
+            attachment = self._attachment(network, mtu, id, name, _names(name, spec), spec.ip, spec.mac, before)
+            attachment["hairpin"] = bool(spec.ports) and bridges.filtered(self.paths.proc)
             if before:
                 self._book.free_ports(before)
                 if before["address"] != attachment["address"]:
@@ -315,11 +357,89 @@ class Networks:
                     old = before["ports"][position] if before and position < len(before["ports"]) else None
                     reserved.append(self._book.reserve(id, port, old))
                 attachment["ports"] = reserved
+                gateway = attachment["gateway"]
+                for number, (further, wish) in enumerate(spec.endpoints.items(), 1):
+                    more = self._further(id, name, spec, further, wish, number)
+                    attachment.setdefault("more", []).append(more)
+                    if gateway:
+                        more["gateway"] = ""  # a container has one default route
+                    gateway = gateway or more["gateway"]
                 self._book.write(attachment)
             except BaseException:
+                for more in attachment.pop("more", ()):
+                    self._book.drop(more)
                 self._book.drop({**attachment, "ports": reserved})
                 raise
             return attachment
+
+    def _attachment(
+        self,
+        network: Network,
+        mtu: int,
+        id: str,
+        name: str,
+        names: builtins.list[str],
+        ip: str,
+        mac: str,
+        before: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        address = self._book.address(network, id, ip, before)
+        return {
+            "mode": "bridge",
+            "id": id,
+            "name": name,
+            "names": names,
+            "network": network.name,
+            "bridge": network.bridge,
+            "host_if": netns.host_if(id),
+            "container_if": "eth0",
+            "address": f"{address}/{network.subnet.partition('/')[2]}",
+            "gateway": "" if network.internal else network.gateway,
+            "mac": _mac(mac) or mac_of(address),
+            "mtu": mtu,
+            "hairpin": False,
+            "ports": [],
+        }
+
+    def _further(
+        self, id: str, name: str, spec: ContainerSpec, network: str, wish: dict[str, Any], number: int
+    ) -> dict[str, Any]:
+        """The lease on a network besides the first one, entered in the book."""
+        found, mtu = self._ensure(network)
+        key = leases.key(id, network)
+        names = _names(name, spec.replace(network_aliases=list(wish.get("aliases") or ())))
+        before = self._book.lease(key)
+        made = self._attachment(
+            found, mtu, id, name, names, str(wish.get("ip") or ""), str(wish.get("mac") or ""), before
+        )
+        if before and before["address"] != made["address"]:
+            self._book.drop(before)
+        made |= {"key": key, "host_if": netns.host_if(id, number), "container_if": f"eth{number}"}
+        self._book.write(made)
+        return made
+
+    def join(self, id: str, name: str, spec: ContainerSpec, network: str, number: int) -> dict[str, Any]:
+        """Lease an attachment for a running container, of what its spec's endpoint of that network wishes."""
+        with self._book.lock():
+            return self._further(id, name, spec, network, spec.endpoints[network], number)
+
+    def rewrite(self, attachment: dict[str, Any], before: Iterable[dict[str, Any]] = ()) -> None:
+        """Enter an attachment anew after others of the same container, `before`, were struck out."""
+        with self._book.lock():
+            for lease in before:
+                self._book.drop(lease)
+            if attachment.get("mode") == "bridge":
+                for lease in (*(attachment.get("more") or ()), attachment):
+                    self._book.write(lease)
+
+    def republish(self, id: str, name: str, spec: ContainerSpec, attachment: dict[str, Any]) -> dict[str, Any]:
+        """The attachment with its container's ports, reserved and forwarded, after it has become the first one."""
+        with self._book.lock():
+            ports = [self._book.reserve(id, port, None) for port in spec.ports]
+            attachment = {**attachment, "ports": ports}
+            self._book.write(attachment)
+        self.publish(attachment)
+        return attachment
 
     def publish(self, attachment: dict[str, Any]) -> None:
         """Forward the attachment's ports to it; before its processes run. Raises NetworkError."""
@@ -345,7 +465,8 @@ class Networks:
         with self._book.lock():
             lease = self.lease(id)
             if lease:
-                self._book.drop(lease)
+                for each in (*(lease.get("more") or ()), lease):
+                    self._book.drop(each)
 
     def rename(self, id: str, name: str) -> None:
         """A container has another name: tell those on its network."""
@@ -354,8 +475,10 @@ class Networks:
         with self._book.lock():
             lease = self.lease(id)
             if lease:
-                names = [name if item == lease["name"] else item for item in lease["names"]]
-                self._book.write({**lease, "name": name, "names": names})
+                more = [_renamed(each, name) for each in lease.get("more") or ()]
+                for each in more:
+                    self._book.write(each)
+                self._book.write({**_renamed(lease, name), **({"more": more} if more else {})})
 
     def lease(self, id: str) -> dict[str, Any] | None:
         """A container's attachment as last given out."""
@@ -434,6 +557,10 @@ def remove_all(paths: Paths) -> None:
     """Delete every bridge, firewall table, lease and network record of one pyctr; nothing there is fine."""
     if os.path.isdir(paths.networks) or os.path.isdir(f"{paths.run}/networks"):
         Networks(paths).forget()
+
+
+def _renamed(lease: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**lease, "name": name, "names": [name if item == lease["name"] else item for item in lease["names"]]}
 
 
 def _withdraw(lease: dict[str, Any]) -> None:

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from pyctr.core.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Limits(Record):
     """Resource limits; field by field the flags of `docker run`."""
@@ -146,6 +150,8 @@ class ContainerSpec(Record):
     ip: str = ""
     mac: str = ""
     network_aliases: list[str] = []
+    endpoints: dict[str, dict[str, Any]] = {}
+    """Further networks by name, with what is wished there: {"ip", "mac", "aliases"}, each of them optional."""
     ports: list[Port] = []
     add_hosts: list[str] = []
     dns: list[str] = []

@@ -38,6 +38,26 @@ def parse_subnet(text: str) -> tuple[int, int]:
     return first & ~(size - 1), size
 
 
+def checked_subnet(text: str) -> str:
+    """A subnet that has addresses for hosts, with its first address. Raises UsageError."""
+    first, size = parse_subnet(text)
+    if first >> 28 >= 14 or not first >> 24:  # multicast and what is reserved; "this network" (RFC 6890)
+        raise errors.UsageError(f"subnet '{text}' has no addresses for hosts", hint="like 10.90.0.0/24")
+    return f"{to_text(first)}/{33 - size.bit_length()}"
+
+
+def check_addresses(subnet: str, gateway: str, ip_range: str, reserved: dict[str, str]) -> None:
+    """Whether what a user gave lies in the subnet. Raises UsageError."""
+    first, size = parse_subnet(subnet)
+    for what, address in (("gateway", gateway), *((f"address of '{name}'", ip) for name, ip in reserved.items())):
+        if address.count(".") != 3 or not first < to_int(address) < first + size - 1:
+            raise errors.UsageError(f"{what} '{address}' is not in '{subnet}'", hint="one of the subnet's own")
+    if ip_range:
+        start, count = parse_subnet(ip_range)
+        if start < first or start + count > first + size:
+            raise errors.UsageError(f"range '{ip_range}' is not in '{subnet}'", hint="a smaller part of the subnet")
+
+
 def overlap(one: str, other: str) -> bool:
     a, a_size = parse_subnet(one)
     base, _, length = other.partition("/")

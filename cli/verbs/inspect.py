@@ -108,13 +108,23 @@ def _network(engine: Engine, name: str, size: bool) -> dict[str, Any]:
         "Driver": found["driver"],
         "Bridge": found["bridge"],
         "Internal": found.get("internal", False),
-        "IPAM": {"Driver": "default", "Config": [{"Subnet": found["subnet"], "Gateway": found["gateway"]}]},
+        "IPAM": {"Driver": "default", "Config": [_ipam(found)]},
+        "Options": found.get("options", {}),
         "Containers": {
             id: {"Name": lease["name"], "IPv4Address": lease["address"], "MacAddress": lease["mac"]}
             for id, lease in found["containers"].items()
         },
         "Labels": found.get("labels", {}),
     }
+
+
+def _ipam(found: dict[str, Any]) -> dict[str, Any]:
+    config = {"Subnet": found["subnet"], "Gateway": found["gateway"]}
+    if found.get("ip_range"):
+        config["IPRange"] = found["ip_range"]
+    if found.get("reserved"):
+        config["AuxiliaryAddresses"] = found["reserved"]
+    return config
 
 
 def network_id(name: str) -> str:

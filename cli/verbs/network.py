@@ -1,8 +1,8 @@
-"""`pyctr network`: create, ls, inspect, rm."""
+"""`pyctr network`: create, ls, inspect, rm, prune, connect, disconnect."""
 
 from __future__ import annotations
 
-from pyctr.cli import output, values
+from pyctr.cli import filters, output, prunes, values
 from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
@@ -11,14 +11,18 @@ if TYPE_CHECKING:
     from pyctr.cli.main import Call
 
 _COLUMNS = (("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE"))
+_FILTERS = ("name", "id", "driver", "scope", "type", "label", "dangling")
 
 
 def create_configure(parser: Declares) -> None:
     add = parser.add_argument
     add("--subnet", default="", type=_subnet, metavar="CIDR", help="such as 10.90.0.0/24; otherwise a free one")
     add("--gateway", default="", type=values.address, metavar="ADDRESS", help="the bridge's own address")
+    add("--ip-range", default="", type=_subnet, metavar="CIDR", help="the part that addresses are given from")
+    add("--aux-address", action="append", type=values.pair, metavar="NAME=IP", help="an address never given out")
     add("--internal", action="store_true", help="no way out to the world")
     add("-d", "--driver", choices=("bridge",), default="bridge", help="bridge is the only one")
+    add("-o", "--opt", action="append", type=values.pair, metavar="KEY=VALUE", help="an option: mtu=1400")
     add("--label", action="append", type=values.label, metavar="KEY=VALUE", help="metadata")
     add("name", metavar="NAME")
 
@@ -29,7 +33,14 @@ def create_run(call: Call, args: Arguments) -> int:
     from pyctr.cli.verbs.inspect import network_id
 
     made = call.engine.networks.create(
-        args.name, subnet=args.subnet, gateway=args.gateway, internal=args.internal, labels=dict(args.label)
+        args.name,
+        subnet=args.subnet,
+        gateway=args.gateway,
+        internal=args.internal,
+        labels=dict(args.label),
+        ip_range=args.ip_range,
+        reserved=dict(args.aux_address),
+        options=_options(args.opt),
     )
     output.write(network_id(made.name))
     return 0
@@ -39,6 +50,7 @@ def ls_configure(parser: Declares) -> None:
     add = parser.add_argument
     add("-q", "--quiet", action="store_true", help="only ids")
     add("--no-trunc", action="store_true", help="whole ids")
+    add("-f", "--filter", action="append", type=filters.read, metavar="KEY=VALUE", help=", ".join(_FILTERS))
     add("--format", metavar="FORMAT", help="table, json or a template such as '{{.Name}} {{.Subnet}}'")
 
 
@@ -56,6 +68,10 @@ def ls_run(call: Call, args: Arguments) -> int:
             "Gateway": network.gateway,
             "Bridge": network.bridge,
             "Internal": network.internal,
+            "Labels": ",".join(f"{key}={value}" for key, value in network.labels.items()),
+            "CreatedAt": output.rfc3339(network.created_at),
+            "IPv4": True,
+            "IPv6": False,
         }
         for network in call.engine.networks.list()
     ]
@@ -70,9 +86,15 @@ def ls_run(call: Call, args: Arguments) -> int:
             "Scope": "local",
             **dict.fromkeys(("Subnet", "Gateway", "Bridge"), ""),
             "Internal": name == "none",
+            "Labels": "",
+            "CreatedAt": "",
+            "IPv4": name == "bridge",
+            "IPv6": False,
         }
         for name, driver in built_in
     ]
+    asked = filters.collect(args.filter, _FILTERS)
+    rows = [row for row in rows if _wanted(call, row, asked)]
     for row in rows:
         row["ID"] = row["ID"] if args.no_trunc else str(row["ID"])[:12]
     if args.quiet:
@@ -96,6 +118,7 @@ def inspect_run(call: Call, args: Arguments) -> int:
 
 
 def rm_configure(parser: Declares) -> None:
+    parser.add_argument("-f", "--force", action="store_true", help="do not mind one that is not there")
     parser.add_argument("name", nargs="+", metavar="NETWORK")
 
 
@@ -103,8 +126,103 @@ def rm_run(call: Call, args: Arguments) -> int:
     """Remove networks that no container uses."""
     call.need_root("removing a network")
     from pyctr.cli.each import each
+    from pyctr.core.errors import NotFound
 
-    return each(args.name, call.engine.networks.remove)
+    def remove(name: str) -> None:
+        try:
+            call.engine.networks.remove(name)
+        except NotFound:
+            if not args.force:
+                raise
+
+    return each(args.name, remove)
+
+
+def prune_configure(parser: Declares) -> None:
+    parser.add_argument("-a", "--all", action="store_true", help="the default network too; sysctls as they were")
+    prunes.declare(parser)
+
+
+def prune_run(call: Call, args: Arguments) -> int:
+    """Remove networks that no container is on."""
+    from pyctr.cli.confirm import confirm
+
+    call.need_root("removing networks")
+    wanted = prunes.wanted(args)
+    if not confirm("This removes all networks that no container is on.", args.force):
+        return 1
+    gone = call.engine.networks.prune(wanted, all=args.all)
+    if gone:
+        output.write("Deleted Networks:")
+    for name in gone:
+        output.write(name)
+    return 0
+
+
+def connect_configure(parser: Declares) -> None:
+    add = parser.add_argument
+    add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address there")
+    add("--mac-address", default="", type=values.mac, metavar="ADDRESS", help="its MAC address there")
+    add("--alias", action="append", metavar="NAME", help="a further name on that network")
+    add("network", metavar="NETWORK")
+    add("container", metavar="CONTAINER")
+
+
+def connect_run(call: Call, args: Arguments) -> int:
+    """Put a container on a network, running or not."""
+    from pyctr.core import connecting
+
+    call.need_root("connecting a container")
+    connecting.connect(call.engine, args.network, args.container, ip=args.ip, mac=args.mac_address, aliases=args.alias)
+    return 0
+
+
+def disconnect_configure(parser: Declares) -> None:
+    parser.add_argument("-f", "--force", action="store_true", help="even one that is gone")
+    parser.add_argument("network", metavar="NETWORK")
+    parser.add_argument("container", metavar="CONTAINER")
+
+
+def disconnect_run(call: Call, args: Arguments) -> int:
+    """Take a container off a network, running or not."""
+    from pyctr.core import connecting
+
+    call.need_root("disconnecting a container")
+    connecting.disconnect(call.engine, args.network, args.container, force=args.force)
+    return 0
+
+
+def _wanted(call: Call, row: dict[str, object], asked: dict[str, list[str]]) -> bool:
+    """Whether a row of `ls` passes Docker's filters."""
+    name, built_in = str(row["Name"]), row["Name"] in ("bridge", "host", "none")
+    facts = {"driver": str(row["Driver"]), "scope": "local", "type": "builtin" if built_in else "custom"}
+    if any(key in facts and facts[key] not in words for key, words in asked.items()):
+        return False
+    if "name" in asked and not any(text in name for text in asked["name"]):
+        return False
+    if "id" in asked and not any(str(row["ID"]).startswith(text) for text in asked["id"]):
+        return False
+    if "dangling" in asked:
+        idle = not built_in and not call.engine.networks.users(name)
+        if idle != (asked["dangling"][-1] in ("true", "1")):
+            return False
+    labels = dict(pair.partition("=")[::2] for pair in str(row["Labels"]).split(",") if pair)
+    return filters.labels_match(labels, asked.get("label", ()))
+
+
+def _options(given: list[tuple[str, str]]) -> dict[str, str]:
+    """Options of the bridge driver, the mtu also in podman's short form. Raises UsageError."""
+    from pyctr.core import errors
+    from pyctr.core.networks import MTU
+
+    found = {}
+    for key, value in given:
+        if key not in (MTU, "mtu"):
+            raise errors.UsageError(f"--opt: '{key}' is not an option of a bridge", hint=f"known is mtu, or {MTU}")
+        if not value.isdecimal() or not 68 <= int(value) <= 65535:
+            raise errors.UsageError(f"--opt: '{value}' is not an mtu", hint="68 to 65535, such as mtu=1400")
+        found[MTU] = value
+    return found
 
 
 def _subnet(text: str) -> str:

@@ -136,6 +136,22 @@ class Plan:
         words = [item.brief() for item in self.operations if item.step == step]
         return ", ".join(word for word in words if word)
 
+    def relink(self, network: dict[str, Any]) -> None:
+        """Other attachments than at the start before; a namespace shared with others stays as it is."""
+        changed: list[tuple[str, dict[str, Any]]] = []
+        own = any(name == "LinkInside" for name, _ in self._document["operations"])
+        if not own or network.get("mode") not in ("bridge", "none"):
+            return
+        for name, fields in self._document["operations"]:
+            if name == "LinkInside":
+                changed.append((name, {**fields, "attachment": network}))
+            elif name != "LinkHost":
+                changed.append((name, fields))
+            if name == "Clone" and network["mode"] == "bridge":
+                changed.append(("LinkHost", {"attachment": network}))
+        self._document["operations"] = changed
+        self._host = None
+
     def to_document(self) -> dict[str, Any]:
         return self._document
 

@@ -66,6 +66,8 @@ class Shim:
         self.terminal = False
         self.own: list[str] = []
         self.wishes: dict[str, Any] = {}
+        self.network: dict[str, Any] | None = None
+        """What its record says now, once it is started again."""
         self._directory = ""
 
     def run(self) -> int:
@@ -121,9 +123,12 @@ class Shim:
         return context, trace
 
     def plan(self) -> Plan:
-        """Made once, from the caller's order."""
+        """Made once, from the caller's order; the networks are those that the container has been put on since."""
         if self.document:
-            return Plan.from_document(marshal.loads(self.document))
+            plan = Plan.from_document(marshal.loads(self.document))
+            if self.network is not None:
+                plan.relink(self.network)
+            return plan
         config, wishes = marshal.loads(self.order)
         try:
             plan = build(config, wishes)
@@ -308,6 +313,7 @@ class Shim:
                 self._try(lambda: self.recorder.ended(state, exit, restarting=False))
                 self._tell(listeners, exit)
                 return False
+            self.network = state.get("network") or None
             try:
                 context, _ = self._start()
             except start.Failed as failed:

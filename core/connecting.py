@@ -1,0 +1,210 @@
+"""Containers joining and leaving networks, running or not.
+
+    spec.network     the first network: the default route and the published ports are its
+    spec.endpoints   further ones by name, with what is wished there
+    state.network    what is leased now: the first attachment, and in "more" the further ones
+
+When the first one is left, the next takes its place, ports and default route included. A container that runs gets its
+link at once: the pair is made with its inner end in the container's namespace, then a socket of that namespace does
+the rest. One that does not run leases when it starts.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pyctr.core import containers, errors, fsutil, netns
+from pyctr.core.linux import netlink
+from pyctr.core.netdevices import socket_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+
+
+def connect(
+    engine: Engine, network: str, ref: str, *, ip: str = "", mac: str = "", aliases: Sequence[str] = ()
+) -> None:
+    """Put a container on a network. Raises NotFound, Conflict (it is there, or the address is taken), NetworkError."""
+    name = engine.networks.get(network).name if network != "bridge" else network
+    container, lock = _locked(engine, ref)
+    try:
+        spec = container.spec
+        _permit(container)
+        if spec.network == name or name in spec.endpoints:
+            raise errors.Conflict(
+                f"container '{container.name}' is on network '{name}' already", hint=f"pyctr network inspect {name}"
+            )
+        wish = {key: value for key, value in (("ip", ip), ("mac", mac), ("aliases", list(aliases))) if value}
+        first = spec.network == "none"
+        if first:
+            spec = spec.replace(network=name, ip=ip, mac=mac, network_aliases=list(aliases))
+        else:
+            spec = spec.replace(endpoints={**spec.endpoints, name: wish})
+        if container.running:
+            _link(container, spec.replace(endpoints={name: wish}) if first else spec, name, first)
+        container.state.spec = spec.to_dict()
+        containers.save_state(engine.paths, container.state, durable=True)
+    finally:
+        lock.release()
+    engine.events.record("connect", container.id, container.name, type="network", network=name)
+
+
+def disconnect(engine: Engine, network: str, ref: str, *, force: bool = False) -> None:
+    """Take a container off a network; with `force` also one that is gone but still holds an address there."""
+    try:
+        container, lock = _locked(engine, ref)
+    except errors.NotFound:
+        if force and _strike_out(engine, network, ref):
+            return
+        raise
+    try:
+        spec = container.spec
+        _permit(container)
+        if network != spec.network and network not in spec.endpoints:
+            raise errors.NotFound(
+                f"container '{container.name}' is not on network '{network}'",
+                hint=f"it is on {', '.join([spec.network, *spec.endpoints])}",
+            )
+        endpoints = {name: wish for name, wish in spec.endpoints.items() if name != network}
+        if network == spec.network:
+            name = next(iter(endpoints), "none")
+            wish = endpoints.pop(name, {})
+            spec = spec.replace(
+                network=name,
+                ip=wish.get("ip", ""),
+                mac=wish.get("mac", ""),
+                network_aliases=list(wish.get("aliases", ())),
+            )
+        container.state.spec = spec.replace(endpoints=endpoints).to_dict()
+        _leave(container, network)
+        containers.save_state(engine.paths, container.state, durable=True)
+    finally:
+        lock.release()
+    engine.events.record("disconnect", container.id, container.name, type="network", network=network)
+
+
+def _locked(engine: Engine, ref: str) -> tuple[Container, fsutil.Lock]:
+    container = containers.find(engine, ref)
+    lock = fsutil.Lock(container.path("lock"))
+    try:
+        lock.__enter__()
+        container.reload()
+    except (FileNotFoundError, errors.NotFound):
+        lock.release()
+        raise errors.NotFound(f"container '{container.name}' was removed meanwhile") from None
+    return container, lock
+
+
+def _permit(container: Container) -> None:
+    mode = container.spec.network.partition(":")[0]
+    if mode in ("host", "container"):
+        whose = "the host's network" if mode == "host" else f"the network of '{container.spec.network[10:]}'"
+        raise errors.Conflict(
+            f"container '{container.name}' has {whose}, not one of its own", hint="only bridge networks can be joined"
+        )
+
+
+def _link(container: Container, spec: Any, network: str, first: bool) -> None:
+    """Lease, link and configure; nothing of it stays after a failure."""
+    engine, attachment = container.engine, container.state.network
+    used = {str(each["container_if"]) for each in attachments(attachment)}
+    number = next(n for n in range(len(used) + 1) if f"eth{n}" not in used)
+    made = engine.networks.join(container.id, container.name, spec, network, number)
+    try:
+        if any(each.get("gateway") for each in attachments(attachment)):
+            made["gateway"] = ""
+        with _namespace(container) as place:
+            made["host_if"] = netns.host_side({**made, "host_if": netns.host_if(container.id, number)}, netns=place.fd)
+            with socket_in(place.fd) as socket:
+                index = next(link.index for link in socket.links(stats=False) if link.name == made["container_if"])
+                socket.send(netns.configuration(made, index))
+    except OSError as error:
+        engine.networks.rewrite({}, [made])
+        raise errors.NetworkError(
+            f"connecting container '{container.name}' to '{network}': {error.strerror or error}",
+            hint="'pyctr doctor' tells what this kernel lacks",
+        ) from error
+    if first:
+        key = {**made}
+        del made["key"]
+        engine.networks.rewrite(made, [key])
+        container.state.network = made
+    else:
+        attachment.setdefault("more", []).append(made)
+        engine.networks.rewrite(attachment)
+
+
+def _leave(container: Container, network: str) -> None:
+    engine, attachment = container.engine, container.state.network
+    gone = next((each for each in attachments(attachment) if each["network"] == network), None)
+    if gone is None:
+        if lease := engine.networks.lease(container.id):
+            gone = next((each for each in attachments(lease) if each["network"] == network), None)
+        if gone is not None:
+            engine.networks.rewrite({}, [gone])
+        return
+    if container.running:
+        _unlink(container, gone)
+    rest = [each for each in attachments(attachment) if each is not gone]
+    if gone is not attachment:
+        attachment["more"] = rest[1:]
+        engine.networks.rewrite(attachment, [gone])
+        return
+    if attachment.get("ports"):
+        engine.networks.unpublish(attachment)
+    if not rest:
+        engine.networks.rewrite({}, [attachment])
+        container.state.network = {"mode": "none"}
+        return
+    heir = {**rest[0], "more": rest[1:], "ports": []}
+    heir.pop("key", None)
+    record = engine.networks.get(heir["network"])
+    if not record.internal and not heir["gateway"]:
+        heir["gateway"] = record.gateway
+        if container.running:
+            with _namespace(container) as place, socket_in(place.fd) as socket:
+                socket.send([netlink.default_route(record.gateway)])
+    engine.networks.rewrite(heir, [attachment, rest[0]])
+    container.state.network = heir
+    if container.running and container.spec.ports:
+        container.state.network = engine.networks.republish(container.id, container.name, container.spec, heir)
+
+
+def _unlink(container: Container, attachment: dict[str, Any]) -> None:
+    with _namespace(container) as place, socket_in(place.fd) as socket:
+        for link in socket.links(stats=False):
+            if link.name == attachment["container_if"]:
+                socket.send([netlink.delete(link.name)])
+
+
+def attachments(attachment: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first attachment and the further ones; none without a network."""
+    if attachment.get("mode") != "bridge":
+        return []
+    return [attachment, *(attachment.get("more") or ())]
+
+
+def _strike_out(engine: Engine, network: str, ref: str) -> bool:
+    for lease in list(engine.networks.leases(network)):
+        if ref in (lease["name"], lease["id"]) or lease["id"].startswith(ref):
+            engine.networks.rewrite({}, [lease])
+            return True
+    return False
+
+
+class _namespace:
+    """A descriptor of a container's network namespace."""
+
+    def __init__(self, container: Container) -> None:
+        self.fd = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> _namespace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
