@@ -1,17 +1,22 @@
 """A layer blob as a stream of plain tar bytes with both digests; the inflating runs in a thread of its own.
 
 zlib and sha256 let the interpreter lock go, so reading and inflating overlap with hashing and writing files.
+
+A few kilobytes can be made to inflate to as many gigabytes. Whatever comes of them is produced in small pieces, so that
+it takes no memory, and what grows out of all proportion is refused before it fills the disk.
 """
 
 from __future__ import annotations
 
+import os
 import queue
+import stat
 import threading
 import zlib
 from collections.abc import Iterator
 from hashlib import sha256
 
-from pyctr.core.errors import StorageError, Unsupported
+from pyctr.core.errors import StorageError, Unsupported, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +24,27 @@ if TYPE_CHECKING:
 
     from pyctr.core.images.layers import Source
 
+ENVIRONMENT = "PYCTR_LAYER_EXPANSION"
+EXPANSION = 200
+"""How many times its packed size something may be. Layers are 2 to 5 times, gzip can do 1,030, zstd 16,000."""
+FREE = 256 << 20
+"""Bytes that are never too many: an empty database of that size is no attack."""
 _PIECE = 1 << 16
+_MOST = 1 << 20
+"""Bytes inflated at once."""
 _AHEAD = 16
+
+
+def allowed(packed: int) -> int:
+    """Bytes that may come of so many. Raises UsageError for a setting that is no number."""
+    text = os.environ.get(ENVIRONMENT, "")
+    try:
+        times = int(text or EXPANSION)
+    except ValueError:
+        times = 0
+    if times < 1:
+        raise UsageError(f"{ENVIRONMENT} is '{text}'", hint=f"how many times its packed size, {EXPANSION} by default")
+    return max(FREE, times * packed)
 
 
 class Plain:
@@ -35,6 +59,8 @@ class Plain:
         self._compressed = True
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
         self._stop = False
+        self._size = _size(blob)
+        self._packed = self._plain = 0
 
     @property
     def digest(self) -> str:
@@ -78,9 +104,10 @@ class Plain:
                 self._compressed = False
             piece = first
             while piece and not self._stop:
-                out = inflate.feed(piece) if inflate else piece
-                if out:
-                    self._queue.put(out)
+                if inflate:
+                    self._spread(inflate.feed(piece))
+                else:
+                    self._queue.put(piece)
                 piece = self._read()
             if inflate and not self._stop:
                 inflate.finish()
@@ -88,11 +115,41 @@ class Plain:
         except BaseException as error:
             self._queue.put(error)
 
+    def _spread(self, pieces: Iterator[bytes]) -> None:
+        for out in pieces:
+            if self._stop:
+                break
+            self._check(len(out))
+            self._queue.put(out)
+
     def _read(self) -> bytes:
         piece = self._blob.read(_PIECE)
+        self._packed += len(piece)
         if not self._vouched:
             self._outer.update(piece)
         return piece
+
+    def _check(self, more: int) -> None:
+        self._plain += more
+        if self._plain > FREE and self._plain > allowed(max(self._packed, self._size)):
+            raise too_much(max(self._packed, self._size), self._plain - more)
+
+
+def too_much(packed: int, plain: int) -> StorageError:
+    """Of data that is more than `allowed`."""
+    return StorageError(
+        f"packed data of {packed} bytes unpacks to more than {plain}",
+        hint=f"it may be made to fill the disk; if you trust it, {ENVIRONMENT}=2000 allows 2000 times its size",
+    )
+
+
+def _size(blob: Source) -> int:
+    """Of all that is going to be read, 0 where nobody knows."""
+    size: int = getattr(blob, "size", 0)
+    if not size and hasattr(blob, "fileno"):
+        found = os.fstat(blob.fileno())
+        size = found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
 
 
 class _Gzip:
@@ -103,9 +160,9 @@ class _Gzip:
         self._member = self._module.decompressobj(wbits=31)
         self._whole = False
 
-    def feed(self, piece: bytes) -> bytes:
-        out = []
-        while piece:
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        more = bool(piece)
+        while more:
             if self._whole:
                 piece = piece.lstrip(b"\0")
                 if not piece:
@@ -113,12 +170,15 @@ class _Gzip:
                 self._member = self._module.decompressobj(wbits=31)
                 self._whole = False
             try:
-                out.append(self._member.decompress(piece))
+                out = self._member.decompress(piece, _MOST)
             except (zlib.error, self._module.error) as error:
                 raise StorageError(f"a layer is damaged: {error}", hint="get the image again") from None
+            if out:
+                yield out
             self._whole = self._member.eof
-            piece = self._member.unused_data
-        return out[0] if len(out) == 1 else b"".join(out)
+            piece = self._member.unused_data if self._whole else self._member.unconsumed_tail
+            # after a full piece there may be something inside that needs no further input
+            more = bool(piece) or (not self._whole and len(out) == _MOST)
 
     def finish(self) -> None:
         if not self._whole:
@@ -139,17 +199,20 @@ class _Zstd:
         self._module = module
         self._frame = module.ZstdDecompressor()
 
-    def feed(self, piece: bytes) -> bytes:
-        out = []
-        while piece:
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        more = bool(piece)
+        while more:
             if self._frame.eof:
                 self._frame = self._module.ZstdDecompressor()
             try:
-                out.append(self._frame.decompress(piece))
+                out = self._frame.decompress(piece, _MOST)
             except self._module.ZstdError as error:
                 raise StorageError(f"a layer is damaged: {error}", hint="get the image again") from None
+            if out:
+                yield out
+            # it keeps what it has not come to yet
             piece = self._frame.unused_data if self._frame.eof else b""
-        return b"".join(out)
+            more = bool(piece) if self._frame.eof else not self._frame.needs_input
 
     def finish(self) -> None:
         if not self._frame.eof:

@@ -151,6 +151,7 @@ class Reader:
         self._restarts = partial.restarts
         self._at = 0
         self.digest = partial.digest
+        self.size = partial.size
 
     def read(self, count: int) -> bytes:
         piece = self._partial.read(count, self._at, self._restarts)

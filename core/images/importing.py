@@ -9,7 +9,7 @@ from pyctr.core import jsontext
 from pyctr.core.errors import NetworkError, StorageError, from_oserror
 from pyctr.core.images import instructions, platforms
 from pyctr.core.images.access import Access
-from pyctr.core.images.decompress import Plain
+from pyctr.core.images.decompress import Plain, allowed, too_much
 from pyctr.core.images.model import (
     CONFIG,
     LAYER,
@@ -110,6 +110,14 @@ def add(
     return images.add(manifest, name)
 
 
+def _inflated(unpacker: Any, piece: bytes) -> Iterator[bytes]:
+    """What comes of a piece, little by little: it may be very much."""
+    more = True
+    while more:
+        yield unpacker.decompress(piece, 1 << 20)
+        piece, more = b"", not unpacker.eof and not unpacker.needs_input
+
+
 def _store(images: ImageStore, pieces: Iterator[bytes]) -> dict[str, Any]:
     """The archive as a blob, as it came where layers may be packed like that."""
     first = next(pieces, b"")
@@ -128,10 +136,14 @@ def _store(images: ImageStore, pieces: Iterator[bytes]) -> dict[str, Any]:
 
         unpacker = bz2.BZ2Decompressor()
     with images.blobs.writer() as writer:
-        piece = first
+        piece, packed = first, 0
         while piece:
+            packed += len(piece)
             try:
-                writer.write(unpacker.decompress(piece) if unpacker else piece)
+                for out in _inflated(unpacker, piece) if unpacker else (piece,):
+                    writer.write(out)
+                    if unpacker and writer.size > allowed(packed):
+                        raise too_much(packed, writer.size)
             except (ValueError, OSError, EOFError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise

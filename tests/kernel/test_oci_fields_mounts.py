@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from pyctr.core.linux import const
 from pyctr.core.linux import mount as kernel
-from tests.support.oci import Oci
+from tests.support.oci import Oci, idmappable
 
 
 def mounts(oci: Oci, *entries: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
@@ -323,18 +322,10 @@ def test_masked_and_readonly_paths(oci: Oci) -> None:
     assert out == "masked\nro\n"
 
 
-def _filesystem(directory: Path) -> None:
-    """One that can be id-mapped: a tmpfs since Linux 6.3, before that hopefully what the directory is on."""
-    if tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 3):
-        kernel.mount("tmpfs", str(directory), "tmpfs", 0, "mode=755")
-    else:
-        kernel.mount(str(directory), str(directory), None, const.MS_BIND)
-
-
 def _owned(oci: Oci, *owners: tuple[int, int]) -> Path:
     top = oci.path / "owned"
     top.mkdir()
-    _filesystem(top)
+    idmappable(top)
     for number, owner in enumerate(owners):
         (top / str(number)).write_text("")
         os.chown(top / str(number), *owner)
@@ -362,7 +353,7 @@ def test_an_idmapped_mount_shows_other_owners(oci: Oci, owned: Path) -> None:
 
 def test_idmap_is_for_one_mount_and_ridmap_for_all_below(oci: Oci, owned: Path) -> None:
     (owned / "sub").mkdir()
-    _filesystem(owned / "sub")
+    idmappable(owned / "sub")
     for word, below in (("idmap", "0"), ("ridmap", "5000")):
         entry = oci.mount("/i", "bind", str(owned), "rbind", word, uidMappings=MAP, gidMappings=MAP)
         assert oci.inside("stat -c %u /i/0 /i/sub", mounts(oci, entry)).split() == ["5000", below]

@@ -13,7 +13,7 @@ import pytest
 
 from pyctr.core import netdevices
 from pyctr.core.linux import namespaces, netlink
-from tests.support.oci import Oci
+from tests.support.oci import Oci, idmappable
 
 KINDS = ("pid", "network", "mount", "uts", "ipc", "user", "cgroup", "time")
 MAP = [{"containerID": 0, "hostID": 100000, "size": 65536}]
@@ -180,12 +180,10 @@ def test_a_user_namespace_without_its_own_network_sees_the_hosts_sysfs(oci: Oci)
 
 
 def test_idmapped_mounts_of_a_user_namespace_take_its_mappings(oci: Oci) -> None:
-    from pyctr.core.linux import mount
-
     top = oci.path / "owned"
     top.mkdir()
     (oci.rootfs / "i").mkdir()
-    mount.mount("tmpfs", str(top), "tmpfs", 0, "mode=755")
+    idmappable(top)
     try:
         (top / "mine").write_text("")
         os.chown(top / "mine", 5, 6)

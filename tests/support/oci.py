@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from pyctr.core.linux import const, mount
 
 from .bundle import Bundle
 
 Done = subprocess.CompletedProcess[str]
+
+
+def idmappable(directory: Path) -> None:
+    """Mount on it what can be id-mapped: a tmpfs since Linux 6.3, before that hopefully what it is on already."""
+    if tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) >= (6, 3):
+        mount.mount("tmpfs", str(directory), "tmpfs", 0, "mode=755")
+    else:
+        mount.mount(str(directory), str(directory), None, const.MS_BIND)
 
 
 class Oci(Bundle):
