@@ -25,6 +25,8 @@ ff00::\tip6-mcastprefix
 ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 """
+RESOLVER = "127.0.0.11"
+"""The name server of a container on a user-defined network, see `runtime/nameserver`."""
 _LARGEST = 1 << 20
 """A container may write its hosts file: nothing larger is read back."""
 RESOLVED = ("/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf")
@@ -43,7 +45,9 @@ def hosts(
     if mode == "bridge":
         address = attachment["address"].partition("/")[0]
         names = " ".join(dict.fromkeys((hostname, *attachment["names"])))
-        text += f"{address}\t{names}\n{BEGIN}{others}{END}"
+        text += f"{address}\t{names}\n"
+        if "resolver" not in attachment:
+            text += f"{BEGIN}{others}{END}"
     return text
 
 
@@ -105,6 +109,14 @@ def resolv_conf(
     """
     text = _read(f"{etc}/resolv.conf")
     own = attachment.get("mode") == "bridge"
+    if "resolver" in attachment:
+        _, domains, opts = _parse(text)
+        domains = list(search) or domains
+        lines = [f"search {' '.join(domains)}\n"] if domains and domains != ["."] else []
+        opts = list(options or opts)
+        if not any(option.startswith("ndots:") for option in opts):
+            opts.append("ndots:0")
+        return "".join((*lines, f"nameserver {RESOLVER}\n", f"options {' '.join(opts)}\n"))
     if not own and not (dns or search or options):
         return text
     servers, domains, opts = _parse(text)

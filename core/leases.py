@@ -19,7 +19,7 @@ import time
 
 from pyctr.core import containers, errors, etcfiles, firewall, hostports
 from pyctr.core.fsutil import Lock, make_private_directory, read_json, write_json
-from pyctr.core.subnets import parse_subnet, to_int, to_text
+from pyctr.core.subnets import DEFAULT, parse_subnet, to_int, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ class Book:
     def refresh_hosts(self, network: str) -> None:
         """Bring the hosts files of the containers on a network up to date, unless there are more than `SPREAD` of them:
         then a start would write a thousand files, and a container knows those that were there when it started."""
+        if network != DEFAULT:
+            return  # a name server answers there
         members = self.names(network)
         if len(members) > SPREAD:
             return

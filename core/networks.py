@@ -323,6 +323,7 @@ class Networks:
         {"mode": "bridge", "id", "name", "names", "network", "bridge", "host_if", "container_if",
          "address": "10.88.0.7/16", "gateway", "mac", "mtu", "hairpin",
          "ports": [{"host_ip", "host_port", "container_port", "protocol"}],
+         "resolver": [name servers asked about names of the world] on a user-defined network,
          "more": [further attachments, of `spec.endpoints`, without ports]}
 
         Raises Conflict naming who has a port or an address, UsageError, NotFound, NetworkError. Nothing is kept then.
@@ -346,6 +347,8 @@ class Networks:
                 self._book.drop(before)
                 before = None
             attachment = self._attachment(network, mtu, id, name, _names(name, spec), spec.ip, spec.mac, before)
+            if network.name != DEFAULT or any(wish != DEFAULT for wish in spec.endpoints):
+                attachment["resolver"] = list(spec.dns)
             attachment["hairpin"] = bool(spec.ports) and bridges.filtered(self.paths.proc)
             if before:
                 self._book.free_ports(before)
@@ -388,7 +391,7 @@ class Networks:
             "mode": "bridge",
             "id": id,
             "name": name,
-            "names": names,
+            "names": names if network.name == DEFAULT else [*names, id[:12]],
             "network": network.name,
             "bridge": network.bridge,
             "host_if": netns.host_if(id),
@@ -398,6 +401,7 @@ class Networks:
             "mac": _mac(mac) or mac_of(address),
             "mtu": mtu,
             "hairpin": False,
+            "internal": network.internal,
             "ports": [],
         }
 
@@ -513,7 +517,7 @@ class Networks:
         if name == "resolv.conf":
             return etcfiles.resolv_conf(attachment, spec.dns, spec.dns_search, spec.dns_options)
         others = ""
-        if attachment.get("mode") == "bridge":
+        if attachment.get("mode") == "bridge" and "resolver" not in attachment:
             others = self._book.others(attachment["network"], attachment["id"])
         return etcfiles.hosts(attachment, hostname, spec.add_hosts, others)
 

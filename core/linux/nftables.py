@@ -167,6 +167,11 @@ def lookup(map: str, register: int = R0, result: int = R0) -> bytes:
     return _expression("lookup", text(1, map), _be32(2, register), _be32(3, result), _be32(4, 0))
 
 
+def load(data: bytes, register: int = R0) -> bytes:
+    """A constant into a register."""
+    return _expression("immediate", _be32(1, register), nested(2, _value(data)))
+
+
 def dnat(address: int, port: int) -> bytes:
     """Destination NAT to the address and port in these registers."""
     return _expression("nat", _be32(1, 1), _be32(2, IPV4), _be32(3, address), _be32(5, port))

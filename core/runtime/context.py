@@ -7,6 +7,8 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.netdevices import Address
     from pyctr.core.runtime.operation import Operation
@@ -42,6 +44,8 @@ class Context:
         """Place in "mounts" -> detached mount that the host's side has opened, see `ops_sources`."""
         self.devices: dict[str, tuple[int, list[Address]]] = {}
         """Interfaces that move in: name on the host -> index and addresses there."""
+        self.names: list[_socket.socket] = []
+        """Sockets of the container's name server, see `ops_nameserver`."""
         self.netns = -1
         """The container's network namespace, held during a start into which interfaces have moved."""
         self.users = False

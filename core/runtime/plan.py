@@ -66,6 +66,7 @@ _RARE = {
     "EnterClass": "ops_rdt",
     "RaiseLimits": "ops_limits",
     "Secrets": "ops_secrets",
+    "OpenNames": "ops_nameserver",
 }
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
 
@@ -221,6 +222,10 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
         plan.append(ops_limits.RaiseLimits(rlimits=process["rlimits"]))
     own_network = network if network and "network" in new else {"mode": "none"} if "network" in new else None
+    if own_network and "resolver" in own_network:
+        from pyctr.core.runtime import ops_nameserver
+
+        plan.append(ops_nameserver.OpenNames())
     if own_network and own_network.get("mode") == "bridge":
         plan.append(ops_namespace.LinkHost(attachment=own_network))
     if linux.get("netDevices"):

@@ -14,13 +14,14 @@ import time
 from pyctr.core import errors, fsutil
 from pyctr.core.runtime import clients, init, record, restart, start, sync
 from pyctr.core.runtime.children import Children
-from pyctr.core.runtime.loop import Loop
+from pyctr.core.runtime.loop import READ, Loop
 from pyctr.core.runtime.plan import Plan, build
 from pyctr.core.runtime.service import Service
 from pyctr.core.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable
     from typing import Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.clients import Client
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.health import Monitor
+    from pyctr.core.runtime.nameserver import NameServer
     from pyctr.core.runtime.oom import Watch
 
 _SETTLE = 0.5
@@ -56,6 +58,8 @@ class Shim:
         self.watch: Watch | None = None
         self.log: LogWriter | None = None
         self.health: Monitor | None = None
+        self.names: NameServer | None = None
+        self.name_sockets: list[_socket.socket] = []
         self.facts: dict[str, Any] = {}
         self.pid = 0
         self.pidfd = -1
@@ -178,7 +182,10 @@ class Shim:
     def _adopt(self, context: Context) -> None:
         """The streams of a new incarnation, and who listens."""
         fds, context.streams = context.streams, [-1, -1, -1]
+        sockets, context.names = context.names, []
         start.close(context)
+        if sockets:
+            self._answer_names(sockets)
         self.streams = Streams(self.loop, fds, terminal=self.terminal, log=self.log)
         self.log = None
         for client in self.clients:
@@ -186,6 +193,35 @@ class Shim:
                 self.listen(client, self.streams)
         self.children[self.pid] = self._died
         self._watch_health()
+
+    def _answer_names(self, sockets: list[_socket.socket]) -> None:
+        """From its first question on; what answers is not loaded before."""
+
+        def load(fd: int) -> None:
+            from pyctr.core.runtime.nameserver import NameServer
+
+            network = self.network or self.wishes["network"]
+            run = f"{self.wishes['paths']['run']}/networks"
+            self.names = NameServer(self.loop, sockets, run, self.wishes["id"], list(network.get("resolver") or ()))
+            for socket, handler in zip(sockets, (self.names.datagram, self.names.connection), strict=True):
+                self.loop.remove(socket.fileno())
+                self.loop.add(socket.fileno(), READ, handler)
+                if socket.fileno() == fd:
+                    handler(0)
+
+        self.name_sockets = sockets
+        for socket in sockets:
+            fd = socket.fileno()
+            self.loop.add(fd, READ, lambda _, fd=fd: load(fd))  # type: ignore[misc]
+
+    def _hush_names(self) -> None:
+        if self.names is not None:
+            self.names.close()
+        else:
+            for socket in self.name_sockets:
+                self.loop.remove(socket.fileno())
+                socket.close()
+        self.names, self.name_sockets = None, []
 
     def _watch_health(self) -> None:
         if not (settings := self.wishes.get("health")):
@@ -254,6 +290,7 @@ class Shim:
         if self.health is not None:
             self.health.close()
             self.health = None
+        self._hush_names()
         if "pid" not in self.own:
             # without a pid namespace of its own, others of it may have outlived the first process
             self._try(self.manager.kill)

@@ -218,6 +218,9 @@ def close(context: Context) -> None:
     for fd in (*context.stdio, *context.streams, context.group_fd if context.group_fd is not None else -1):
         if fd >= 0:
             os.close(fd)
+    for socket in context.names:
+        socket.close()
+    context.names = []
     context.stdio, context.streams, context.group_fd = [-1, -1, -1], [-1, -1, -1], None
     _close_gate(context)
 
