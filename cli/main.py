@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words in (["version"], ["--version"], ["-v"]):
         words = ["--version"]
     try:
-        code = _dispatch(words)
+        code = _dispatch(words, alone=argv is None)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
@@ -218,6 +218,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.flush()
         except OSError:
             pass  # said already, or nobody is left to tell
+        from pyctr.core import bytecode
+
+        bytecode.keep()
         os._exit(code)
     return code
 
@@ -230,7 +233,7 @@ def _stand_in() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
-def _dispatch(words: list[str]) -> int:
+def _dispatch(words: list[str], alone: bool = False) -> int:
     if words == ["--version"]:
         from pyctr import __version__
 
@@ -257,6 +260,10 @@ def _dispatch(words: list[str]) -> int:
             raise _no_such(words[0], members, name)
         name = f"{name} {words[0]}"
         module, words = members[words[0]], words[1:]
+    if alone:
+        from pyctr.core import bytecode
+
+        bytecode.use(f"pyctr-{module}")
     call = Call(globals_, module)
     if module in _STARTS and os.geteuid() == 0 and "--help" not in words and "--dry-run" not in words:
         call.prespawn()

@@ -133,6 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                     stream.flush()
             except OSError:
                 pass  # whoever read it has left
+        from pyctr.core import bytecode
+
+        bytecode.keep()
         os._exit(code)
     return code
 
@@ -149,6 +152,10 @@ def _dispatch(call: Call, words: list[str]) -> int:
 
         raise UsageError(f"no such command '{verb}'", hint=f"'{PROG} --help' lists them")
     call.verb = verb
+    if call.words:
+        from pyctr.core import bytecode
+
+        bytecode.use(f"runtime-{verb}")
     if verb == "exec":
         call.protect()
     file = VERBS[verb][0]

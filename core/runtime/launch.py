@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from pyctr.core.paths import Paths
 
 _SOCKET_FD = 3
-_CODE = "import sys;sys.path.insert(0,{root!r});from pyctr.core.runtime.spawned import main;main(*sys.argv[1:])"
+_CODE = (
+    "import sys;sys.path.insert(0,{root!r});from pyctr.core import bytecode;bytecode.use('shim');"
+    "from pyctr.core.runtime.spawned import main;main(*sys.argv[1:])"
+)
 
 
 class Spawn:
@@ -89,7 +92,18 @@ def prespawn(paths: Paths | None = None) -> Spawn:
             return Spawn(0, socket)
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC, 0)
     executable = getattr(sys, "_base_executable", "") or sys.executable
-    words = [executable, "-I", "-S", "-X", "utf8", "-c", _CODE.format(root=where), run, key]
+    words = [
+        executable,
+        "-I",
+        "-S",
+        *(["-B"] if sys.dont_write_bytecode else []),
+        "-X",
+        "utf8",
+        "-c",
+        _CODE.format(root=where),
+        run,
+        key,
+    ]
     fd = theirs.fileno()
     program = stub()
     try:

@@ -9,6 +9,7 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _socket
 import os
 
+from pyctr.core import bytecode
 from pyctr.core.runtime import sync
 from pyctr.core.runtime.shim import Shim
 
@@ -34,7 +35,12 @@ def main(run: str = "", key: str = "") -> NoReturn:
             channel.close()
             from pyctr.core.runtime import launcher
 
+            if bytecode.pending() and os.fork() == 0:
+                bytecode.keep()
+                os._exit(0)
+            bytecode.done()
             channel = launcher.serve(run, key)
+        bytecode.done()
         order = _receive(channel)
         if order is not None:
             descriptors, channel.descriptors = channel.descriptors, []

@@ -1,0 +1,210 @@
+"""The modules of one verb from one file of bytecode, because every module found by itself costs a start 0.2 ms.
+
+    <package>/__pycache__/NAME.TAG.modules      header, two lengths, what marshal makes of
+                                                {module: (path, package, facts, offset, length)}, the bytecode
+
+`use` puts a finder before the interpreter's own, `keep` writes the file at the end of a run that missed something. A
+module comes from the file only while its source is what was compiled: inode, size, mtime and ctime to the nanosecond
+(more than a .pyc checks), and only if nobody but root and the package's owner can have written the file. Whatever is
+not as it should be is imported as ever. See docs/decisions/0014.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType, ModuleType
+
+    Facts = tuple[int, int, int, int]
+    Index = dict[str, tuple[str, bool, Facts, int, int]]
+
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a file that changes again has another ctime, whatever the clock's and file system's grain."""
+
+_PACKAGE = "pyctr."
+
+
+class Finder:
+    """Finds the modules of one file; `served` is who came from it."""
+
+    def __init__(self, path: str, root: str) -> None:
+        self.path = path
+        self.root = root
+        self.before = frozenset(sys.modules)
+        self.served: set[str] = set()
+        self.index: Index = {}
+        self.bytecode = memoryview(b"")
+        content = _read(path, root)
+        header = _header(root)
+        at = len(header) + 16
+        head, rest = (int.from_bytes(content[to - 8 : to], "little") for to in (at - 8, at))
+        if content.startswith(header) and len(content) == at + head + rest:
+            self.index = marshal.loads(content[at : at + head])
+            self.bytecode = memoryview(content)[at + head :]
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        found = self.index.get(name)
+        if found is None:
+            return None
+        source, package, facts, offset, length = found
+        try:
+            if _facts(os.stat(source)) != facts:
+                return None
+        except OSError:
+            return None
+        self.served.add(name)
+        spec = ModuleSpec(
+            name, _Loader(name, source, self.bytecode[offset : offset + length]), origin=source, is_package=package
+        )
+        spec.has_location = True
+        if package:
+            spec.submodule_search_locations = [os.path.dirname(source)]
+        return spec
+
+    def missed(self) -> dict[str, str]:
+        """Modules of ours that were imported in the ordinary way since `use`, and their sources."""
+        missed = {}
+        for name, module in list(sys.modules.items()):
+            if name.startswith(_PACKAGE) and name not in self.before and name not in self.served:
+                source = getattr(module, "__file__", None) or ""
+                if source.startswith(f"{self.root}/") and source.endswith(".py"):
+                    missed[name] = source
+        return missed
+
+
+class _Loader(SourceFileLoader):
+    """That of the interpreter, for tracebacks and whoever asks for sources, but for where bytecode comes from."""
+
+    def __init__(self, name: str, path: str, bytecode: memoryview) -> None:
+        super().__init__(name, path)
+        self._bytecode = bytecode
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        code: CodeType = marshal.loads(self._bytecode)
+        return code
+
+
+_finder: Finder | None = None
+
+
+def use(name: str) -> None:
+    """From now on import from the file `name`, a word of ours, as far as it is there and true."""
+    global _finder
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if _finder is not None or sys.pycache_prefix is not None:
+        return
+    tag = f"{sys.implementation.cache_tag}-{sys.flags.optimize}"
+    _finder = Finder(f"{root}/__pycache__/{name}.{tag}.modules", root)
+    sys.meta_path.insert(0, _finder)
+
+
+def done() -> None:
+    """Nothing that matters is imported any more: let go of the memory."""
+    global _finder
+    if _finder is not None:
+        sys.meta_path.remove(_finder)
+        for name in _finder.served:
+            loader = getattr(sys.modules.get(name), "__loader__", None)
+            if isinstance(loader, _Loader):
+                loader._bytecode = memoryview(b"")
+        _finder = None
+
+
+def pending() -> bool:
+    """Whether `keep` has something to do."""
+    return _finder is not None and not sys.dont_write_bytecode and bool(_finder.missed())
+
+
+def keep() -> None:
+    """Write what this process has imported, if the file lacked any of it and we may. Nothing depends on it."""
+    if _finder is None or not pending():
+        return
+    try:
+        _write(_finder)
+    except (OSError, SyntaxError, ValueError):
+        pass  # a place we may not write to, or a source being edited: as slow as before
+
+
+def _write(finder: Finder) -> None:
+    directory = os.path.dirname(finder.path)
+    if not _ours(os.stat(directory), os.stat(finder.root)):
+        return
+    temporary = f"{finder.path}.{os.getpid()}"
+    # before the work, which takes some 0.2 s: without permission it were done every time
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            file.write(_content(finder))
+            file.flush()
+            os.fchmod(fd, os.stat(__file__).st_mode & 0o644 | 0o600)
+            os.fsync(fd)
+        os.rename(temporary, finder.path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _content(finder: Finder) -> bytes:
+    index: Index = {}
+    pieces: list[bytes] = []
+    end = 0
+
+    def add(name: str, source: str, package: bool, facts: Facts, piece: bytes) -> None:
+        nonlocal end
+        index[name] = source, package, facts, end, len(piece)
+        pieces.append(piece)
+        end += len(piece)
+
+    for name, (source, package, facts, offset, length) in finder.index.items():
+        if os.path.exists(source) and _facts(os.stat(source)) == facts:
+            add(name, source, package, facts, bytes(finder.bytecode[offset : offset + length]))
+    for name, source in finder.missed().items():
+        status = os.stat(source)
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED:
+            continue  # may change once more without a trace
+        with open(source, "rb") as file:
+            code = compile(file.read(), source, "exec", dont_inherit=True)
+        add(name, source, os.path.basename(source) == "__init__.py", _facts(status), marshal.dumps(code))
+    head = marshal.dumps(index)
+    lengths = (length.to_bytes(8, "little") for length in (len(head), end))
+    return b"".join((_header(finder.root), *lengths, head, *pieces))
+
+
+def _facts(status: os.stat_result) -> Facts:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _header(root: str) -> bytes:
+    """Of another interpreter, or of a package that was moved since, is no file for us."""
+    return MAGIC_NUMBER + marshal.dumps((sys.version, root))
+
+
+def _read(path: str, root: str) -> bytes:
+    """The file, if it is there and nobody can have written it who could not have written the package."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    try:
+        package, status = os.stat(root), os.fstat(fd)
+        if not _ours(status, package) or not _ours(os.stat(os.path.dirname(path)), package):
+            return b""
+        return os.read(fd, status.st_size)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def _ours(status: os.stat_result, package: os.stat_result) -> bool:
+    return status.st_uid in (0, package.st_uid) and not status.st_mode & 0o022
