@@ -48,7 +48,7 @@ def connect() -> dbus.Connection:
 
 
 def parse(path: str, id: str) -> tuple[str, str]:
-    """(slice, unit) of linux.cgroupsPath "slice:prefix:name". Raises UsageError."""
+    """(slice, unit) of linux.cgroupsPath "slice:prefix:name"; always a scope, as under crun. Raises UsageError."""
     if not path:
         slice, prefix, name = "", "pyctr", id
     else:
@@ -64,7 +64,7 @@ def parse(path: str, id: str) -> tuple[str, str]:
     if not slice.endswith(".slice") or "/" in slice or "--" in slice or (slice[0] == "-" and slice != "-.slice"):
         raise errors.UsageError(f"linux.cgroupsPath: '{slice}' is not a slice", hint="for example 'machine.slice'")
     unit = f"{prefix}-{name}.scope" if prefix else f"{name}.scope"
-    if not name or name.endswith(".slice") or "/" in unit or len(unit) > 255:
+    if not name or "/" in unit or len(unit) > 255:
         raise errors.UsageError(f"linux.cgroupsPath: '{unit}' is not a unit's name")
     return slice, unit
 

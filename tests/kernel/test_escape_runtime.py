@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 import subprocess
-import time
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_nobody_can_write_through_the_executable_of_a_shim(bundle: Bundle, warm:
 def test_an_interpreter_of_proc_self_exe_gets_nothing_that_can_be_written(bundle: Bundle, tmp_path: Path) -> None:
     """The attack itself: an image whose command is a script that the runtime's own executable interprets."""
     script = bundle.rootfs / "bin/evil"
-    script.write_text("#!/proc/self/exe\n")
+    script.write_text("#!/proc/self/exe -IS\nprint('interpreted', flush=True)\nopen(0).read()\n")
     script.chmod(0o755)
     root = bundle.rootfs
     for path in subprocess.run(
@@ -57,14 +57,16 @@ def test_an_interpreter_of_proc_self_exe_gets_nothing_that_can_be_written(bundle
         if path.startswith("/") and not (root / path[1:]).exists():
             (root / path[1:]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, root / path[1:])
+    library = sysconfig.get_path("stdlib")
+    shared = {"destination": library, "type": "bind", "source": library, "options": ["rbind", "ro"]}
+    config = bundle.config("/bin/evil", env=["PATH=/bin", f"PYTHONHOME={sys.base_prefix}"])
+    config["mounts"].append(shared)
     # runs as long as its standard input is open, with the host's interpreter as /proc/1/exe
-    launched = bundle.start(bundle.config("/bin/evil"), attach=True, open_stdin=True)
+    launched = bundle.start(config, attach=True, open_stdin=True)
     try:
-        before = os.stat(f"/proc/{launched.pid}/exe")
-        deadline = time.monotonic() + 10
-        while b"evil" not in Path(f"/proc/{launched.pid}/cmdline").read_bytes() and time.monotonic() < deadline:
-            select.select([], [], [], 0.01)
-        assert before.st_ino == os.stat(os.path.realpath("/proc/self/exe")).st_ino, "it is the attack"
+        bundle.hear(launched, "interpreted")
+        found = os.stat(f"/proc/{launched.pid}/exe")
+        assert found.st_ino == os.stat(os.path.realpath("/proc/self/exe")).st_ino, "it is the attack"
         refused_to_write(launched.pid)
     finally:
         bundle.kill(launched)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.caller import subreaper, wait
+from tests.support.caller import Console, subreaper, wait
 from tests.support.host import Host
 from tests.support.oci import Oci
 
@@ -155,6 +155,36 @@ def test_a_restore_in_the_foreground_gives_the_exit_code_and_new_pipes(oci: Oci)
         oci.command(*words), env=oci.host.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=120
     )
     assert (second.returncode, second.stdout) == (42, b"ended\n"), second.stderr
+
+
+@pytest.mark.usefixtures("able")
+def test_a_terminal_goes_to_the_console_socket_of_the_restore(oci: Oci) -> None:
+    """The old master is gone with who had it; the container has its own terminal still, and somebody else serves it."""
+    script = "echo one; echo begun >/shared/first; read line; echo got $line; tty; read line; exit 7"
+    with subreaper():
+        first = Console(str(oci.path / "first"))
+        config = oci.config("sh", "-c", script, terminal=True)
+        config["mounts"].append(oci.mount("/shared", "bind", str(oci.path / "shared"), "rbind", "rw"))
+        oci.write(config)
+        places = ["--bundle", str(oci.path), "--pid-file", str(oci.path / "pid")]
+        quiet(oci, "run", "--detach", *places, "--console-socket", first.path, "one")
+        pid = int((oci.path / "pid").read_text())
+        first.accept()
+        first.read(b"one")
+        appears(oci.path / "shared/first")
+        checkpoint(oci)
+        wait(pid)
+        first.close()
+        second = Console(str(oci.path / "second"))
+        pid = restore(oci, "--console-socket", second.path)
+        second.accept()
+        os.write(second.master, b"hello\n")
+        second.read(b"got hello")
+        second.read(b"/dev/pts/0")
+        os.write(second.master, b"\n")
+        assert wait(pid) == 7
+        second.close()
+        assert oci.cli("delete", "one").returncode == 0
 
 
 def test_without_criu_the_error_says_so_and_the_container_runs_on(oci: Oci) -> None:

@@ -330,7 +330,8 @@ def test_a_creator_that_is_killed_leaves_nothing_running(oci: Oci) -> None:
     with subreaper():
         assert oci.cli("create", "--bundle", str(oci.path), "one").returncode == -9
         pid = json.loads((Path(oci.host.paths.run) / "runtime/one/state.json").read_text())["pid"]
-        assert wait(pid) == -9
+        # of its creator's death, or of what it hears first: that nobody speaks to it any more
+        assert wait(pid) in (-9, 1)
         while True:
             try:
                 os.waitpid(-1, 0)  # the hook

@@ -16,6 +16,7 @@ from pyctr.core.cgroups import scope
         (":docker:x", "system.slice", "docker-x.scope", "/system.slice/docker-x.scope"),
         ("a-b-c.slice::x", "a-b-c.slice", "x.scope", "/a.slice/a-b.slice/a-b-c.slice/x.scope"),
         ("-:p:x", "-.slice", "p-x.scope", "/p-x.scope"),
+        ("a.slice:p:x.slice", "a.slice", "p-x.slice.scope", "/a.slice/p-x.slice.scope"),
     ],
 )
 def test_a_cgroups_path_is_a_slice_and_a_unit(
