@@ -152,7 +152,7 @@ def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tup
     import time
 
     from pyctr.tui import details, keymap
-    from pyctr.tui.engine import Focus
+    from pyctr.tui.snapshot import Focus
     from pyctr.tui.sources import WANTED
 
     for what, name, known in (

@@ -13,6 +13,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SPANS = (60.0, 300.0, 900.0, 3600.0)
+"""Seconds a chart may cover."""
+
+
+class Focus(NamedTuple):
+    """What is on the screen. Immutable: screens replace the poller's whole focus."""
+
+    visible: tuple[str, ...] = ()
+    """Ids of the rows that can be seen."""
+    selected: str = ""
+    tab: str = ""
+    """The visible tab of the selected container's details; empty when none is."""
+    span: float = 300.0
+    """Seconds of history the charts show."""
+    sources: tuple[str, ...] = ()
+    """What the visible screen needs beyond the list, see tui/sources."""
+
 
 class ContainerRow(NamedTuple):
     """One container as the list shows it. Times are seconds since the epoch, sizes bytes, rates per second."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from pyctr.core.runtime.loop import PRIORITY, READ, Loop
 
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
     from pyctr.core.cgroups.group import Manager
 
 
+PATIENCE = 5.0
+"""Seconds after a notification of v1 in which its kill may still be counted."""
+
+
 class Watch:
     """Calls `happened(kills)` when the group's count of OOM kills has grown.
 
     v2: memory.events reports changes as EPOLLPRI (admin-guide/cgroup-v2). v1: an eventfd registered in
-    cgroup.event_control for memory.oom_control (admin-guide/cgroup-v1/memory, 9 and 10).
+    cgroup.event_control for memory.oom_control (admin-guide/cgroup-v1/memory, 9 and 10). It speaks before the kernel
+    has chosen whom to kill, so the count is looked at again until it has grown.
     """
 
     def __init__(self, loop: Loop, manager: Manager, happened: Callable[[int], None]) -> None:
@@ -26,6 +32,7 @@ class Watch:
         self._happened = happened
         self._kept: list[int] = []
         self._watched = -1
+        self._patient_until = 0.0
         self.kills = 0
         try:
             if manager.has_v2("memory"):
@@ -51,9 +58,16 @@ class Watch:
                 os.eventfd_read(self._watched)
             except BlockingIOError:
                 pass
+            self._patient_until = time.monotonic() + PATIENCE
+            self._look()
         else:
             os.pread(self._watched, 512, 0)  # EPOLLPRI stays until the file is read
-        self.count()
+            self.count()
+
+    def _look(self) -> None:
+        before, now = self.kills, time.monotonic()
+        if self.count() == before and now < self._patient_until:
+            self._loop.at(now + 0.01, self._look)
 
     def count(self) -> int:
         """OOM kills of this incarnation so far."""
@@ -64,6 +78,7 @@ class Watch:
         return self.kills
 
     def close(self) -> None:
+        self._loop.at(None, self._look)
         if self._watched >= 0:
             self._loop.remove(self._watched)
             os.close(self._watched)

@@ -92,14 +92,15 @@ class Shim:
             self._abandon(context)
             self._say(sync.FAILED, init.describe(error, "recording the start"))
             return 125
-        if self.lock >= 0:
-            os.close(self.lock)
-            self.lock = -1
         for line in trace:
             self._say(sync.TRACE, line)
         self._say(sync.RUNNING, facts)
         self._keep_client()
         self._event("start")
+        # the next verb may come now, and its event after this one's
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
         while True:
             exit, again = self._live()
             if not again:

@@ -23,8 +23,8 @@ import pytest
 from pyctr.core import cgroupstats
 from pyctr.core.paths import Paths
 from pyctr.tui.app import PyctrApp
-from pyctr.tui.engine import Clock, Focus, Poller
-from pyctr.tui.snapshot import Cost, Snapshot
+from pyctr.tui.engine import Clock, Poller
+from pyctr.tui.snapshot import Cost, Focus, Snapshot
 
 HERE = Path(__file__).resolve().parents[1]
 HOST = HERE / "golden" / "host" / "host.json"

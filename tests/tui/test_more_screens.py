@@ -16,11 +16,11 @@ from pyctr.core.netgraph import Counters, Edge, Graph, Node, Rail
 from pyctr.core.paths import Paths
 from pyctr.tui import picture
 from pyctr.tui.app import PyctrApp
-from pyctr.tui.engine import Focus, Poller
+from pyctr.tui.engine import Poller
 from pyctr.tui.screens.containers import ContainersScreen
 from pyctr.tui.screens.events import EventsScreen
 from pyctr.tui.screens.networks import NetworksScreen
-from pyctr.tui.snapshot import Snapshot
+from pyctr.tui.snapshot import Focus, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.networks import Rails
 from pyctr.tui.sources.space import Kind, Space

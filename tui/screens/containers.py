@@ -9,10 +9,9 @@ from textual.containers import Container, Vertical
 from pyctr.tui import format as f
 from pyctr.tui import keys
 from pyctr.tui.container_table import Filter, Ordering, ascii_titles, columns, note, sick
-from pyctr.tui.engine import SPANS, Focus
 from pyctr.tui.screens.base import BaseScreen
 from pyctr.tui.screens.verbs import Verbs
-from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.snapshot import SPANS, ContainerRow, Focus, Snapshot
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.detailpane import DetailPane
 from pyctr.tui.widgets.grid import Grid, GridHeading

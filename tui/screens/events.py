@@ -10,11 +10,10 @@ from textual.containers import Container, Vertical
 
 from pyctr.tui import event_table, keys
 from pyctr.tui import format as f
-from pyctr.tui.engine import Focus
 from pyctr.tui.event_table import EventFilter, Happened
 from pyctr.tui.journal import KEPT
 from pyctr.tui.screens.base import BaseScreen
-from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.snapshot import ContainerRow, Focus, Snapshot
 from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.grid import Grid, GridHeading

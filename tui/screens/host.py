@@ -5,9 +5,8 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from pyctr.tui import host_page, keys
-from pyctr.tui.engine import Focus
 from pyctr.tui.screens.base import BaseScreen
-from pyctr.tui.snapshot import Snapshot
+from pyctr.tui.snapshot import Focus, Snapshot
 from pyctr.tui.sources import WANTED
 from pyctr.tui.widgets.painted import PaintedLines
 

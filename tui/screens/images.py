@@ -9,13 +9,12 @@ from textual.containers import Container, Vertical
 from pyctr.core.images.tree import CONTAINER
 from pyctr.tui import format as f
 from pyctr.tui import keys, layer_table
-from pyctr.tui.engine import Focus
 from pyctr.tui.finding import Search
 from pyctr.tui.layer_table import TreeRow
 from pyctr.tui.screens.base import BaseScreen
 from pyctr.tui.screens.image_looks import ImageLooks
 from pyctr.tui.screens.image_verbs import ImageVerbs, unused
-from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.snapshot import ContainerRow, Focus, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.images import Shelf
 from pyctr.tui.wakeup import Wakeup

@@ -10,9 +10,8 @@ from pyctr.core.netgraph import ALIVE
 from pyctr.tui import format as f
 from pyctr.tui import keys, network_table
 from pyctr.tui.container_table import state_style
-from pyctr.tui.engine import Focus
 from pyctr.tui.screens.base import BaseScreen
-from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.snapshot import ContainerRow, Focus, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.networks import Rails
 from pyctr.tui.widgets.bars import FrameTitle

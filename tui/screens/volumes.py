@@ -8,9 +8,8 @@ from textual.containers import Vertical
 
 from pyctr.tui import format as f
 from pyctr.tui import keys, volume_table
-from pyctr.tui.engine import Focus
 from pyctr.tui.screens.base import BaseScreen
-from pyctr.tui.snapshot import Snapshot
+from pyctr.tui.snapshot import Focus, Snapshot
 from pyctr.tui.sources import WANTED, Scene
 from pyctr.tui.sources.volumes import VolumeRow
 from pyctr.tui.widgets.bars import FrameTitle

@@ -13,8 +13,8 @@ import pytest
 from pyctr.core.paths import Paths
 from pyctr.core.spec import ContainerSpec
 from pyctr.core.state import State
-from pyctr.tui.engine import Focus, Poller
-from pyctr.tui.snapshot import Snapshot
+from pyctr.tui.engine import Poller
+from pyctr.tui.snapshot import Focus, Snapshot
 
 
 def _poller(tmp_path: Path) -> Poller:
