@@ -163,11 +163,15 @@ def _pid(pidfd: int) -> int:
 
 
 def _await_second(context: Context, *, patient: bool) -> None:
-    """`patient`: as long as the container is frozen."""
+    """`patient`: as long as the container is frozen.
+
+    The second may speak before the first has told of it; what it says is kept for `start.listen`.
+    """
     assert context.packets is not None and context.manager is not None
     deadline = time.monotonic() + _PATIENCE
     watch = select.poll()
     watch.register(context.packets.socket.fileno(), select.POLLIN)
+    early: list[tuple[bytes, bytes, list[int]]] = []
     while True:
         while not watch.poll(100):
             if patient:
@@ -179,6 +183,7 @@ def _await_second(context: Context, *, patient: bool) -> None:
         kind, payload, descriptors = context.packets.receive()
         if kind == sync.CHILD:
             context.pid, context.pidfd = int(payload), descriptors[0]
+            context.packets.early = early
             return
         if kind == sync.MASTER:
             context.streams[0] = descriptors[0]
@@ -187,6 +192,8 @@ def _await_second(context: Context, *, patient: bool) -> None:
             raise start.failed(payload)
         elif not kind:
             raise start.Failed("RuntimeFailure", "exec: the process died before it was in the container", "")
+        else:
+            early.append((kind, payload, descriptors))
 
 
 def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) -> None:

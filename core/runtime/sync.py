@@ -178,12 +178,16 @@ class Packets:
 
     def __init__(self, socket: _socket.socket) -> None:
         self.socket = socket
+        self.early: list[tuple[bytes, bytes, list[int]]] = []
+        """Packets that came before their time: `receive` gives them first."""
 
     def send(self, kind: bytes, payload: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
         self.socket.sendmsg([kind, payload], _rights(descriptors) if descriptors else [], _socket.MSG_NOSIGNAL)
 
     def receive(self, *, wait: bool = True) -> tuple[bytes, bytes, list[int]]:
         """(kind, payload, descriptors); kind b"" at the end. Raises BlockingIOError when nothing is there."""
+        if self.early:
+            return self.early.pop(0)
         flags = _socket.MSG_CMSG_CLOEXEC | (0 if wait else _socket.MSG_DONTWAIT)
         while True:
             try:
