@@ -3,14 +3,13 @@
     <package>/__pycache__/NAME.TAG.modules      header, two lengths, what marshal makes of
                                                 {module: (path, package, facts, offset, length)}, the bytecode
 
-`use` puts a finder before the interpreter's own, `keep` writes the file at the end of a run that missed something. A
-module comes from the file only while its source is what was compiled: inode, size, mtime and ctime to the nanosecond
-(more than a .pyc checks), and only if nobody but root and the package's owner can have written the file. Whatever is
-not as it should be is imported as ever. See docs/decisions/0014.
+`guess` and `use` put a finder before the interpreter's own, `keep` writes the file at the end of a run that missed
+something. A module comes from the file only while its source is what was compiled: inode, size, mtime and ctime to the
+nanosecond (more than a .pyc checks), and only if nobody but root and the package's owner can have written the file.
+Whatever is not as it should be is imported as ever. See docs/decisions/0014.
 """
 
-from __future__ import annotations
-
+# no `from __future__ import annotations`: that module is one of those which should come from the file
 import marshal
 import os
 import sys
@@ -30,6 +29,12 @@ _SETTLED = 2 * 10**9
 """Nanoseconds after which a file that changes again has another ctime, whatever the clock's and file system's grain."""
 
 _PACKAGE = "pyctr."
+_PYTHON = ("__future__", "struct")
+"""Modules of the standard library that every verb needs."""
+_WORDS = 16
+"""Where a verb stands at the latest, as a rule."""
+_BEFORE = frozenset(sys.modules)
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Finder:
@@ -38,9 +43,8 @@ class Finder:
     def __init__(self, path: str, root: str) -> None:
         self.path = path
         self.root = root
-        self.before = frozenset(sys.modules)
         self.served: set[str] = set()
-        self.index: Index = {}
+        self.index: "Index" = {}
         self.bytecode = memoryview(b"")
         content = _read(path, root)
         header = _header(root)
@@ -51,7 +55,7 @@ class Finder:
             self.bytecode = memoryview(content)[at + head :]
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
     ) -> ModuleSpec | None:
         found = self.index.get(name)
         if found is None:
@@ -72,12 +76,13 @@ class Finder:
         return spec
 
     def missed(self) -> dict[str, str]:
-        """Modules of ours that were imported in the ordinary way since `use`, and their sources."""
+        """Modules that were imported in the ordinary way since this one, and their sources: ours and Python's own."""
         missed = {}
         for name, module in list(sys.modules.items()):
-            if name.startswith(_PACKAGE) and name not in self.before and name not in self.served:
+            if name not in _BEFORE and name not in self.served:
                 source = getattr(module, "__file__", None) or ""
-                if source.startswith(f"{self.root}/") and source.endswith(".py"):
+                ours = name.startswith(_PACKAGE) and source.startswith(f"{self.root}/")
+                if source.endswith(".py") and (ours or name in _PYTHON):
                     missed[name] = source
         return missed
 
@@ -89,23 +94,36 @@ class _Loader(SourceFileLoader):
         super().__init__(name, path)
         self._bytecode = bytecode
 
-    def get_code(self, fullname: str) -> CodeType | None:
-        code: CodeType = marshal.loads(self._bytecode)
+    def get_code(self, fullname: str) -> "CodeType | None":
+        code: "CodeType" = marshal.loads(self._bytecode)
         return code
 
 
 _finder: Finder | None = None
 
 
+def guess(program: str) -> None:
+    """`use` for the first word of the command line that there is a file for, before anybody can say what it means."""
+    for word in sys.argv[1:_WORDS]:
+        if word.isalpha() and os.path.exists(_path(f"{program}-{word}")):
+            use(f"{program}-{word}")
+            return
+
+
 def use(name: str) -> None:
     """From now on import from the file `name`, a word of ours, as far as it is there and true."""
     global _finder
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if _finder is not None or sys.pycache_prefix is not None:
+    path = _path(name)
+    if sys.pycache_prefix is not None or (_finder is not None and _finder.path == path):
         return
-    tag = f"{sys.implementation.cache_tag}-{sys.flags.optimize}"
-    _finder = Finder(f"{root}/__pycache__/{name}.{tag}.modules", root)
+    if _finder is not None:
+        sys.meta_path.remove(_finder)
+    _finder = Finder(path, _ROOT)
     sys.meta_path.insert(0, _finder)
+
+
+def _path(name: str) -> str:
+    return f"{_ROOT}/__pycache__/{name}.{sys.implementation.cache_tag}-{sys.flags.optimize}.modules"
 
 
 def done() -> None:
@@ -155,11 +173,11 @@ def _write(finder: Finder) -> None:
 
 
 def _content(finder: Finder) -> bytes:
-    index: Index = {}
+    index: "Index" = {}
     pieces: list[bytes] = []
     end = 0
 
-    def add(name: str, source: str, package: bool, facts: Facts, piece: bytes) -> None:
+    def add(name: str, source: str, package: bool, facts: "Facts", piece: bytes) -> None:
         nonlocal end
         index[name] = source, package, facts, end, len(piece)
         pieces.append(piece)
@@ -180,7 +198,7 @@ def _content(finder: Finder) -> bytes:
     return b"".join((_header(finder.root), *lengths, head, *pieces))
 
 
-def _facts(status: os.stat_result) -> Facts:
+def _facts(status: os.stat_result) -> "Facts":
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

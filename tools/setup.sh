@@ -14,6 +14,7 @@ if command -v uv >/dev/null 2>&1; then
     echo "setting up $venv with uv"
     [ -x "$venv/bin/python" ] || uv venv --quiet --python '>=3.11' "$venv"
     uv pip install --quiet --python "$venv/bin/python" --group dev --compile-bytecode -e .
+    "$venv/bin/python" tools/scripts.py
     exit
 fi
 if [ -z "$python" ]; then
@@ -32,3 +33,4 @@ fi
 PYTHONDONTWRITEBYTECODE= "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --group dev -e .
 # nothing needs it, and its .pth file costs every start of an interpreter a millisecond
 "$venv/bin/python" -m pip uninstall --quiet --disable-pip-version-check --yes setuptools
+"$venv/bin/python" tools/scripts.py

@@ -155,6 +155,19 @@ def test_where_nothing_can_be_written_everything_works(package: Package):
     assert [package.run() for _ in range(2)] == [("one", False)] * 2
 
 
+def test_a_verb_is_known_by_the_file_there_is_for_it(package: Package):
+    program = PROGRAM.format(top=str(package.top), settled=0).replace('use("verb")', 'guess("pyctr")')
+    words = ["--root", "/there", "json", "../run", "run", "verb"]
+
+    def run(program: str) -> str:
+        done = subprocess.run([sys.executable, "-I", "-c", program, *words], capture_output=True, text=True, check=True)
+        return done.stdout.split()[1]
+
+    assert run(program) == "SourceFileLoader"
+    assert run(program.replace("keep()", "use('pyctr-run');bytecode.keep()")) == "SourceFileLoader"
+    assert run(program) == "_Loader"
+
+
 def test_a_traceback_shows_the_source(kept: Package):
     program = PROGRAM.format(top=str(kept.top), settled=0).replace("answer.value()", "answer.value(1)")
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
