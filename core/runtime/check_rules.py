@@ -16,6 +16,7 @@ _IPC_SYSCTLS = ("kernel.msg", "kernel.sem", "kernel.shm", "fs.mqueue.")
 _CLOCKS = ("monotonic", "boottime")
 _ID_WORDS = frozenset({"idmap", "ridmap"})
 _BINDS = frozenset({"bind", "rbind"})
+_GROUP_LIMITS = frozenset({"cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"})
 _PROPAGATIONS = frozenset({"shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"})
 
 
@@ -68,6 +69,8 @@ def process(document: dict[str, Any]) -> list[str]:
     for index, item in enumerate(document.get("env") or []):
         if item.startswith("=") or "=" not in item:
             refuse(f"process.env[{index}]", f"{shown(item)} is not NAME=VALUE")
+    if len((document.get("user") or {}).get("additionalGids") or []) > 65536:
+        refuse("process.user.additionalGids", "has more than 65536 entries, as many as the kernel takes")
     seen: set[str] = set()
     from pyctr.core.linux.process import RLIMITS
 
@@ -231,6 +234,9 @@ def resources(document: dict[str, Any], *, change: bool = False) -> None:
     for file, value in (document.get("unified") or {}).items():
         if "/" in file or file.startswith(".") or "." not in file:
             refuse(f"{top}.unified", f"{shown(file)} is not the name of a cgroup file", "for example memory.high")
+        if file.startswith("cgroup.") and file not in _GROUP_LIMITS:
+            # cgroup.procs would bring a process of the host in, which ends with the container
+            refuse(f"{top}.unified.{file}", "is no limit: who is in the group, and how, is the runtime's")
         if value is None:
             refuse(f"{top}.unified.{file}", "is not a string")
 

@@ -112,6 +112,7 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
         container.keep_process(process_document(order.config, order.seccomp))
 
     init.load(terminal=made.terminal, seccomp=order.seccomp is not None)
+    container.write(record)  # killed from here on, `delete` knows which group to look for
     try:
         context, _ = start.start(made, stdio=None if made.terminal else stdio(), meanwhile=meanwhile)
     except start.Failed as failed:
@@ -218,7 +219,10 @@ def _seccomp(config: dict[str, Any], paths: Paths) -> bytes | None:
     from pyctr.core.linux import seccomp
 
     kept = ((config.get("process") or {}).get("capabilities") or {}).get("bounding") or []
-    return seccomp.compiled(profile, frozenset(kept), paths.cache)
+    try:
+        return seccomp.compiled(profile, frozenset(kept), paths.cache)
+    except ValueError as error:
+        raise errors.UsageError(f"linux.seccomp: {error}") from error
 
 
 def stdio() -> list[int]:
@@ -377,7 +381,7 @@ def delete(container: Container, *, force: bool, warn: Warn) -> None:
         except errors.NotFound:
             fsutil.remove_tree(container.directory)  # its creator died before there was anything else
             return
-        status = container.status(record)
+        status = container.status(record, locked=True)
         if status not in (ocistate.STOPPED, ocistate.CREATED) and not force:
             raise errors.IllegalTransition(
                 f"cannot delete container '{container.id}' that is not stopped: {status}", hint="kill it, or --force"

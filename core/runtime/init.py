@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.operation import Operation
 
+_LONGEST = 4096
+"""Characters of a text for the shim: a packet has its limits, the arguments of a command have others."""
+
 
 def run(context: Context) -> NoReturn:
     """Become the container's process. The caller has just been cloned."""
@@ -63,7 +66,7 @@ def _trace(context: Context, step: str, words: list[str], started: int) -> None:
     if context.quiet:
         return
     assert context.packets is not None
-    context.packets.send(sync.TRACE, sync.words(step, ", ".join(words), started, now() - started))
+    context.packets.send(sync.TRACE, sync.words(step, ", ".join(words)[:_LONGEST], started, now() - started))
 
 
 def load(*, terminal: bool, seccomp: bool) -> None:
@@ -93,7 +96,8 @@ def report(context: Context, error: BaseException, doing: str = "") -> None:
     """The error as a message; a system call filter or a dead shim may forbid even that."""
     assert context.packets is not None
     try:
-        context.packets.send(sync.FAILED, sync.words(*describe(error, doing)))
+        kind, message, hint = describe(error, doing)
+        context.packets.send(sync.FAILED, sync.words(kind, message[:_LONGEST], hint[:_LONGEST]))
     except OSError:
         pass
 

@@ -114,17 +114,30 @@ class Container:
         pid = record.get("pid") or 0
         return bool(pid) and procfs.alive(pid, record["start_time"]) and procfs.boot_id() == record["boot_id"]
 
-    def status(self, record: dict[str, Any], *, frozen: bool = True) -> str:
-        """With `frozen` false a paused container counts as running, which spares looking at its group."""
+    def status(self, record: dict[str, Any], *, frozen: bool = True, locked: bool = False) -> str:
+        """With `frozen` false a paused container counts as running, which spares looking at its group. With `locked`
+        the caller is the one who has the lock."""
         from pyctr.core.runtime import gate
 
         if not self.alive(record):
+            if record.get("creating") and not record.get("pid") and not locked and self._busy():
+                return CREATING
             return STOPPED
         if record.get("creating"):
             return CREATING
         if frozen and self.manager(record).frozen():
             return PAUSED
         return CREATED if gate.waiting(self.directory) else RUNNING
+
+    def _busy(self) -> bool:
+        """Whether somebody is changing it, who holds its lock."""
+        lock = Lock(f"{self.directory}/lock")
+        try:
+            free = lock.try_acquire()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        lock.release()
+        return not free
 
     def manager(self, record: dict[str, Any]) -> Manager:
         from pyctr.core.runtime.ops_cgroup import manager

@@ -133,7 +133,8 @@ class Clone(Operation):
         path = self.join[kind]
         field = f"linux.namespaces[{self.places[kind]}].path" if kind in self.places else "namespaces"
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # whatever it is, nobody waits for the other end of a FIFO
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise errors.RuntimeFailure(
                 f"{field}: cannot join the {kind} namespace '{path}': {(error.strerror or '').lower()}",

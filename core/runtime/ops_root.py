@@ -71,7 +71,13 @@ class Root(Operation):
             mount.move_mount(tree, "", const.AT_FDCWD, "/")
         else:
             flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
-            target = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                target = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError as error:
+                raise errors.RuntimeFailure(
+                    f"root.path: '{self.path}' cannot be used: {(error.strerror or '').lower()}",
+                    hint="the container's root directory, as seen from the bundle",
+                ) from error
             context.root = mount.open_tree(target, "", flags | const.AT_EMPTY_PATH)
             mount.move_mount(context.root, "", target, "")
             os.close(target)
@@ -166,16 +172,24 @@ def _is(found: os.stat_result, type: str, major: int, minor: int) -> bool:
     return same and (type == "p" or found.st_rdev == os.makedev(major, minor))
 
 
-def _below(context: Context, path: str) -> int:
-    """A place to be covered. What is below /proc is looked up from the procfs itself: whoever shares this root
-    filesystem could exchange the directory it is mounted on (CVE-2025-31133's relatives), and it would stay open."""
+def _below(context: Context, path: str, field: str) -> int:
+    """A place to be covered, -1 for what this kernel does not have.
+
+    What is below /proc is looked up from the procfs itself: whoever shares this root filesystem could exchange the
+    directory it is mounted on (CVE-2025-31133's relatives), and it would stay open.
+    """
     from pyctr.core.linux import inroot
 
-    path = os.path.normpath(path)
-    for place, fd in context.pinned.items():
-        if path.startswith(f"{place}/"):
-            return inroot.open_in(fd, path[len(place) :])
-    return inroot.open_in(context.root, path)
+    wanted = os.path.normpath(path)
+    try:
+        for place, fd in context.pinned.items():
+            if wanted.startswith(f"{place}/"):
+                return inroot.open_in(fd, wanted[len(place) :])
+        return inroot.open_in(context.root, wanted)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    except OSError as error:
+        raise errors.RuntimeFailure(f"{field}: '{path}' cannot be covered: {(error.strerror or '').lower()}") from error
 
 
 class Masked(Operation):
@@ -196,11 +210,10 @@ class Masked(Operation):
 
         null = devices.open_verified("/dev/null", 1, 3)
         empty = -1
-        for path in self.paths:
-            try:
-                place = _below(context, path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # not on this kernel
+        for index, path in enumerate(self.paths):
+            place = _below(context, path, f"linux.maskedPaths[{index}]")
+            if place < 0:
+                continue
             if stat.S_ISDIR(os.fstat(place).st_mode):
                 if empty < 0:
                     filesystem = mount.fsopen("tmpfs")
@@ -238,11 +251,10 @@ class Readonly(Operation):
     def execute(self, context: Context) -> None:
         from pyctr.core.linux import const, mount
 
-        for path in self.paths:
-            try:
-                place = _below(context, path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # not on this kernel
+        for index, path in enumerate(self.paths):
+            place = _below(context, path, f"linux.readonlyPaths[{index}]")
+            if place < 0:
+                continue
             flags = const.OPEN_TREE_CLONE | const.AT_RECURSIVE
             tree = mount.open_tree(place, "", flags | const.AT_EMPTY_PATH)
             mount.mount_setattr(tree, "", const.AT_RECURSIVE, const.MOUNT_ATTR_RDONLY, 0)
