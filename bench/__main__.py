@@ -1,4 +1,4 @@
-"""`python -m bench [--rounds N] [--containers N] [--write]`: the rows of the performance table that exist by now."""
+"""`python -m bench [--only starts|images|many] [--rounds N] [--containers N] [--write]`: the performance table."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import images
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
 from .timing import command, cycle, interleave
 
 Row = tuple[str, str]
+PARTS = ["starts", "images", "many"]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
 
 
@@ -111,6 +113,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--containers", type=int, default=200)
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part of the rows")
     parser.add_argument("--write", action="store_true", help=f"also write {DOCUMENT.name}")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -128,10 +131,10 @@ def main() -> int:
         words = ["unshare", "--net", "--mount", "sh", "-c", script, "bench"]
         words += [sys.executable, "-m", "bench", "--inside", *sys.argv[1:]]
         return subprocess.run(words).returncode
-    return measure(options.rounds, options.containers, options.write)
+    return measure(options.rounds, options.containers, options.write, options.only or PARTS)
 
 
-def measure(rounds: int, containers: int, write: bool) -> int:
+def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
     rows: list[Row] = []
 
     def show(found: Iterator[Row]) -> None:
@@ -149,15 +152,26 @@ def measure(rounds: int, containers: int, write: bool) -> int:
             if shutil.which(needs):
                 peers[name] = kind(work)
                 stack.callback(peers[name].close)
-        show(starts(pyctr, peers, rounds))
-        if shutil.which("runc"):
-            show(bundles(work, rounds))
-        show(memory(pyctr, containers))
-        show(sampling(containers))
-        show(screen(pyctr, containers))
+        if "starts" in parts:
+            show(starts(pyctr, peers, rounds))
+            if shutil.which("runc"):
+                show(bundles(work, rounds))
+        if "images" in parts:
+            show(images.rows(pyctr, peers, work, max(1, rounds // 3)))
+        if "many" in parts:
+            show(memory(pyctr, containers))
+            show(sampling(containers))
+            show(screen(pyctr, containers))
     if write:
-        DOCUMENT.write_text(document(rows))
+        DOCUMENT.write_text(document(updated(DOCUMENT.read_text(), rows)))
     return 0
+
+
+def updated(text: str, rows: list[Row]) -> list[Row]:
+    """The rows of a table that is there, with those that were measured now in their places or at the end."""
+    cells = [line.strip("| ").split(" | ", 1) for line in text.splitlines() if line.startswith("| ")]
+    found = {what: value for what, value in cells if what != "What"}
+    return list({**found, **dict(rows)}.items())
 
 
 def document(rows: list[Row]) -> str:
@@ -165,7 +179,8 @@ def document(rows: list[Row]) -> str:
         "# Performance",
         "",
         "Medians; the contenders take turns within one run, in a private network namespace. Read the ratios.",
-        "Repeat with `make bench ARGS=--write` (root; podman, docker, runc, crun are taken along where installed).",
+        "Repeat with `make bench ARGS=--write` (root; podman, docker, buildah, skopeo, umoci, runc, crun are taken",
+        "along where installed; `--only images` measures a part).",
         "",
         f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "",

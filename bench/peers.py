@@ -61,6 +61,7 @@ class Podman:
 class Docker:
     def __init__(self, work: Path) -> None:
         self.socket = f"unix://{work}/docker.sock"
+        self.base = ["docker", "-H", self.socket]
         self.log = (work / "docker.log").open("w")
         words = ["dockerd", "--data-root", f"{work}/docker", "--exec-root", f"{work}/docker-run"]
         words += ["-p", f"{work}/docker.pid", "-H", self.socket]

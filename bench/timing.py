@@ -63,6 +63,17 @@ def cycle(*words: str, bundle: str, id: str, prepare: Callable[[], None] | None 
     return run
 
 
+class Prepared:
+    """A contender with what has to be done before each turn, which nobody counts."""
+
+    def __init__(self, run: Command, before: Command) -> None:
+        self.run = run
+        self.before = before
+
+    def __call__(self) -> None:
+        self.run()
+
+
 def interleave(contenders: Mapping[str, Command], rounds: int, warm: int = 3) -> dict[str, float]:
     """Median seconds of each contender over `rounds` rounds, after `warm` uncounted ones.
 
@@ -74,6 +85,8 @@ def interleave(contenders: Mapping[str, Command], rounds: int, warm: int = 3) ->
     for number in range(warm + rounds):
         turns.shuffle(order)
         for name, run in order:
+            if isinstance(run, Prepared):
+                run.before()
             began = time.perf_counter()
             run()
             if number >= warm:

@@ -10,6 +10,8 @@ from pyctr.core.state import CREATING, PAUSED, RUNNING, Process, State, derive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyctr.core.engine import Engine
     from pyctr.core.paths import Paths
 
@@ -92,6 +94,11 @@ class Container:
         self.state = load_state(self.engine.paths, self.id)
         self._spec = None
         return self
+
+    def tell(self, action: str, **attributes: Any) -> None:
+        """Into the journal, with what filters look for."""
+        labels, image = self.spec.labels, self.state.image_name
+        self.engine.events.record(action, self.id, self.name, labels=labels, image=image, **attributes)
 
     def __repr__(self) -> str:
         return f"<Container {self.name} {self.short_id}>"

@@ -90,9 +90,10 @@ def _create(
         if not hidden:
             state.desired = CREATED
             containers.save_state(paths, state, durable=True)
-        engine.events.record("create", id, state.name, image=spec.image)
+        container = Container(engine, state)
+        container.tell("create")
         recorder.skip()
-        return Container(engine, state), lock
+        return container, lock
     raise AssertionError("unreachable")
 
 

@@ -11,6 +11,7 @@ from pyctr.core.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
 
     from pyctr.core.paths import Paths
 
@@ -29,6 +30,9 @@ class Event(Record):
     name: str = ""
     type: str = "container"
     attributes: dict[str, str] = {}
+    """Docker's names where it has one: image, exitCode, signal, oldName."""
+    labels: dict[str, str] = {}
+    """Of the container."""
 
 
 class Events:
@@ -38,11 +42,26 @@ class Events:
         self.path = paths.events
 
     def record(
-        self, action: str, container_id: str, name: str, *, type: str = "container", **attributes: object
+        self,
+        action: str,
+        container_id: str,
+        name: str,
+        *,
+        type: str = "container",
+        labels: Mapping[str, str] | None = None,
+        **attributes: object,
     ) -> None:
         """Append one event. A journal that cannot be written never stops the verb that wanted to."""
-        event = {"time_ns": time.time_ns(), "action": action, "id": container_id, "name": name, "type": type}
+        event: dict[str, Any] = {
+            "time_ns": time.time_ns(),
+            "action": action,
+            "id": container_id,
+            "name": name,
+            "type": type,
+        }
         event["attributes"] = {key: str(value) for key, value in attributes.items()}
+        if labels:
+            event["labels"] = dict(labels)
         line = jsontext.dumps(event).encode() + b"\n"
         try:
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -66,7 +85,8 @@ class Events:
     ) -> Iterator[Event]:
         """Events between two instants (ns since the epoch), oldest first.
 
-        `filters`: event (or action), type, container (name or id prefix) or an attribute's name -> accepted values.
+        `filters`: event (or action), type, container (name or id prefix), image (with or without tag, or an id), label
+        (NAME or NAME=VALUE) or an attribute's name -> accepted values.
         """
         for name in (f"{self.path}.1", self.path):
             try:
@@ -119,6 +139,26 @@ def _parse(line: bytes, since: int | None, until: int | None, filters: Mapping[s
         elif key == "container":
             if not any(event.name == value or (value and event.id.startswith(value)) for value in values):
                 return None
+        elif key == "image":
+            if not _images(event).intersection(values):
+                return None
+        elif key == "label":
+            if not all(_labelled(event, *value.partition("=")) for value in values):
+                return None
         elif not any(event.attributes.get(key) == value for value in values):
             return None
     return event
+
+
+def _images(event: Event) -> set[str]:
+    """What a filter may call the image of an event: of a container its own, else the event's."""
+    text = event.name if event.type == "image" else event.attributes.get("image", "")
+    found = {text, event.id} if event.type == "image" else {text}
+    name, _, tag = text.rpartition(":")
+    if name and "/" not in tag:
+        found.add(name)
+    return found - {""}
+
+
+def _labelled(event: Event, name: str, equals: str, value: str) -> bool:
+    return name in event.labels and (not equals or event.labels[name] == value)

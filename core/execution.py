@@ -122,7 +122,7 @@ def execute(
             privileged=privileged,
             winsize=winsize() if tty else None,
         )
-        engine.events.record("exec_start", container.id, container.name, command=" ".join(argv))
+        container.tell("exec_start", command=" ".join(argv))
         if detach:
             return None
         end = Session(connection, tty=tty, stdin=stdin, sig_proxy=True, detach_keys=detach_keys).run()
@@ -130,7 +130,7 @@ def execute(
         connection.close()
     if end is None:
         return None
-    engine.events.record("exec_die", container.id, container.name, exit_code=end["code"])
+    container.tell("exec_die", exitCode=end["code"])
     return int(end["code"])
 
 

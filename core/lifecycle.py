@@ -124,7 +124,7 @@ def stop(engine: Engine, ref: Container | str, timeout: float | None = None, sig
         if not gone(process, engine.paths, None if timeout < 0 else timeout):
             engine.group(container.state.group).kill()
     _ended(container)
-    engine.events.record("stop", container.id, container.name)
+    container.tell("stop")
 
 
 def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL") -> None:
@@ -138,7 +138,7 @@ def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL") -> No
         raise errors.IllegalTransition(f"container '{container.name}' ended just now")
     if number == _signal.SIGKILL:
         _thaw(container)
-    engine.events.record("kill", container.id, container.name, signal=number)
+    container.tell("kill", signal=number)
     if number == _signal.SIGKILL:
         _ended(container)
 
@@ -151,7 +151,7 @@ def pause(engine: Engine, ref: Container | str) -> None:
         engine.group(container.state.group).freeze()
     finally:
         lock.release()
-    engine.events.record("pause", container.id, container.name)
+    container.tell("pause")
 
 
 def unpause(engine: Engine, ref: Container | str) -> None:
@@ -162,7 +162,7 @@ def unpause(engine: Engine, ref: Container | str) -> None:
         engine.group(container.state.group).thaw()
     finally:
         lock.release()
-    engine.events.record("unpause", container.id, container.name)
+    container.tell("unpause")
 
 
 def restart(engine: Engine, ref: Container | str, timeout: float | None = None, signal: str = "") -> Launched:
@@ -178,7 +178,7 @@ def restart(engine: Engine, ref: Container | str, timeout: float | None = None, 
             )
         stop(engine, container, timeout, signal)
     launched = start(engine, container)
-    engine.events.record("restart", container.id, container.name)
+    container.tell("restart")
     return launched
 
 
@@ -201,7 +201,7 @@ def rename(engine: Engine, ref: Container | str, new: str) -> None:
         engine.networks.rename(container.id, new)
     finally:
         lock.release()
-    engine.events.record("rename", container.id, new, old_name=old)
+    container.tell("rename", oldName=old)
 
 
 def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
@@ -231,7 +231,7 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
         containers.save_state(engine.paths, container.state, durable=True)
     finally:
         lock.release()
-    engine.events.record("update", container.id, container.name, **limits)
+    container.tell("update", **limits)
 
 
 def wait(engine: Engine, ref: Container | str) -> int:
@@ -459,5 +459,5 @@ def exit_code_from_journal(engine: Engine, id: str) -> int:
     since = time.time_ns() - 3600 * 10**9
     code = 0
     for event in engine.events.read(since, filters={"event": ["die"], "container": [id]}):
-        code = int(event.attributes.get("exit_code") or 0)
+        code = int(event.attributes.get("exitCode") or 0)
     return code

@@ -65,4 +65,4 @@ def remove_marked(container: Container, *, volumes: bool) -> None:
             error, f"container '{container.name}' is only half removed: {doing}", hint="try 'pyctr rm' again"
         ) from error
     if was != CREATING:
-        engine.events.record("destroy", container.id, container.name, image=state.image_name)
+        container.tell("destroy")

@@ -84,13 +84,14 @@ def record_lost_exit(engine: Engine, state: State) -> bool:
         return False
     if containers.is_alive(process, engine.paths, shim=True):
         return False
-    state.exit = lost(containers.Container(engine, state))
+    container = containers.Container(engine, state)
+    state.exit = lost(container)
     state.exit.finished_at = time.time()
     reason = state.exit.error
     state.restarting = False
     remains(engine, state)
     containers.save_state(engine.paths, state)
-    engine.events.record("die", state.id, state.name, exit_code=state.exit.code, error=reason)
+    container.tell("die", exitCode=state.exit.code, error=reason)
     return True
 
 

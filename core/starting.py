@@ -110,6 +110,8 @@ def document(
     wishes = {
         "id": container.id,
         "name": container.name,
+        "image": state.image_name,
+        "labels": spec.labels,
         "bundle": container.path(),
         "state": container.path("state.json"),
         "run": paths.runtime(container.id),

@@ -43,14 +43,16 @@ def words(event: Event) -> tuple[str, str]:
     known = dict(event.attributes)
     style = "muted"
     parts = []
-    if event.action in ("die", "exec_die") and "exit_code" in known:
-        code = known.pop("exit_code")
+    if event.type == "container" and event.action != "create":
+        known.pop("image", "")  # said once
+    if event.action in ("die", "exec_die") and "exitCode" in known:
+        code = known.pop("exitCode")
         style = "muted" if code == "0" else "bad"
         parts.append(f"exited {code}")
     if event.action == "kill" and "signal" in known:
         parts.append(_signal(known.pop("signal")))
-    if event.action == "rename" and "old_name" in known:
-        parts.append(f"was {known.pop('old_name')}")
+    if event.action == "rename" and "oldName" in known:
+        parts.append(f"was {known.pop('oldName')}")
     parts += [value for plain in ("image", "command", "error") if (value := known.pop(plain, ""))]
     if (killed := known.pop("oom_killed", "False")) != "False":
         parts.append("out of memory" if killed == "True" else f"oom_killed {killed}")
@@ -69,7 +71,7 @@ def style_of(event: Event) -> str:
     if event.action.startswith("health_status: "):
         return "bad" if event.action.endswith(" unhealthy") else "good"
     if event.action == "die":
-        return "muted" if event.attributes.get("exit_code") == "0" else "bad"
+        return "muted" if event.attributes.get("exitCode") == "0" else "bad"
     return STYLES.get(event.action, "text")
 
 

@@ -34,6 +34,6 @@ def run(call: Call, args: Arguments) -> int:
         author=args.author,
         pause=args.pause,
     )
-    call.engine.events.record("commit", container.id, container.name, image=made.id)
+    container.tell("commit", imageID=made.id)
     output.write(made.id)
     return 0

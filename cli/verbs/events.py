@@ -73,7 +73,7 @@ def fields(event: Event) -> dict[str, Any]:
         "Status": event.action,
         "ID": event.id,
         "Name": event.name,
-        "Actor": {"ID": event.id, "Attributes": {**event.attributes, "name": event.name}},
+        "Actor": {"ID": event.id, "Attributes": _attributes(event)},
         "Scope": "local",
         "Time": event.time_ns // 1_000_000_000,
         "TimeNano": event.time_ns,
@@ -86,9 +86,12 @@ def line(event: Event) -> str:
     at = time.localtime(second)
     zone = time.strftime("%z", at)
     stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', at)}.{fraction:09d}{zone[:3]}:{zone[3:]}"
-    known = {**event.attributes, "name": event.name}
-    text = ", ".join(f"{key}={value}" for key, value in sorted(known.items()))
+    text = ", ".join(f"{key}={value}" for key, value in sorted(_attributes(event).items()))
     return safe(f"{stamp} {event.type} {event.action} {event.id} ({text})")
+
+
+def _attributes(event: Event) -> dict[str, str]:
+    return {**event.labels, **event.attributes, "name": event.name}
 
 
 def _readable_at(moment: int) -> int:

@@ -303,7 +303,7 @@ class Shim:
         self.pidfd = -1
         exit = {**record.exit_of(status), "oom_killed": bool(kills and status), "finished_at": time.time(), "error": ""}
         again = self._record(exit)
-        self._event("die", exit_code=exit["code"], oom_killed=exit["oom_killed"])
+        self._event("die", exitCode=exit["code"], oom_killed=exit["oom_killed"])
         self._try(self.manager.remove)
         if again:
             self._delay = self.policy.delay(ran)
@@ -417,7 +417,9 @@ class Shim:
         from pyctr.core.events import Events
         from pyctr.core.paths import Paths
 
-        Events(Paths(**paths)).record(action, self.wishes.get("id") or "", self.wishes.get("name") or "", **attributes)
+        about: dict[str, Any] = {"image": self.wishes.get("image") or "", "labels": self.wishes.get("labels")}
+        id, name = self.wishes.get("id") or "", self.wishes.get("name") or ""
+        Events(Paths(**paths)).record(action, id, name, **about, **attributes)
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -287,7 +287,7 @@ def test_events_tell_the_story(host: Host) -> None:
     story = host.run("events", "--since", "1h", "--until", "0s", "--format", "{{.Action}}").stdout.split()
     assert [word for word in story if word != "exec"] == ["create", "start", "die", "destroy"]
     died = host.run("events", "--since", "1h", "--until", "0s", "-f", "event=die", "-f", "container=brief")
-    assert "exit_code=3" in died.stdout
+    assert "exitCode=3" in died.stdout and "image=base" in died.stdout
 
 
 def test_port_and_top_and_diff(host: Host) -> None:

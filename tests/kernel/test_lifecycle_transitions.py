@@ -88,7 +88,7 @@ def test_stop_and_restart_send_the_signal_they_are_told(host: Host) -> None:
     assert container.reload().state.desired == "running", "a mistake changes nothing"
     host.run("restart", "-s", "USR2", container.name)
     died = container.engine.events.read(filters={"event": ["die"], "container": [container.id]})
-    assert [event.attributes["exit_code"] for event in died] == ["6"]
+    assert [event.attributes["exitCode"] for event in died] == ["6"]
     eventually(lambda: log(container).count(b"up") == 2)
     host.run("stop", "--signal", "USR2", "-t", "-1", container.name)
     assert container.reload().state.exit.code == 6

@@ -301,7 +301,7 @@ def test_a_new_event_comes_by_itself_on_top_and_the_cursor_follows_only_there(ho
         assert "first␛[31m" in picture.text_of(app) and "\x1b" not in picture.text_of(app)
         await pilot.press("j", "j")
         chosen = screen.grid.cursor
-        append(host.paths, "die", "second", exit_code="1")
+        append(host.paths, "die", "second", exitCode="1")
         await until(lambda: len(screen.grid.rows) == before + 2, pilot)
         assert screen.grid.cursor == chosen, "who reads is not torn away"
 

@@ -18,10 +18,10 @@ def test_what_was_recorded_is_read_in_order(tmp_path: Path) -> None:
     log = journal(tmp_path)
     log.record("create", "aa11", "web", image="x")
     log.record("start", "aa11", "web")
-    log.record("die", "aa11", "web", exit_code=137)
+    log.record("die", "aa11", "web", exitCode=137)
     found = list(log.read())
     assert [event.action for event in found] == ["create", "start", "die"]
-    assert found[2].attributes == {"exit_code": "137"}
+    assert found[2].attributes == {"exitCode": "137"}
     assert list(log.read(since=found[2].time_ns)) == found[2:]
     assert list(log.read(until=found[0].time_ns)) == found[:1]
 
@@ -30,10 +30,27 @@ def test_filters_by_action_container_and_attribute(tmp_path: Path) -> None:
     log = journal(tmp_path)
     log.record("start", "aa11", "web")
     log.record("start", "bb22", "db")
-    log.record("die", "bb22", "db", exit_code=1)
+    log.record("die", "bb22", "db", exitCode=1)
     assert [e.name for e in log.read(filters={"event": ["start"]})] == ["web", "db"]
     assert [e.action for e in log.read(filters={"container": ["bb"]})] == ["start", "die"]
-    assert [e.action for e in log.read(filters={"exit_code": ["1"]})] == ["die"]
+    assert [e.action for e in log.read(filters={"exitCode": ["1"]})] == ["die"]
+
+
+def test_filters_by_image_and_label_are_dockers(tmp_path: Path) -> None:
+    """A container by its image with or without tag, an image by its name or id, labels all of them at once."""
+    log = journal(tmp_path)
+    log.record("start", "aa11", "web", image="localhost:5000/web:1", labels={"app": "x", "tier": ""})
+    log.record("start", "bb22", "db", image="localhost:5000/db", labels={"app": "y"})
+    log.record("pull", "sha256:cc", "localhost:5000/web:1", type="image")
+
+    def ids(**filters: list[str]) -> list[str]:
+        return [event.id for event in log.read(filters=filters)]
+
+    assert ids(image=["localhost:5000/web:1"]) == ids(image=["localhost:5000/web"]) == ["aa11", "sha256:cc"]
+    assert ids(image=["localhost:5000/db"]) == ["bb22"] and ids(image=["localhost"]) == []
+    assert ids(image=["sha256:cc"]) == ["sha256:cc"]
+    assert ids(label=["app"]) == ["aa11", "bb22"] and ids(label=["app=y"]) == ["bb22"]
+    assert ids(label=["app=x", "tier"]) == ["aa11"] and ids(label=["app=x", "tier=1"]) == []
 
 
 def test_a_torn_line_and_a_missing_journal_are_no_reason_to_fail(tmp_path: Path) -> None:

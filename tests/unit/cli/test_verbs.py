@@ -73,8 +73,8 @@ def test_an_event_line(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     time.tzset()
-    event = Event(time_ns=1767323045_000000007, action="die", id="ab", name="w\x1bb", attributes={"exit_code": "3"})
-    assert events.line(event) == "2026-01-02T03:04:05.000000007+00:00 container die ab (exit_code=3, name=w\\x1bb)"
+    event = Event(time_ns=1767323045_000000007, action="die", id="ab", name="w\x1bb", attributes={"exitCode": "3"})
+    assert events.line(event) == "2026-01-02T03:04:05.000000007+00:00 container die ab (exitCode=3, name=w\\x1bb)"
 
 
 def test_image_names_split() -> None:

@@ -18,13 +18,13 @@ def event(action: str = "die", name: str = "web", **attributes: str) -> Event:
 @pytest.mark.parametrize(
     ("happened", "said"),
     [
-        (event(exit_code="137"), ("exited 137", "bad")),
-        (event(exit_code="137", oom_killed="True"), ("exited 137  out of memory", "bad")),
-        (event(exit_code="0", oom_killed="False"), ("exited 0", "muted")),
+        (event(exitCode="137"), ("exited 137", "bad")),
+        (event(exitCode="137", oom_killed="True"), ("exited 137  out of memory", "bad")),
+        (event(exitCode="0", oom_killed="False"), ("exited 0", "muted")),
         (event("kill", signal="9"), ("SIGKILL", "muted")),
         (event("kill", signal="34"), ("SIGRTMIN", "muted")),
         (event("kill", signal="99"), ("signal 99", "muted")),
-        (event("rename", old_name="old"), ("was old", "muted")),
+        (event("rename", oldName="old"), ("was old", "muted")),
         (event("exec_start", command="sh -c 'a\n  b'"), ("sh -c 'a b'", "muted")),
         (event("update", memory="512", cpus=""), ("memory 512", "muted")),
         (event("create", image="x\x1b[2J"), ("x␛[2J", "muted")),
@@ -51,7 +51,7 @@ def test_an_event_is_said_in_words_that_no_terminal_obeys(happened: Event, said:
     ],
 )
 def test_the_filter(text: str, kept: bool) -> None:
-    assert EventFilter(text).keeps(event(exit_code="137")) is kept
+    assert EventFilter(text).keeps(event(exitCode="137")) is kept
 
 
 def test_a_check_is_told_by_its_outcome_alone() -> None:
