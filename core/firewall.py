@@ -298,6 +298,13 @@ def published(bridge: str) -> list[dict[str, Any]]:
     return found
 
 
+def dropped(bridge: str) -> int:
+    """Packets that the rules of a bridge's table have dropped; 0 without a table."""
+    with _Session() as socket:
+        rules = [*socket.rules(bridge, "forward"), *socket.rules(bridge, "guard")]
+        return sum(rule.packets for rule in rules)
+
+
 def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
     ours = comment(bridge)

@@ -21,6 +21,7 @@ from pyctr.core.subnets import DEFAULT, to_int, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
@@ -83,6 +84,13 @@ class Edge(NamedTuple):
     mac: str
     counters: Counters | None
     """The container's own view; None while it has no link."""
+    number: int = 0
+    """Of its links: 0 for eth0, the way out."""
+
+    @property
+    def key(self) -> str:
+        """What tells this edge from the others, the same from graph to graph."""
+        return f"{self.id}@{self.network}" if self.number else self.id
 
 
 class Node(NamedTuple):
@@ -171,9 +179,15 @@ def graph(
             continue
         network = str(attachment.get("network") or container.spec.network or DEFAULT)
         address = str(attachment.get("address") or "")
-        host_if = veths.get(container.id[:8], "")
-        seen = counters[host_if].swapped() if host_if and status in ALIVE else None
-        edges.append(Edge(container.id, network, host_if, address, str(attachment.get("mac") or ""), seen))
+        wished: list[dict[str, Any]] = [{"network": name} for name in container.spec.endpoints]
+        for place, each in enumerate((attachment, *(attachment.get("more") or wished))):
+            # "eth1": a link keeps its number when those before it go
+            number = int(str(each.get("container_if") or f"eth{place}")[3:] or 0)
+            host_if = veths.get((container.id[:8], number), "")
+            seen = counters[host_if].swapped() if host_if and status in ALIVE else None
+            on = network if each is attachment else str(each["network"])
+            words = str(each.get("address") or ""), str(each.get("mac") or "")
+            edges.append(Edge(container.id, on, host_if, *words, seen, place))
         published = attachment.get("ports")
         if status in ALIVE and isinstance(published, list):
             ports += [
@@ -221,7 +235,7 @@ def flows(before: Graph, after: Graph) -> dict[tuple[str, str], Flow]:
 
 
 def _all(graph: Graph) -> dict[tuple[str, str], Counters]:
-    found = {("edge", edge.id): edge.counters for edge in graph.edges if edge.counters is not None}
+    found = {("edge", edge.key): edge.counters for edge in graph.edges if edge.counters is not None}
     found |= {("network", rail.name): rail.counters for rail in graph.networks if rail.there}
     found |= {("nic", nic.name): nic.counters for nic in graph.nics}
     return found
@@ -245,9 +259,10 @@ def _counters(proc: str) -> dict[str, Counters]:
     return found
 
 
-def _veths(names: Iterable[str]) -> dict[str, str]:
-    """First digits of container ids -> link name. net/dev lists links in the order they were made, the last counts."""
-    return {owner: name for name in names if (owner := netns.owner(name))}
+def _veths(names: Iterable[str]) -> dict[tuple[str, int], str]:
+    """(first digits of a container's id, number of its link) -> name. net/dev lists links in the order they were made,
+    the last counts."""
+    return {(owner, netns.number(name)): name for name in names if (owner := netns.owner(name))}
 
 
 def _routes(proc: str) -> list[tuple[str, int, int, int, int]]:

@@ -54,7 +54,7 @@ def rows(view: Rails, known: Mapping[str, ContainerRow]) -> list[NetRow]:
         text = ", ".join(f"{port.host_port}→{port.container_port}" for port in ports)
         edges = [edge for edge in view.graph.edges if edge.id == node.id]
         for edge in edges:
-            flow = view.flows.get(("edge", node.id)) if edge.counters is not None else None
+            flow = view.flows.get(("edge", edge.key)) if edge.counters is not None else None
             address = edge.address.partition("/")[0] if node.status in ALIVE else ""
             out.append(
                 NetRow(node.id, node.name, node.status, state, failed, edge.network, address, text, flow, edge.counters)

@@ -150,7 +150,7 @@ class _Drawing:
         return self.nodes[edge.id].status in ALIVE
 
     def _flow(self, edge: Edge) -> Flow | None:
-        return self.flows.get(("edge", edge.id))
+        return self.flows.get(("edge", edge.key))
 
     def _outside(self, linked: bool) -> int:
         """The host's own links, and who lives on them."""

@@ -1,4 +1,4 @@
-"""`pyctr network`: create, ls, inspect, rm, prune, connect, disconnect."""
+"""`pyctr network`: create, ls, inspect, rm, prune, connect, disconnect, graph, which, check."""
 
 from __future__ import annotations
 
@@ -190,6 +190,77 @@ def disconnect_run(call: Call, args: Arguments) -> int:
     call.need_root("disconnecting a container")
     connecting.disconnect(call.engine, args.network, args.container, force=args.force)
     return 0
+
+
+def graph_configure(parser: Declares) -> None:
+    add = parser.add_argument
+    add("--text", action="store_true", help="an indented list (the default)")
+    add("--json", action="store_true", help="everything, counters too")
+    add("--dot", action="store_true", help="for Graphviz")
+    add("--svg", action="store_true", help="a drawing")
+
+
+def graph_run(call: Call, args: Arguments) -> int:
+    """Interfaces, networks, containers and ports of this host as a graph."""
+    from pyctr.core import containers, jsontext, netpicture, networks
+    from pyctr.core.errors import UsageError
+
+    if sum((args.text, args.json, args.dot, args.svg)) > 1:
+        raise UsageError("--text, --json, --dot and --svg exclude each other", hint="give one of them")
+    graph = networks.graph(call.engine, containers.all(call.engine))
+    if args.json:
+        output.write(jsontext.dumps(netpicture.document(graph)))
+        return 0
+    draw = netpicture.dot if args.dot else netpicture.svg if args.svg else netpicture.text
+    output.write(draw(graph).removesuffix("\n"))
+    return 0
+
+
+def which_configure(parser: Declares) -> None:
+    parser.add_argument("--format", metavar="FORMAT", help="table, json or a template such as '{{.Host}}'")
+    parser.add_argument("name", nargs="?", metavar="CONTAINER|INTERFACE")
+
+
+def which_run(call: Call, args: Arguments) -> int:
+    """Which interface of this host is whose, by either's name; without one, all."""
+    from pyctr.core import containers, netwhich
+    from pyctr.core.errors import NotFound
+
+    call.need_root("looking into containers' networks")
+    found = netwhich.pairs(call.engine)
+    if args.name:
+        chosen = [pair for pair in found if args.name in (pair.host, pair.container)]
+        if not chosen:
+            try:
+                name = containers.find(call.engine, args.name).name
+            except NotFound:
+                raise NotFound(
+                    f"'{args.name}' is no container and no interface of one", hint="'pyctr network which' lists them"
+                ) from None
+            chosen = [pair for pair in found if pair.container == name]
+        found = chosen
+    columns = (("Container", "CONTAINER"), ("Inside", "INSIDE"), ("Host", "HOST"), ("Master", "BRIDGE"), ("Mac", "MAC"))
+    rows = [{key.capitalize(): value for key, value in pair._asdict().items()} for pair in found]
+    output.listing(rows, columns, args.format)
+    return 0
+
+
+def check_configure(parser: Declares) -> None:
+    parser.add_argument("container", metavar="CONTAINER")
+    parser.add_argument("target", metavar="TARGET[:PORT]")
+
+
+def check_run(call: Call, args: Arguments) -> int:
+    """Whether a container reaches another, a name or an address, step by step; 1 if not."""
+    from pyctr.cli.diagnostics import safe
+    from pyctr.core import netcheck
+
+    call.need_root("looking into a container's network")
+    good = True
+    for step in netcheck.check(call.engine, args.container, args.target):
+        output.write(f"{'ok  ' if step.good else 'FAIL'}  {step.name:<9}  {safe(step.words)}")
+        good = good and step.good
+    return 0 if good else 1
 
 
 def _wanted(call: Call, row: dict[str, object], asked: dict[str, list[str]]) -> bool:

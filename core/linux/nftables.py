@@ -59,14 +59,18 @@ _IPADDR, _PROTOCOL, _SERVICE = 7, 12, 13
 class Rule:
     """One rule of a listing."""
 
-    __slots__ = ("chain", "comment", "expressions", "handle", "table")
+    __slots__ = ("chain", "comment", "expressions", "handle", "packets", "table")
 
-    def __init__(self, table: str, chain: str, handle: int, comment: str, expressions: list[str]) -> None:
+    def __init__(
+        self, table: str, chain: str, handle: int, comment: str, expressions: list[str], packets: int = 0
+    ) -> None:
         self.table = table
         self.chain = chain
         self.handle = handle
         self.comment = comment
         self.expressions = expressions
+        self.packets = packets
+        """What its counter has counted."""
 
 
 class Chain:
@@ -380,6 +384,7 @@ class Nft(Netlink):
                     _number(values.get(3)),
                     _read_comment(values.get(7)),
                     [_string(attributes(item).get(1)) for item in _list(values.get(4, b""))],
+                    _packets(values.get(4, b"")),
                 )
             )
         return found
@@ -406,6 +411,15 @@ def _list(data: bytes) -> Iterable[bytes]:
             return
         yield data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
+
+
+def _packets(expressions: bytes) -> int:
+    """What the counter among a rule's expressions has counted: NFTA_COUNTER_PACKETS is 2."""
+    for item in _list(expressions):
+        values = attributes(item)
+        if _string(values.get(1)) == "counter":
+            return _number(attributes(values.get(2, b"")).get(2))
+    return 0
 
 
 def _string(value: bytes | None) -> str:

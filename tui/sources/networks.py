@@ -45,5 +45,9 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     flows = netgraph.flows(base, now)
     known = {node.id for node in now.nodes}
     talked = {id: moment for id, moment in before.talked.items() if id in known}
-    talked |= {id: now.taken for (kind, id), flow in flows.items() if kind == "edge" and flow.rx_bytes + flow.tx_bytes}
+    talked |= {
+        id.partition("@")[0]: now.taken
+        for (kind, id), flow in flows.items()
+        if kind == "edge" and flow.rx_bytes + flow.tx_bytes
+    }
     return Rails(now, flows, talked)

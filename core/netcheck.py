@@ -1,0 +1,251 @@
+"""Whether one container reaches another, a name or an address, step by step as the kernel would do it.
+
+    resolve    the container's own hosts file and name servers, asked from its namespace
+    route      which way its kernel would send (a connected UDP socket says the source address)
+    neighbour  whether the next hop answers to ARP
+    connect    a TCP connection, or an echo (ICMP) where no port is asked for
+    firewall   how many packets our own drop rules counted meanwhile
+
+The first step that fails says where it stops, and why as far as that can be told.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyctr.core import containers, dnsmessages, errors, firewall
+from pyctr.core.linux import namespaces
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+
+    T = TypeVar("T")
+
+PATIENCE = 3.0
+"""Seconds for each step."""
+
+
+class Step(NamedTuple):
+    """One step of a check."""
+
+    name: str
+    good: bool
+    words: str
+
+
+def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
+    """The steps from a container to `target`: a container, a host name or an address, with ":port" or without."""
+    container = containers.find(engine, source)
+    if not container.running:
+        raise errors.IllegalTransition(
+            f"container '{container.name}' is {container.status}: nothing can be sent from it",
+            hint=f"'pyctr start {container.name}' first",
+        )
+    host, port = _parse(target)
+    address, words = _resolve(container, host)
+    yield Step("resolve", bool(address), words)
+    if not address:
+        return
+    own, words = _route(container, address)
+    yield Step("route", bool(own), words)
+    if not own:
+        return
+    before = _drops(engine)
+    good, words = _connect(container, address, port) if port else _echo(container, address)
+    hop = _next_hop(container, address)
+    if hop:
+        mac = _neighbour(container, hop)
+        yield Step("neighbour", bool(mac), f"{hop} is at {mac}" if mac else f"{hop} does not answer to ARP")
+        if not mac:
+            return
+    dropped = {name: count - before.get(name, 0) for name, count in _drops(engine).items()}
+    guilty = [f"{count} dropped on the way into network '{name}'" for name, count in dropped.items() if count > 0]
+    if not good:
+        said = "; ".join(guilty) or "none of our rules dropped anything"
+        yield Step("firewall", not guilty, said)
+    yield Step("connect" if port else "echo", good, words)
+
+
+def _parse(target: str) -> tuple[str, int]:
+    host, colon, port = target.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        return target.strip("[]"), 0
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise errors.UsageError(f"'{port}' is not a port", hint="such as web:80")
+    return host.strip("[]"), int(port)
+
+
+def _inside(container: Container, make: Callable[[], T]) -> T:
+    """What is made (a socket) by this thread while it is in the container's network namespace."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        there = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            namespaces.setns(there, namespaces.FLAGS["network"])
+            try:
+                return make()
+            finally:
+                namespaces.setns(here, namespaces.FLAGS["network"])
+        finally:
+            os.close(there)
+    finally:
+        os.close(here)
+
+
+def _resolve(container: Container, host: str) -> tuple[str, str]:
+    try:
+        socket.inet_aton(host)
+        if host.count(".") == 3:
+            return host, f"{host} is an address"
+    except OSError:
+        pass  # a name
+    for line in _text(container, "hosts").splitlines():
+        words = line.split("#")[0].split()
+        if host in words[1:] and ":" not in words[0]:
+            return words[0], f"{words[0]}, from /etc/hosts"
+    servers = [
+        words[1]
+        for words in map(str.split, _text(container, "resolv.conf").splitlines())
+        if len(words) > 1 and words[0] == "nameserver"
+    ]
+    failure = "no name server"
+    for server in servers:
+        failure = f"no answer from {server}"
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split(".") if 0 < len(label) < 64)
+        query = struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", dnsmessages.A, 1)
+        question = dnsmessages.read(query)
+        assert question is not None
+        asking = _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        with asking:
+            asking.settimeout(PATIENCE)
+            try:
+                asking.connect((server, 53))
+                asking.send(query)
+                answer = asking.recv(4096)
+            except OSError as error:
+                failure = f"{server}: {error.strerror or 'no answer in time'}"
+                continue
+        found = _first_address(answer, question.end)
+        if found:
+            return found, f"{found}, from {server}"
+        failure = f"{server} knows no address of '{host}'"
+    return "", failure
+
+
+def _first_address(answer: bytes, at: int) -> str:
+    """The first A record behind the question."""
+    try:
+        for _ in range(struct.unpack_from(">H", answer, 6)[0]):
+            while answer[at] and answer[at] < 0xC0:
+                at += 1 + answer[at]
+            at += 2 if answer[at] else 1
+            kind, _, _, length = struct.unpack_from(">HHIH", answer, at)
+            at += 10
+            if kind == dnsmessages.A and length == 4:
+                return socket.inet_ntoa(answer[at : at + 4])
+            at += length
+    except (IndexError, struct.error, OSError):
+        pass  # cut off
+    return ""
+
+
+def _text(container: Container, name: str) -> str:
+    """One of the files that its network gave it, as it sees it."""
+    try:
+        with open(f"/proc/{container.pid}/root/etc/{name}", encoding="utf-8", errors="replace") as file:
+            return file.read(65536)
+    except OSError:
+        return ""
+
+
+def _route(container: Container, address: str) -> tuple[str, str]:
+    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError as error:
+            reason = "no route to it" if error.errno == errno.ENETUNREACH else error.strerror
+            return "", f"{reason} from '{container.name}'"
+        own = str(probe.getsockname()[0])
+    return own, f"from {own}" + (f" via {hop}" if (hop := _next_hop(container, address)) and hop != address else "")
+
+
+def _next_hop(container: Container, address: str) -> str:
+    """Who the packet is handed to: the address itself on a network of ours, else the gateway; "" on loopback."""
+    number = struct.unpack("=I", socket.inet_aton(address))[0]
+    if address.startswith("127."):
+        return ""
+    best, hop = -1, ""
+    with open(f"/proc/{container.pid}/net/route") as file:
+        for line in file.read().splitlines()[1:]:
+            words = line.split()
+            destination, gateway, mask = (int(words[column], 16) for column in (1, 2, 7))
+            if number & mask == destination and mask.bit_count() > best:
+                best = mask.bit_count()
+                hop = socket.inet_ntoa(struct.pack("=I", gateway)) if gateway else address
+    own = {str(each.get("address") or "").partition("/")[0] for each in _attachments(container)}
+    return "" if address in own else hop
+
+
+def _attachments(container: Container) -> list[dict[str, object]]:
+    network = container.state.network
+    return [network, *(network.get("more") or ())]
+
+
+def _neighbour(container: Container, address: str) -> str:
+    with open(f"/proc/{container.pid}/net/arp") as file:
+        for line in file.read().splitlines()[1:]:
+            words = line.split()
+            if words[0] == address and words[2] != "0x0":
+                return words[3]
+    return ""
+
+
+def _connect(container: Container, address: str, port: int) -> tuple[bool, str]:
+    begun = time.monotonic()
+    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as link:
+        link.settimeout(PATIENCE)
+        try:
+            link.connect((address, port))
+        except TimeoutError:
+            return False, f"no answer from {address}:{port} in {PATIENCE:g} s"
+        except OSError as error:
+            refused = error.errno == errno.ECONNREFUSED
+            return False, f"{address} refuses: nobody listens on port {port}" if refused else str(error.strerror)
+    return True, f"{address}:{port} answers in {1000 * (time.monotonic() - begun):.1f} ms"
+
+
+def _echo(container: Container, address: str) -> tuple[bool, str]:
+    mark = int.from_bytes(os.urandom(2), "big")
+    body = struct.pack(">BBHHH", 8, 0, 0, mark, 1) + b"pyctr network check."
+    total = sum(struct.unpack(f">{len(body) // 2}H", body))
+    total = (total >> 16) + (total & 0xFFFF)
+    body = body[:2] + struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF) + body[4:]
+    begun = time.monotonic()
+    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)) as link:
+        try:
+            link.sendto(body, (address, 0))
+            while (left := begun + PATIENCE - time.monotonic()) > 0:
+                link.settimeout(left)
+                packet, sender = link.recvfrom(2048)
+                kind, _, _, got = struct.unpack_from(">BBHH", packet, 4 * (packet[0] & 15))
+                if sender[0] == address and kind == 0 and got == mark:
+                    return True, f"{address} answers in {1000 * (time.monotonic() - begun):.1f} ms"
+        except TimeoutError:
+            pass  # told below
+        except OSError as error:
+            return False, str(error.strerror)
+    return False, f"no echo from {address} in {PATIENCE:g} s"
+
+
+def _drops(engine: Engine) -> dict[str, int]:
+    """Packets that the drop rules of each network have counted."""
+    return {network.name: firewall.dropped(network.bridge) for network in engine.networks.list()}
