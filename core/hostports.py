@@ -14,12 +14,15 @@ def check(host_ip: str, number: int, protocol: str, proc: str = "/proc") -> None
 
     Binding is the question; /proc, which may have 100,000 lines, only says who.
     """
-    if protocol == "sctp":
-        return
-    kind = _socket.SOCK_STREAM if protocol == "tcp" else _socket.SOCK_DGRAM
-    probe = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC)
+    kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
     try:
-        if protocol == "tcp":
+        probe = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC, 132 if protocol == "sctp" else 0)
+    except OSError as error:
+        if error.errno == errno.EPROTONOSUPPORT:
+            return  # without sctp in this kernel nobody here listens on it
+        raise
+    try:
+        if protocol != "udp":
             probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         probe.bind((host_ip or "0.0.0.0", number))
     except OSError as error:

@@ -72,6 +72,8 @@ class Rail(NamedTuple):
     """Its bridge exists; it is made by the first container."""
     counters: Counters
     """Of the bridge, from the containers' side: rx is what came in from the host."""
+    driver: str = "bridge"
+    """macvlan and ipvlan have no bridge: `bridge` is the parent interface then."""
 
 
 class Edge(NamedTuple):
@@ -207,8 +209,19 @@ def graph(
     for record in engine.networks.list():
         there = record.bridge in counters
         seen = counters[record.bridge].swapped() if there else Counters()
-        rails.append(Rail(record.name, record.bridge, record.subnet, record.gateway, record.internal, there, seen))
-    ours = {rail.bridge for rail in rails}
+        rails.append(
+            Rail(
+                record.name,
+                record.bridge,
+                record.subnet,
+                record.gateway,
+                record.internal,
+                there,
+                seen,
+                record.driver,
+            )
+        )
+    ours = {rail.bridge for rail in rails if rail.driver in ("bridge", "overlay")}
     return Graph(
         clock(), tuple(rails), tuple(nodes), tuple(edges), tuple(ports), tuple(_nics(paths.proc, counters, ours))
     )

@@ -61,7 +61,7 @@ class _Prepared:
 
     def __init__(self, attachment: dict[str, Any]) -> None:
         self.bridge = netlink.index(attachment["bridge"])
-        self.outside = _pair(attachment, attachment["host_if"], self.bridge, pid=_PLACE)
+        self.outside = None if "driver" in attachment else _pair(attachment, attachment["host_if"], self.bridge, _PLACE)
         name = attachment["container_if"]
         self.inside = [netlink.up(1, "lo"), netlink.up(0, name), netlink.address(0, attachment["address"], name=name)]
         if attachment.get("gateway"):
@@ -81,7 +81,7 @@ def prepare(attachment: dict[str, Any]) -> None:
 
 
 def _pair(
-    attachment: dict[str, Any], name: str, bridge: int, *, pid: int | None = None, netns: int | None = None
+    attachment: dict[str, Any], name: str, bridge: int, pid: int | None = None, netns: int | None = None
 ) -> netlink.Message:
     return netlink.veth(
         name,
@@ -114,10 +114,12 @@ def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -
     bridge = prepared.bridge if prepared else netlink.index(attachment["bridge"])
     if not bridge:
         raise OSError(errno.ENODEV, "netlink: find bridge: no such device", attachment["bridge"])
+    if "driver" in attachment:
+        return _face(attachment, bridge, pid, netns)
     with netlink.Netlink() as socket:
         for suffix in ("", *_SUFFIXES):
             name: str = wished + suffix
-            if prepared and pid is not None and not suffix:
+            if prepared and prepared.outside and pid is not None and not suffix:
                 pair = prepared.outside
                 pair.fill(netlink.IFLA_NET_NS_PID, _PLACE, pid)
             else:
@@ -135,6 +137,25 @@ def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -
                 continue
             return name
     raise AssertionError("unreachable")
+
+
+def _face(attachment: dict[str, Any], parent: int, pid: int | None, netns: int | None) -> str:
+    """A macvlan or ipvlan in the container; the host has no end of it."""
+    from pyctr.core.linux import links
+
+    message = links.face(
+        attachment["driver"],
+        attachment["container_if"],
+        parent,
+        mode=attachment["link_mode"],
+        mtu=attachment["mtu"],
+        mac=netlink.mac(attachment["mac"]),
+        pid=pid,
+        netns=netns,
+    )
+    with netlink.Netlink() as socket:
+        socket.send([message])
+    return ""
 
 
 def inside(attachment: dict[str, Any]) -> None:

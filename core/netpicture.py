@@ -151,7 +151,7 @@ def _edges(graph: Graph, node: Node) -> list[Edge]:
 
 
 def _about(rail: Rail) -> str:
-    words = [f"bridge {rail.bridge}"]
+    words = [f"{rail.driver} {'on ' if rail.driver in ('macvlan', 'ipvlan') else ''}{rail.bridge}"]
     if rail.internal:
         words.append("internal")
     if not rail.there:

@@ -15,7 +15,7 @@ import errno
 import os
 import time
 
-from pyctr.core import bridges, errors, etcfiles, firewall, leases, netns
+from pyctr.core import bridges, errors, etcfiles, firewall, leases, netdrivers, netns
 from pyctr.core.fsutil import make_private_directory, read_json, write_json
 from pyctr.core.linux import netlink
 from pyctr.core.paths import Paths
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 
 
 ETC = ("hosts", "hostname", "resolv.conf")
-MTU = "com.docker.network.driver.mtu"
-"""The one option of a bridge network, in the words that other engines use."""
 _LONGEST = 64
 """Letters of a network's name."""
 
@@ -133,8 +131,10 @@ class Networks:
         ip_range: str = "",
         reserved: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
+        driver: str = "bridge",
     ) -> Network:
-        """Record a user-defined bridge network; its bridge is made when the first container starts on it."""
+        """Record a user-defined network; its bridge is made when the first container starts on it."""
+        options = netdrivers.checked(driver, options or {})
         if (
             not name
             or not all(c.isalnum() or c in "_.-" for c in name)
@@ -159,9 +159,13 @@ class Networks:
                 labels=labels or {},
                 ip_range=ip_range,
                 reserved=reserved or {},
-                options=options or {},
+                options=options,
+                driver=driver,
             )
-            return self._create(wanted)
+            if driver in netdrivers.FACES:
+                wanted.bridge = options["parent"]
+                netdrivers.parent(wanted)
+            return self._create(netdrivers.settle(wanted))
 
     def remove(self, name: str) -> None:
         """Delete a user-defined network. Raises Conflict while a container is on it."""
@@ -207,28 +211,41 @@ class Networks:
 
     def _undo(self, network: Network) -> None:
         try:
-            firewall.remove(network.bridge, proc=self.paths.proc)
-            with netlink.Netlink() as socket:
-                for link in socket.links(name=network.bridge, stats=False):
-                    if link.kind == "bridge":
-                        socket.send([netlink.delete(network.bridge)])
+            if network.driver not in netdrivers.FACES:
+                self._remove_bridge(network)
         except OSError as error:
             raise errors.from_oserror(error, f"removing network '{network.name}'") from error
         for path in (f"{self._run}/{network.name}.next", f"{self.paths.networks}/{network.name}.json"):
             leases.unlink(path)
         leases.rmdir(f"{self._run}/leases/{network.name}")
 
+    def _remove_bridge(self, network: Network) -> None:
+        firewall.remove(network.bridge, proc=self.paths.proc)
+        with netlink.Netlink() as socket:
+            if network.driver == "overlay":
+                netdrivers.drop_tunnel(socket, network)
+            for link in socket.links(name=network.bridge, stats=False):
+                if link.kind == "bridge":
+                    socket.send([netlink.delete(network.bridge)])
+
     def _create(self, wanted: Network) -> Network:
         """Record a network whose addresses may be left to us."""
         taken = self._used(wanted.bridge)
         if wanted.subnet:
             subnet = checked_subnet(wanted.subnet)
+            if wanted.driver in netdrivers.FACES:
+                taken = self._ours()  # the subnet is the parent's, or its neighbours'
             for other, whose in taken:
                 if overlap(subnet, other):
                     raise errors.Conflict(f"subnet '{subnet}' overlaps '{other}' of {whose}", hint="choose another")
         elif wanted.gateway or wanted.ip_range or wanted.reserved:
             raise errors.UsageError(
                 f"network '{wanted.name}' needs a subnet for these addresses", hint="give --subnet too"
+            )
+        elif wanted.driver in netdrivers.FACES:
+            raise errors.UsageError(
+                f"a {wanted.driver} network needs the subnet of its parent '{wanted.bridge}'",
+                hint="give --subnet, --gateway and --ip-range as its router has them",
             )
         else:
             subnet = bridges.adopted_subnet(wanted.bridge) or self._choose(wanted.name, taken)
@@ -267,6 +284,9 @@ class Networks:
                     f"network '{name}' is on bridge '{network.bridge}', not '{self.paths.bridge}'",
                     hint="leave the bridge out, or choose another --root",
                 )
+            if network.driver in netdrivers.FACES:
+                netdrivers.parent(network)
+                return network, int(network.options.get(netdrivers.MTU) or 0)
             with netlink.Netlink() as socket:
                 links = socket.links(name=network.bridge, stats=False)
                 if links and links[0].kind != "bridge":
@@ -308,13 +328,22 @@ class Networks:
             network = network.replace(subnet=subnet, gateway=to_text(parse_subnet(subnet)[0] + 1))
             write_json(f"{self.paths.networks}/{network.name}.json", network.to_dict())
         length = network.subnet.partition("/")[2]
-        mtu = int(network.options.get(MTU) or 0)
-        return network, bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there, mtu=mtu)
+        mtu = netdrivers.tunnel_mtu(network, bridges.uplink_mtu(socket))
+        bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there, mtu=mtu)
+        if network.driver == "overlay":
+            try:
+                netdrivers.raise_tunnel(socket, network, mtu)
+            except BaseException:
+                socket.send([netlink.delete(network.bridge)])  # up, it would count as made
+                raise
+        return network, mtu
 
     def _used(self, bridge: str) -> builtins.list[tuple[str, str]]:
         """Subnets that others use: this host, and our other networks."""
-        ours = [(network.subnet, f"network '{network.name}'") for network in self.list() if network.bridge != bridge]
-        return bridges.used_subnets(bridge) + ours
+        return bridges.used_subnets(bridge) + self._ours(bridge)
+
+    def _ours(self, bridge: str = "") -> builtins.list[tuple[str, str]]:
+        return [(network.subnet, f"network '{network.name}'") for network in self.list() if network.bridge != bridge]
 
     def attach(self, id: str, name: str, spec: ContainerSpec) -> dict[str, Any]:
         """The attachment of a container about to start: its lease, made or found again, and its ports, reserved.
@@ -339,6 +368,11 @@ class Networks:
             return {"mode": mode, "container": rest}
         with self._book.lock():
             network, mtu = self._ensure(DEFAULT if mode in ("", "default") else mode)
+            if spec.ports and network.driver in netdrivers.FACES:
+                raise errors.UsageError(
+                    f"ports cannot be published on {network.driver} network '{network.name}'",
+                    hint="its containers have addresses of their own there",
+                )
             before = self.lease(id)
             for more in (before or {}).get("more") or ():
                 if more["network"] not in spec.endpoints:
@@ -403,6 +437,7 @@ class Networks:
             "hairpin": False,
             "internal": network.internal,
             "ports": [],
+            **(_face(network) if network.driver in netdrivers.FACES else {}),
         }
 
     def _further(
@@ -561,6 +596,11 @@ def remove_all(paths: Paths) -> None:
     """Delete every bridge, firewall table, lease and network record of one pyctr; nothing there is fine."""
     if os.path.isdir(paths.networks) or os.path.isdir(f"{paths.run}/networks"):
         Networks(paths).forget()
+
+
+def _face(network: Network) -> dict[str, Any]:
+    mode = network.options.get(f"{network.driver}_mode") or ("bridge" if network.driver == "macvlan" else "l2")
+    return {"driver": network.driver, "link_mode": mode}
 
 
 def _renamed(lease: dict[str, Any], name: str) -> dict[str, Any]:

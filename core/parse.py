@@ -107,12 +107,12 @@ def host_name(text: str) -> str:
 
 
 def ports(text: str) -> list[Port]:
-    """One `-p`: [[IP:]HOST:]CONTAINER[/tcp|udp], where HOST and CONTAINER may be ranges."""
+    """One `-p`: [[IP:]HOST:]CONTAINER[/tcp|udp|sctp], where HOST and CONTAINER may be ranges."""
     address, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
     hint = "give [[ip:]host-port:]container-port[/tcp|udp], such as 8080:80"
-    if protocol not in ("tcp", "udp"):
-        raise BadValue(f"'{text}': the protocol '{protocol}' is neither tcp nor udp", hint)
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise BadValue(f"'{text}': the protocol '{protocol}' is none of tcp, udp and sctp", hint)
     host_ip = ""
     if address.startswith("["):
         host_ip, bracket, address = address[1:].partition("]:")

@@ -21,14 +21,21 @@ def create_configure(parser: Declares) -> None:
     add("--ip-range", default="", type=_subnet, metavar="CIDR", help="the part that addresses are given from")
     add("--aux-address", action="append", type=values.pair, metavar="NAME=IP", help="an address never given out")
     add("--internal", action="store_true", help="no way out to the world")
-    add("-d", "--driver", choices=("bridge",), default="bridge", help="bridge is the only one")
-    add("-o", "--opt", action="append", type=values.pair, metavar="KEY=VALUE", help="an option: mtu=1400")
+    add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge, overlay, macvlan or ipvlan")
+    add(
+        "-o",
+        "--opt",
+        action="append",
+        type=values.pair,
+        metavar="KEY=VALUE",
+        help="an option: mtu=1400, parent=eth0, vni=42, peers=IP,IP",
+    )
     add("--label", action="append", type=values.label, metavar="KEY=VALUE", help="metadata")
     add("name", metavar="NAME")
 
 
 def create_run(call: Call, args: Arguments) -> int:
-    """Make a bridge network."""
+    """Make a network."""
     call.need_root("making a network")
     from pyctr.cli.verbs.inspect import network_id
 
@@ -40,7 +47,8 @@ def create_run(call: Call, args: Arguments) -> int:
         labels=dict(args.label),
         ip_range=args.ip_range,
         reserved=dict(args.aux_address),
-        options=_options(args.opt),
+        options=dict(args.opt),
+        driver=args.driver,
     )
     output.write(network_id(made.name))
     return 0
@@ -279,21 +287,6 @@ def _wanted(call: Call, row: dict[str, object], asked: dict[str, list[str]]) -> 
             return False
     labels = dict(pair.partition("=")[::2] for pair in str(row["Labels"]).split(",") if pair)
     return filters.labels_match(labels, asked.get("label", ()))
-
-
-def _options(given: list[tuple[str, str]]) -> dict[str, str]:
-    """Options of the bridge driver, the mtu also in podman's short form. Raises UsageError."""
-    from pyctr.core import errors
-    from pyctr.core.networks import MTU
-
-    found = {}
-    for key, value in given:
-        if key not in (MTU, "mtu"):
-            raise errors.UsageError(f"--opt: '{key}' is not an option of a bridge", hint=f"known is mtu, or {MTU}")
-        if not value.isdecimal() or not 68 <= int(value) <= 65535:
-            raise errors.UsageError(f"--opt: '{value}' is not an mtu", hint="68 to 65535, such as mtu=1400")
-        found[MTU] = value
-    return found
 
 
 def _subnet(text: str) -> str:

@@ -101,8 +101,8 @@ def test_addresses_come_from_the_range_and_never_are_the_reserved_ones(host: Hos
         (("--subnet", "10.64.0.0/24", "--ip-range", "10.65.0.0/25", "x"), "range '10.65.0.0/25' is not in"),
         (("--subnet", "10.64.0.0/24", "--aux-address", "a=10.65.0.1", "x"), "address of 'a' '10.65.0.1' is not in"),
         (("--gateway", "10.64.0.1", "x"), "needs a subnet"),
-        (("--opt", "mtu=1", "x"), "'1' is not an mtu"),
-        (("--opt", "colour=red", "x"), "'colour' is not an option"),
+        (("--opt", "mtu=1", "x"), "'1' is not a valid mtu"),
+        (("--opt", "colour=red", "x"), "'colour' is not an option of driver 'bridge'"),
         (("narrow",), "network 'narrow' exists"),
         (("a/b",), "'a/b' is not a network name"),
     ):

@@ -1,0 +1,150 @@
+"""Overlay, macvlan and ipvlan networks between namespaces that play hosts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyctr.core import errors, netns, networks
+from pyctr.core.networks import Networks
+from pyctr.core.paths import Paths
+from tests.support.netlab import HOST, OUTSIDE, Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    lab.close()
+
+
+def _container(lab: Lab, there: Networks, space: str, name: str, network: str) -> dict[str, Any]:
+    """A container of the other host."""
+    id = secrets.token_hex(32)
+    os.makedirs(there.paths.container(id))
+    attachment: dict[str, Any] = lab.call(space, lambda: there.attach(id, name, lab.spec(network=network)))
+    lab.space(name)
+    fd = os.open(f"/run/netns/{lab.prefix}-{name}", os.O_RDONLY)
+    try:
+        lab.call(space, lambda: netns.host_side(attachment, netns=fd))
+    finally:
+        os.close(fd)
+    lab.call(name, netns.inside, attachment)
+    return attachment
+
+
+def _address(attachment: dict[str, Any]) -> str:
+    return str(attachment["address"]).partition("/")[0]
+
+
+def test_an_overlay_joins_containers_of_two_hosts(lab: Lab, tmp_path: Path) -> None:
+    other = Networks(Paths(root=f"{tmp_path}/r2", run=f"{tmp_path}/v2", bridge=f"{lab.bridge[:7]}o"))
+    os.makedirs(other.paths.containers)
+    for space, here, local, peer, third in (
+        ("host", lab.networks, HOST, OUTSIDE, 1),
+        ("out", other, OUTSIDE, HOST, 2),
+    ):
+        lab.call(
+            space,
+            lambda here=here, local=local, peer=peer, third=third: here.create(
+                "wide",
+                driver="overlay",
+                subnet="10.90.0.0/16",
+                ip_range=f"10.90.{third}.0/24",
+                options={"vni": "42", "peers": peer, "local": local},
+            ),
+        )
+    one = lab.container("one", network="wide")
+    two = _container(lab, other, "out", "two", "wide")
+    assert (_address(one), _address(two)) == ("10.90.1.2", "10.90.2.2"), "each host gives its own range"
+    assert (one["gateway"], two["gateway"]) == ("10.90.1.1", "10.90.2.1"), "two hosts with one address would clash"
+    assert one["mtu"] == 1450, "what VXLAN adds still fits the uplink"
+    lab.serve("two", 80)
+    assert lab.ask("one", _address(two), 80) == _address(one), "no address is translated between them"
+    lab.serve("one", 80)
+    assert lab.ask("two", _address(one), 80) == _address(two)
+    link = lab.ip("host", "-d link show type vxlan")
+    assert "vxlan id 42" in link and "dstport 4789" in link
+    for space, here in (("host", lab.networks), ("out", other)):
+        lab.call(space, networks.remove_all, here.paths)
+        assert not lab.ip(space, "-br link show type vxlan") + lab.ip(space, "-br link show type bridge")
+
+
+def test_macvlan_containers_are_the_parents_neighbours(lab: Lab) -> None:
+    lab.call(
+        "host",
+        lambda: lab.networks.create(
+            "lan",
+            driver="macvlan",
+            subnet="198.51.100.0/24",
+            gateway=OUTSIDE,
+            ip_range="198.51.100.64/28",
+            options={"parent": "up0"},
+        ),
+    )
+    rules = lab.command("host", "nft", "list", "ruleset")
+    one = lab.container("one", network="lan")
+    two = lab.container("two", network="lan")
+    lab.serve("out", 9000)
+    lab.serve("one", 80)
+    assert lab.ask("one", OUTSIDE, 9000) == _address(one), "no NAT"
+    assert lab.ask("out", _address(one), 80) == OUTSIDE
+    assert lab.ask("two", _address(one), 80) == _address(two)
+    assert one["mac"] in lab.ip("one", "link show eth0")
+    assert lab.command("host", "nft", "list", "ruleset") == rules, "and no firewall"
+    with pytest.raises(errors.UsageError, match="ports cannot be published on macvlan network 'lan'"):
+        lab.attach("three", "8080:80", network="lan")
+    for attachment in (one, two):
+        lab.remove(attachment)
+    lab.call("host", lab.networks.remove, "lan")
+    assert "up0" in lab.ip("host", "-br link"), "the parent is not ours"
+
+
+def test_ipvlan_containers_have_the_parents_mac(lab: Lab) -> None:
+    lab.call(
+        "host",
+        lambda: lab.networks.create(
+            "lan", driver="ipvlan", subnet="198.51.100.0/24", gateway=OUTSIDE, options={"parent": "up0"}
+        ),
+    )
+    try:
+        one = lab.container("one", network="lan", ip="198.51.100.77")
+    except OSError as error:
+        assert "make ipvlan" in str(error)
+        pytest.skip(f"this kernel has no ipvlan: {error}")
+    lab.serve("out", 9000)
+    assert lab.ask("one", OUTSIDE, 9000) == _address(one)
+
+
+def test_what_a_driver_needs_is_asked_for_and_nothing_stays_of_a_refusal(lab: Lab) -> None:
+    good = {"subnet": "10.91.0.0/24", "ip_range": "10.91.0.0/25"}
+    for fields, said in (
+        ({"driver": "weave"}, "no network driver 'weave'"),
+        ({"driver": "macvlan", **good}, "needs a parent interface"),
+        ({"driver": "macvlan", "options": {"parent": "nosuch0"}, **good}, "'nosuch0', which is not there"),
+        ({"driver": "macvlan", "options": {"parent": "up0"}}, "needs the subnet of its parent 'up0'"),
+        ({"driver": "macvlan", "options": {"parent": "up0", "macvlan_mode": "x"}, **good}, "'x' is not a macvlan_mode"),
+        ({"driver": "overlay", "options": {"vni": "42"}, **good}, "needs 'peers'"),
+        ({"driver": "overlay", "options": {"peers": HOST}, **good}, "needs 'vni'"),
+        ({"driver": "overlay", "options": {"vni": "0", "peers": HOST}, **good}, "'0' is not a valid vni"),
+        ({"driver": "overlay", "options": {"vni": "1", "peers": "web"}, **good}, "'web' is not an IPv4 address"),
+        ({"driver": "overlay", "options": {"vni": "1", "peers": HOST}}, "a subnet and a range of this host's own"),
+        ({"driver": "bridge", "options": {"vni": "1"}}, "'vni' is not an option of driver 'bridge'"),
+    ):
+        with pytest.raises(errors.PyctrError, match=said):
+            lab.call("host", lambda fields=fields: lab.networks.create("x", **fields))
+    assert lab.networks.list() == []
+    lab.call(
+        "host",
+        lambda: lab.networks.create(
+            "x", driver="overlay", options={"vni": "1", "peers": HOST, "dev": "nosuch0"}, **good
+        ),
+    )
+    with pytest.raises(errors.NetworkError, match="no interface 'nosuch0'"):
+        lab.attach("web", network="x")
+    assert lab.networks.get("x").bridge not in lab.ip("host", "-br link")
