@@ -249,4 +249,5 @@ def _dummies(spec: ContainerSpec, image: Image) -> dict[str, str]:
 
 
 def _describe_rootfs(rootfs: dict[str, Any]) -> str:
-    return "upper and work made" if rootfs.get("driver") == "overlay" else "layers copied"
+    made = {"overlay": "upper and work made", "btrfs": "snapshot taken"}
+    return made.get(str(rootfs.get("driver")), "layers copied")

@@ -112,9 +112,12 @@ def _storage(engine: Engine) -> Iterator[tuple[str, str, str]]:
         return
     with open(f"{engine.paths.proc}/filesystems") as file:
         overlay = "overlay" in file.read().split()
+    driver = ""
     if not overlay:
         yield WARNING, "no overlayfs: every container copies its image", "modprobe overlay"
-    elif os.geteuid() == 0 and os.path.isdir(root) and engine.storage.driver() != "overlay":
+    elif os.geteuid() == 0 and os.path.isdir(root) and (driver := engine.storage.driver()) == "btrfs":
+        yield GOOD, "btrfs snapshots", ""
+    elif driver == "vfs":
         yield WARNING, f"overlayfs cannot mount below '{root}': every container copies its image", "ext4, xfs or btrfs"
     else:
         yield GOOD, "overlayfs", ""

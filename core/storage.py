@@ -2,7 +2,8 @@
 
 `prepare` and everything else runs in the client and mounts nothing. `mount_rootfs` runs in the container's own mount
 namespace, so no overlay is ever visible on the host and none can be left behind. Where overlayfs cannot mount
-(an upper directory on overlayfs itself, on NFS, ...) the driver is vfs: a plain copy of all layers per container.
+(an upper directory on overlayfs itself, on NFS, ...) the driver is btrfs on such a filesystem (`snapshots`), or else
+vfs: a plain copy of all layers per container. Both give a whole directory, "path", and are alike from there on.
 
 Below the image lies one more layer of ours: empty mount points (/proc, /etc/hosts, ...), so that starting a container
 writes nothing into its upper directory and `diff` shows only what the container did.
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 OVERLAY = "overlay"
 VFS = "vfs"
+BTRFS = "btrfs"
+DRIVERS = (OVERLAY, VFS, BTRFS)
 ENVIRONMENT = "PYCTR_STORAGE_DRIVER"
 
 MOUNT_POINTS = ("dev/", "etc/", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc/", "sys/")
@@ -43,11 +46,11 @@ class Storage:
         self._driver = driver or os.environ.get(ENVIRONMENT, "")
 
     def driver(self) -> str:
-        """OVERLAY or VFS: tried once per boot, remembered in the volatile directory."""
-        if self._driver and self._driver not in (OVERLAY, VFS):
+        """One of DRIVERS: tried once per boot, remembered in the volatile directory."""
+        if self._driver and self._driver not in DRIVERS:
             from pyctr.core.errors import UsageError
 
-            raise UsageError(f"'{self._driver}' is no storage driver", hint=f"{ENVIRONMENT}={OVERLAY} or {VFS}")
+            raise UsageError(f"'{self._driver}' is no storage driver", hint=f"{ENVIRONMENT}={' or '.join(DRIVERS)}")
         if not self._driver:
             memory = f"{self.paths.run}/storage-driver"
             try:
@@ -57,7 +60,7 @@ class Storage:
                 from pyctr.core.fsutil import make_private_directory, write_atomic
 
                 make_private_directory(self.paths.run)
-                self._driver = OVERLAY if self._overlay_works() else VFS
+                self._driver = OVERLAY if self._overlay_works() else BTRFS if self._snapshots() else VFS
                 write_atomic(memory, self._driver.encode(), durable=False)
         return self._driver
 
@@ -105,6 +108,8 @@ class Storage:
                 lower.append(self._nothing())
             if self.driver() == VFS:
                 return self._prepare_vfs(directory, lower, readonly, size)
+            if self.driver() == BTRFS:
+                return self._prepare_btrfs(directory, lower, readonly)
             upper, work = f"{directory}/upper", f"{directory}/work"
             try:
                 os.mkdir(upper, 0o700)
@@ -138,6 +143,11 @@ class Storage:
         """Remove a container's writable layer; nothing happens when there is none. Raises OSError when busy."""
         from pyctr.core.fsutil import remove_tree
 
+        copied = self.paths.container(id, "rootfs")
+        if os.path.isdir(copied) and self._snapshots():
+            from pyctr.core import snapshots
+
+            snapshots.drop(copied)
         for name in ("upper", "work", "rootfs", "rootfs.tmp"):
             remove_tree(self.paths.container(id, name))
 
@@ -244,6 +254,31 @@ class Storage:
         os.rename(temporary, path)
         return {"driver": VFS, "path": path, "lower": lower, "volatile": False, "readonly": readonly}
 
+    def _prepare_btrfs(self, directory: str, lower: list[str], readonly: bool) -> dict[str, Any]:
+        from pyctr.core import snapshots
+        from pyctr.core.fsutil import make_private_directory
+
+        make_private_directory(directory)
+        if not self._snapshots():
+            from pyctr.core.errors import Unsupported
+
+            raise Unsupported(
+                f"storage driver '{BTRFS}': '{self.paths.containers}' is on another file system", hint=f"{OVERLAY}"
+            )
+        path = f"{directory}/rootfs"
+        snapshots.take(self.layers.snapshots, lower, path)
+        return {"driver": BTRFS, "path": path, "lower": lower, "volatile": False, "readonly": readonly}
+
+    def _snapshots(self) -> bool:
+        """Are the containers' directories on btrfs, and together with the layers?"""
+        from pyctr.core import snapshots
+        from pyctr.core.fsutil import make_private_directory
+
+        make_private_directory(self.paths.containers)
+        make_private_directory(self.layers.snapshots)
+        there = os.stat(self.paths.containers).st_dev == os.stat(self.layers.snapshots).st_dev
+        return there and snapshots.works(self.paths.containers)
+
     def _overlay_works(self) -> bool:
         """Configure an overlay of three empty directories under our root without attaching it anywhere.
 
@@ -305,7 +340,7 @@ def mount_rootfs(rootfs: Mapping[str, Any], target: str) -> None:
     from pyctr.core.linux.const import MS_BIND
     from pyctr.core.linux.mount import fd_path, mount
 
-    if rootfs["driver"] == VFS:
+    if rootfs["driver"] in (VFS, BTRFS):
         mount(rootfs["path"], target, None, MS_BIND)
         return
     lower = rootfs["lower"]

@@ -41,6 +41,8 @@ class LayerStore:
         self.paths = paths
         self.root = paths.layers
         self.links = f"{paths.layers}/l"
+        self.snapshots = f"{paths.root}/snapshots"
+        """Of the btrfs driver."""
 
     def path(self, diff_id: str) -> str:
         """The directory of an unpacked layer (or where it would be)."""
@@ -119,6 +121,10 @@ class LayerStore:
                     self._remove(name)
                     os.unlink(lock.path)
                 removed.append(f"sha256:{name}")
+        if os.path.isdir(self.snapshots):
+            from pyctr.core import snapshots
+
+            snapshots.collect(self.snapshots, self.root)
         return removed
 
     def in_use(self, needed: set[str]) -> set[str]:
