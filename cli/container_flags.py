@@ -124,6 +124,7 @@ def configure(parser: Declares) -> None:
     )
     add("--network-alias", "--net-alias", **many, metavar="NAME", help="a further name on the network")
     add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address")
+    add("--ip6", default="", type=values.address, metavar="ADDRESS", help="its IPv6 address")
     add("--mac-address", default="", type=values.mac, metavar="ADDRESS", help="its MAC address")
     add(
         "-p",
@@ -320,12 +321,12 @@ def _network(text: str) -> tuple[str, dict[str, Any]]:
             name = value
         elif key == "alias":
             wish.setdefault("aliases", []).append(value)
-        elif key == "ip":
-            wish["ip"] = values.address(value)
+        elif key in ("ip", "ip6"):
+            wish[key] = values.address(value)
         elif key == "mac-address":
             wish["mac"] = values.mac(value)
         else:
-            raise BadValue(f"'{text}': '{key}' is not known", "known are name, alias, ip, mac-address")
+            raise BadValue(f"'{text}': '{key}' is not known", "known are name, alias, ip, ip6, mac-address")
     return name, wish
 
 
@@ -340,6 +341,7 @@ def _networks(args: Arguments) -> dict[str, Any]:
         "network": first,
         "endpoints": dict(rest),
         "ip": args.ip or wish.get("ip", ""),
+        "ip6": args.ip6 or wish.get("ip6", ""),
         "mac": args.mac_address or wish.get("mac", ""),
         "network_aliases": [*args.network_alias, *wish.get("aliases", ())],
     }

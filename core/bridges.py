@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from os import unlink
+
 from pyctr.core.fsutil import read_json, write_json
 from pyctr.core.linux import netlink
 from pyctr.core.subnets import mac_of, parse_subnet, to_int, to_text
@@ -60,20 +63,47 @@ def uplink_mtu(socket: netlink.Netlink) -> int:
     return 1500
 
 
-def forward(proc: str, memory: str) -> None:
-    """Switch ip_forward on. What it was is written to the file `memory` first, for `restore_forwarding`."""
-    path = f"{proc}/sys/net/ipv4/ip_forward"
+FORWARD = "ipv4/ip_forward"
+FORWARD6 = "ipv6/conf/all/forwarding"
+
+
+def forward(proc: str, memory: str, sysctl: str = FORWARD) -> None:
+    """Switch forwarding on. What it was is written to the file `memory` first, for `restore_forwarding`.
+
+    A host that forwards IPv6 believes no router advertisement any more (ip-sysctl.rst, accept_ra) unless it is told to:
+    interfaces that took their addresses from one are.
+    """
+    path = f"{proc}/sys/net/{sysctl}"
     with open(path) as file:
         before = file.read().strip()
     if before == "1":
         return
+    if sysctl == FORWARD6:
+        _keep_advertised(proc, f"{memory}.ra")
     write_json(memory, before, durable=False)
     with open(path, "w") as file:
         file.write("1")
 
 
-def restore_forwarding(proc: str, memory: str) -> None:
-    """Give ip_forward back as it was found, unless somebody else's bridge may have come to rely on it."""
+def _keep_advertised(proc: str, memory: str) -> None:
+    directory = f"{proc}/sys/net/ipv6/conf"
+    with netlink.Netlink() as socket:
+        uplinks = {link.name for link in socket.links(stats=False) if link.kind in ("", "bond", "vlan") and link.up}
+    changed = []
+    for name in sorted(uplinks - {"lo"}):
+        try:
+            with open(f"{directory}/{name}/accept_ra", "r+") as file:
+                if file.read(1) == "1":
+                    changed.append(name)
+                    write_json(memory, changed, durable=False)
+                    file.seek(0)
+                    file.write("2")
+        except FileNotFoundError:
+            continue  # no IPv6 on it
+
+
+def restore_forwarding(proc: str, memory: str, sysctl: str = FORWARD) -> None:
+    """Give forwarding back as it was found, unless somebody else's bridge may have come to rely on it."""
     try:
         before = read_json(memory)
     except FileNotFoundError:
@@ -81,8 +111,17 @@ def restore_forwarding(proc: str, memory: str) -> None:
     with netlink.Netlink() as socket:
         if socket.links(kind="bridge", stats=False):
             return
-    with open(f"{proc}/sys/net/ipv4/ip_forward", "w") as file:
+    with open(f"{proc}/sys/net/{sysctl}", "w") as file:
         file.write(before)
+    unlink(memory)
+    if os.path.exists(f"{memory}.ra"):
+        for name in read_json(f"{memory}.ra"):
+            try:
+                with open(f"{proc}/sys/net/ipv6/conf/{name}/accept_ra", "w") as file:
+                    file.write("1")
+            except FileNotFoundError:
+                continue  # that interface is gone
+        unlink(f"{memory}.ra")
 
 
 def open_localnet(proc: str, bridge: str) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def connect(
-    engine: Engine, network: str, ref: str, *, ip: str = "", mac: str = "", aliases: Sequence[str] = ()
+    engine: Engine, network: str, ref: str, *, ip: str = "", ip6: str = "", mac: str = "", aliases: Sequence[str] = ()
 ) -> None:
     """Put a container on a network. Raises NotFound, Conflict (it is there, or the address is taken), NetworkError."""
     name = engine.networks.get(network).name if network != "bridge" else network
@@ -39,10 +39,12 @@ def connect(
             raise errors.Conflict(
                 f"container '{container.name}' is on network '{name}' already", hint=f"pyctr network inspect {name}"
             )
-        wish = {key: value for key, value in (("ip", ip), ("mac", mac), ("aliases", list(aliases))) if value}
+        wish = {
+            key: value for key, value in (("ip", ip), ("ip6", ip6), ("mac", mac), ("aliases", list(aliases))) if value
+        }
         first = spec.network == "none"
         if first:
-            spec = spec.replace(network=name, ip=ip, mac=mac, network_aliases=list(aliases))
+            spec = spec.replace(network=name, ip=ip, ip6=ip6, mac=mac, network_aliases=list(aliases))
         else:
             spec = spec.replace(endpoints={**spec.endpoints, name: wish})
         if container.running:
@@ -77,6 +79,7 @@ def disconnect(engine: Engine, network: str, ref: str, *, force: bool = False) -
             spec = spec.replace(
                 network=name,
                 ip=wish.get("ip", ""),
+                ip6=wish.get("ip6", ""),
                 mac=wish.get("mac", ""),
                 network_aliases=list(wish.get("aliases", ())),
             )
@@ -117,7 +120,7 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
     made = engine.networks.join(container.id, container.name, spec, network, number)
     try:
         if any(each.get("gateway") for each in attachments(attachment)):
-            made["gateway"] = ""
+            made["gateway"] = made["gateway6"] = ""
         with _namespace(container) as place:
             made["host_if"] = netns.host_side({**made, "host_if": netns.host_if(container.id, number)}, netns=place.fd)
             with socket_in(place.fd) as socket:
@@ -165,10 +168,12 @@ def _leave(container: Container, network: str) -> None:
     heir.pop("key", None)
     record = engine.networks.get(heir["network"])
     if not record.internal and not heir["gateway"]:
-        heir["gateway"] = record.gateway
+        heir["gateway"], heir["gateway6"] = record.gateway, record.gateway6
         if container.running:
             with _namespace(container) as place, socket_in(place.fd) as socket:
-                socket.send([netlink.default_route(record.gateway)])
+                socket.send(
+                    [netlink.default_route(gateway) for gateway in (record.gateway, record.gateway6) if gateway]
+                )
     engine.networks.rewrite(heir, [attachment, rest[0]])
     container.state.network = heir
     if container.running and container.spec.ports:

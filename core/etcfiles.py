@@ -46,6 +46,8 @@ def hosts(
         address = attachment["address"].partition("/")[0]
         names = " ".join(dict.fromkeys((hostname, *attachment["names"])))
         text += f"{address}\t{names}\n"
+        if attachment.get("address6"):
+            text += f"{attachment['address6'].partition('/')[0]}\t{names}\n"
         if "resolver" not in attachment:
             text += f"{BEGIN}{others}{END}"
     return text

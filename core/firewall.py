@@ -69,28 +69,41 @@ def stamp(subnet: str, internal: bool) -> str:
 
 
 def ensure(
-    bridge: str, subnet: str, *, internal: bool = False, ports: Iterable[tuple[str, dict[str, Any]]] = (), proc: str
+    bridge: str,
+    subnet: str,
+    *,
+    internal: bool = False,
+    ports: Iterable[tuple[str, dict[str, Any]]] = (),
+    proc: str,
+    subnet6: str = "",
 ) -> bool:
     """Make the table of a bridge unless it is there, and the accepts in iptables' FORWARD unless they are there.
 
     `ports` are (address, port document) of everything published by now, for a table that somebody flushed.
     Returns whether anything had to be done. Raises OSError.
     """
+    changed = False
     with _Session() as socket:
-        before = socket.table(bridge)
-        changed = before != stamp(subnet, internal)
-        if changed:
-            batch = nf.Batch()
-            if before is not None:
-                batch.delete_table(bridge)
-            _table(batch, bridge, subnet, internal)
-            _add(batch, bridge, ports)
-            batch.send(socket)
-        changed = _forward(socket, bridge) or changed
+        for family, net in ((nf.IPV4, subnet), (nf.IPV6, subnet6)):
+            if not net:
+                continue
+            before = socket.table(bridge, family)
+            if before != stamp(net, internal):
+                changed = True
+                ports = list(ports)
+                batch = nf.Batch(family)
+                if before is not None:
+                    batch.delete_table(bridge)
+                _table(batch, bridge, net, internal)
+                _add(batch, bridge, ports)
+                batch.send(socket)
+            changed = _forward(socket, bridge, family) or changed
     return _forward_legacy(bridge, proc) or changed
 
 
 def _table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
+    family = batch.family
+    wide = 1 if family == nf.IPV4 else 4
     batch.table(bridge, stamp(subnet, internal))
     batch.port_map(bridge, "ports", with_address=False)
     batch.port_map(bridge, "ports_ip", with_address=True)
@@ -106,15 +119,20 @@ def _table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
 
     local = nf.address_type() + nf.cmp(b"\2\0\0\0" if _LITTLE else b"\0\0\0\2")
     bridged = nf.iif(bridge)
-    rule("guard", bridged, nf.destination("127.0.0.0/8"), nf.counter(), nf.verdict(nf.DROP))
+    if family == nf.IPV4:
+        rule("guard", bridged, nf.destination("127.0.0.0/8"), nf.counter(), nf.verdict(nf.DROP))
     for chain in ("prerouting", "output"):
         rule(chain, local, nf.verdict(nf.JUMP, "dnat"))
     r = nf.R0
     rule(
         "dnat",
-        nf.daddr(r) + nf.meta(nf.L4PROTO, r + 1) + nf.dport(r + 2) + nf.lookup("ports_ip", r, r) + nf.dnat(r, r + 1),
+        nf.daddr(r, family)
+        + nf.meta(nf.L4PROTO, r + wide)
+        + nf.dport(r + wide + 1)
+        + nf.lookup("ports_ip", r, r)
+        + nf.dnat(r, r + wide, family),
     )
-    rule("dnat", nf.meta(nf.L4PROTO, r) + nf.dport(r + 1) + nf.lookup("ports", r, r) + nf.dnat(r, r + 1))
+    rule("dnat", nf.meta(nf.L4PROTO, r) + nf.dport(r + 1) + nf.lookup("ports", r, r) + nf.dnat(r, r + wide, family))
 
     into = nf.oif(bridge)
     related = nf.ct(nf.CT_STATE) + nf.bitmask(nf.ESTABLISHED | nf.RELATED) + nf.cmp(bytes(4), nf.NEQ)
@@ -130,7 +148,8 @@ def _table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     # a container that reaches itself or a neighbour through a published port: without a new source the answer would
     # go straight back over the bridge, from an address the caller never spoke to
     rule("postrouting", nf.source(subnet), into, published, nf.masquerade())
-    rule("postrouting", nf.source("127.0.0.0/8"), into, nf.masquerade())
+    if family == nf.IPV4:
+        rule("postrouting", nf.source("127.0.0.0/8"), into, nf.masquerade())
 
 
 _LITTLE = sys.byteorder == "little"
@@ -140,17 +159,17 @@ def comment(bridge: str) -> str:
     return f"pyctr:{bridge}"
 
 
-def _forward(socket: nf.Nft, bridge: str) -> bool:
-    """The two accepts in iptables-nft's FORWARD chain, if there is one."""
+def _forward(socket: nf.Nft, bridge: str, family: int) -> bool:
+    """The two accepts in the FORWARD chain of iptables-nft or ip6tables-nft, if there is one."""
     ours = comment(bridge)
-    rules = socket.rules("filter", "FORWARD")
+    rules = socket.rules("filter", "FORWARD", family)
     if sum(rule.comment == ours for rule in rules) == 2:
         return False
     if not rules:
-        chain = socket.chain("filter", "FORWARD")
+        chain = socket.chain("filter", "FORWARD", family)
         if chain is None or chain.hook != nf.FORWARD:
             return False
-    batch = nf.Batch()
+    batch = nf.Batch(family)
     for rule in rules:
         if rule.comment == ours:
             batch.delete_rule("filter", "FORWARD", rule.handle)
@@ -202,12 +221,21 @@ def _legacy(*words: str) -> int:
     return 127
 
 
-def _split(ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> dict[str, list[tuple[bytes, bytes, str]]]:
+def _split(
+    family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = ""
+) -> dict[str, list[tuple[bytes, bytes, str]]]:
+    """Entries of the two maps of a family's table: of the addresses, inside and of the host, that are of it."""
     entries: dict[str, list[tuple[bytes, bytes, str]]] = {}
     for address, port in ports:
         host_ip = port.get("host_ip") or ""
         if host_ip in ("0.0.0.0", "*"):
             host_ip = ""
+        if family == nf.IPV6 and (host_ip == "::" or port.get("only4")):
+            if port.get("only4"):
+                continue
+            host_ip = ""
+        if (":" in address) != (family == nf.IPV6) or (host_ip and (":" in host_ip) != (family == nf.IPV6)):
+            continue
         key = nf.port_key(PROTOCOLS[port.get("protocol") or "tcp"], port["host_port"], host_ip)
         value = nf.port_value(address, port["container_port"])
         entries.setdefault("ports_ip" if host_ip else "ports", []).append((key, value, port.get("owner") or id[:12]))
@@ -215,7 +243,7 @@ def _split(ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> dict[st
 
 
 def _add(batch: nf.Batch, bridge: str, ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> None:
-    for name, entries in _split(ports, id).items():
+    for name, entries in _split(batch.family, ports, id).items():
         batch.add_ports(bridge, name, entries)
 
 
@@ -227,11 +255,23 @@ def publish(attachment: dict[str, Any]) -> None:
     ports = attachment.get("ports")
     if not ports:
         return
-    bridge = attachment["bridge"]
-    address = attachment["address"].partition("/")[0]
-    entries = _split(((address, port) for port in ports), attachment.get("id", ""))
+    for family, addressed in _targets(attachment):
+        if entries := _split(family, addressed, attachment.get("id", "")):
+            _publish(family, attachment["bridge"], entries)
+
+
+def _targets(attachment: dict[str, Any]) -> list[tuple[int, list[tuple[str, dict[str, Any]]]]]:
+    """(family, (address, port) of each port) of the addresses that a container has."""
+    found = []
+    for family, key in ((nf.IPV4, "address"), (nf.IPV6, "address6")):
+        if address := str(attachment.get(key) or "").partition("/")[0]:
+            found.append((family, [(address, port) for port in attachment["ports"]]))
+    return found
+
+
+def _publish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, bytes, str]]]) -> None:
     with _Session() as socket:
-        batch = nf.Batch()
+        batch = nf.Batch(family)
         for name, wanted in entries.items():
             batch.add_ports(bridge, name, wanted)
         try:
@@ -240,9 +280,9 @@ def publish(attachment: dict[str, Any]) -> None:
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.EBUSY):
                 raise
-        batch = nf.Batch()
+        batch = nf.Batch(family)
         for name, wanted in entries.items():
-            there = {key for key, _, _ in socket.ports(bridge, name)}
+            there = {key for key, _, _ in socket.ports(bridge, name, family)}
             batch.delete_ports(bridge, name, (key for key, _, _ in wanted if key in there))
             batch.add_ports(bridge, name, wanted)
         batch.send(socket)
@@ -253,11 +293,14 @@ def unpublish(attachment: dict[str, Any]) -> None:
     ports = attachment.get("ports")
     if not ports:
         return
-    bridge = attachment["bridge"]
-    address = attachment["address"].partition("/")[0]
-    entries = _split((address, port) for port in ports)
+    for family, addressed in _targets(attachment):
+        if entries := _split(family, addressed):
+            _unpublish(family, attachment["bridge"], entries)
+
+
+def _unpublish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, bytes, str]]]) -> None:
     with _Session() as socket:
-        batch = nf.Batch()
+        batch = nf.Batch(family)
         for name, wanted in entries.items():
             batch.delete_ports(bridge, name, (key for key, _, _ in wanted))
         try:
@@ -267,9 +310,9 @@ def unpublish(attachment: dict[str, Any]) -> None:
             if error.errno != errno.ENOENT:
                 raise
         # somebody flushed the table or half of it: take what is ours, one by one
-        batch = nf.Batch()
+        batch = nf.Batch(family)
         for name, wanted in entries.items():
-            there = {key: value for key, value, _ in socket.ports(bridge, name)}
+            there = {key: value for key, value, _ in socket.ports(bridge, name, family)}
             batch.delete_ports(bridge, name, (key for key, value, _ in wanted if there.get(key) == value))
         batch.send(socket)
 
@@ -281,42 +324,49 @@ def published(bridge: str) -> list[dict[str, Any]]:
     names = {number: name for name, number in PROTOCOLS.items()}
     found = []
     with _Session() as socket:
-        for map in ("ports_ip", "ports"):
-            for key, value, owner in socket.ports(bridge, map):
-                host_ip = _socket.inet_ntoa(key[:4]) if map == "ports_ip" else ""
-                rest = key[4:] if host_ip else key
-                found.append(
-                    {
-                        "host_ip": host_ip,
-                        "host_port": int.from_bytes(rest[4:6], "big"),
-                        "protocol": names.get(rest[0], str(rest[0])),
-                        "address": _socket.inet_ntoa(value[:4]),
-                        "container_port": int.from_bytes(value[4:6], "big"),
-                        "owner": owner,
-                    }
-                )
+        for family, size in ((nf.IPV4, 4), (nf.IPV6, 16)):
+            kind = _socket.AF_INET if size == 4 else _socket.AF_INET6
+            for map in ("ports_ip", "ports"):
+                for key, value, owner in socket.ports(bridge, map, family):
+                    host_ip = _socket.inet_ntop(kind, key[:size]) if map == "ports_ip" else ""
+                    rest = key[size:] if host_ip else key
+                    found.append(
+                        {
+                            "host_ip": host_ip,
+                            "host_port": int.from_bytes(rest[4:6], "big"),
+                            "protocol": names.get(rest[0], str(rest[0])),
+                            "address": _socket.inet_ntop(kind, value[:size]),
+                            "container_port": int.from_bytes(value[size : size + 2], "big"),
+                            "owner": owner,
+                        }
+                    )
     return found
 
 
 def dropped(bridge: str) -> int:
     """Packets that the rules of a bridge's table have dropped; 0 without a table."""
     with _Session() as socket:
-        rules = [*socket.rules(bridge, "forward"), *socket.rules(bridge, "guard")]
-        return sum(rule.packets for rule in rules)
+        return sum(
+            rule.packets
+            for chain in ("forward", "guard")
+            for family in (nf.IPV4, nf.IPV6)
+            for rule in socket.rules(bridge, chain, family)
+        )
 
 
 def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
     ours = comment(bridge)
     with _Session() as socket:
-        batch = nf.Batch()
-        before = socket.table(bridge)
-        if before is not None and before.startswith("pyctr"):
-            batch.delete_table(bridge)
-        for rule in socket.rules("filter", "FORWARD"):
-            if rule.comment == ours:
-                batch.delete_rule("filter", "FORWARD", rule.handle)
-        batch.send(socket)
+        for family in (nf.IPV4, nf.IPV6):
+            batch = nf.Batch(family)
+            before = socket.table(bridge, family)
+            if before is not None and before.startswith("pyctr"):
+                batch.delete_table(bridge)
+            for rule in socket.rules("filter", "FORWARD", family):
+                if rule.comment == ours:
+                    batch.delete_rule("filter", "FORWARD", rule.handle)
+            batch.send(socket)
     if "filter" in _legacy_tables(proc):
         for words in _legacy_rules(bridge):
             while _legacy("-D", *words) == 0:

@@ -16,7 +16,8 @@ def check(host_ip: str, number: int, protocol: str, proc: str = "/proc") -> None
     """
     kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
     try:
-        probe = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC, 132 if protocol == "sctp" else 0)
+        family = _socket.AF_INET6 if ":" in host_ip else _socket.AF_INET
+        probe = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, 132 if protocol == "sctp" else 0)
     except OSError as error:
         if error.errno == errno.EPROTONOSUPPORT:
             return  # without sctp in this kernel nobody here listens on it

@@ -282,7 +282,11 @@ def _network(container: Container) -> dict[str, Any]:
 
 def _endpoint(attachment: dict[str, Any], aliases: Sequence[str]) -> dict[str, Any]:
     address, _, length = str(attachment.get("address") or "").partition("/")
+    six, _, length6 = str(attachment.get("address6") or "").partition("/")
     return {
+        "GlobalIPv6Address": six,
+        "GlobalIPv6PrefixLen": int(length6 or 0),
+        "IPv6Gateway": attachment.get("gateway6") or "",
         "Aliases": list(aliases) or None,
         "Gateway": attachment.get("gateway") or "",
         "IPAddress": address,

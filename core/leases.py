@@ -2,7 +2,7 @@
 
     <run>/networks/lock                    flock around every change
     <run>/networks/ids/<id>[@<network>]    a container's attachment (on a further network), hard-linked as
-    <run>/networks/leases/<name>/<address> its lease: an address is taken when the file is there
+    <run>/networks/leases/<name>/<address> its lease: an address is taken when the file is there; likewise leases6
     <run>/networks/<name>.next             where to look for the next address
     <run>/networks/<name>.names            "id address name name", one line per container on the network
     <run>/networks/ports/tcp-8080/<host ip or any>      holds the id of the container that publishes it
@@ -91,6 +91,12 @@ class Book:
         except FileNotFoundError:
             make_private_directory(directory)
             os.link(record, f"{directory}/{address}")
+        if six := str(attachment.get("address6") or "").partition("/")[0]:
+            directory = f"{self.run}/leases6/{attachment['network']}"
+            unlink(f"{directory}/{six}")
+            make_private_directory(directory)
+            os.link(record, f"{directory}/{six}")
+            address = f"{address},{six}"
         self._name(attachment["network"], attachment["id"], f"{address} {' '.join(attachment['names'])}")
 
     def address(self, network: Network, id: str, wish: str, before: dict[str, Any] | None) -> str:
@@ -131,6 +137,41 @@ class Book:
         finally:
             os.close(cursor)
 
+    def address6(self, network: Network, id: str, wish: str, address: str, before: dict[str, Any] | None) -> str:
+        """The IPv6 address wished, the one it had, or the first free one from its IPv4 address's place on."""
+        from pyctr.core import subnets6
+
+        first, size = subnets6.parse(network.subnet6)
+        directory = f"{self.run}/leases6/{network.name}"
+        if wish:
+            number = subnets6.to_int(wish)
+            if not first < number < first + size or number == subnets6.to_int(network.gateway6):
+                raise errors.UsageError(
+                    f"address '{wish}' cannot be given on network '{network.name}'",
+                    hint=f"one of {network.subnet6}, but not {network.gateway6}",
+                )
+            holder = self._holder(f"{directory}/{subnets6.to_text(number)}")
+            if holder and holder["id"] != id:
+                if self.there(holder["id"]):
+                    raise errors.Conflict(
+                        f"address '{wish}' is taken by container '{holder['name'] or holder['id'][:12]}'"
+                    )
+                self.drop(holder)
+            return subnets6.to_text(number)
+        if before and before.get("address6"):
+            mine = str(before["address6"]).partition("/")[0]
+            if first < subnets6.to_int(mine) < first + size:
+                return mine
+        offset = to_int(address) - parse_subnet(network.subnet)[0]
+        for step in range(1 << 16):
+            number = first + 1 + (offset - 1 + step) % (size - 1)
+            found = subnets6.to_text(number)
+            if found != network.gateway6 and not os.path.exists(f"{directory}/{found}"):
+                return found
+        raise errors.NetworkError(
+            f"network '{network.name}' has no free address in '{network.subnet6}'", hint="create a larger network"
+        )
+
     def _free_offset(self, network: Network, start: int) -> int:
         """Distance from the subnet's first address of the next free one, from `start` on and around."""
         first, size = parse_subnet(network.subnet)
@@ -158,6 +199,8 @@ class Book:
         self.free_ports(lease)
         self._name(lease["network"], lease["id"], "")
         unlink(f"{self.run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")
+        if six := str(lease.get("address6") or "").partition("/")[0]:
+            unlink(f"{self.run}/leases6/{lease['network']}/{six}")
         unlink(f"{self.run}/ids/{lease.get('key') or lease['id']}")
 
     def ids(self) -> list[str]:
@@ -211,7 +254,7 @@ class Book:
 
     def others(self, network: str, id: str) -> str:
         """Lines of a hosts file for the containers on a network other than `id`."""
-        return "".join(f"{address}\t{names}\n" for other, address, names in self.names(network) if other != id)
+        return _lines(self.names(network), id)
 
     def refresh_hosts(self, network: str) -> None:
         """Bring the hosts files of the containers on a network up to date, unless there are more than `SPREAD` of them:
@@ -222,7 +265,7 @@ class Book:
         if len(members) > SPREAD:
             return
         for id, _, _ in members:
-            lines = "".join(f"{address}\t{names}\n" for other, address, names in members if other != id)
+            lines = _lines(members, id)
             try:
                 etcfiles.refresh(self.paths.container(id, "hosts"), lines)
             except OSError:
@@ -270,6 +313,8 @@ class Book:
             "container_port": port.container_port,
             "protocol": protocol,
         }
+        if port.host_ip == "0.0.0.0":
+            document["only4"] = True  # "" means every IPv6 address, too
         if port.host_port:
             self._claim(id, host_ip, port.host_port, protocol)
             return document
@@ -335,7 +380,15 @@ class Book:
             for port in lease["ports"]:
                 held = f"{self.run}/ports/{port['protocol']}-{port['host_port']}/{port['host_ip'] or 'any'}"
                 if os.path.exists(held) and self.busy(lease["id"]):
-                    yield lease["address"].partition("/")[0], {**port, "owner": lease["id"][:12]}
+                    for address in filter(None, (lease["address"], lease.get("address6"))):
+                        yield address.partition("/")[0], {**port, "owner": lease["id"][:12]}
+
+
+def _lines(members: list[tuple[str, str, str]], id: str) -> str:
+    """Lines of a hosts file for all but one."""
+    return "".join(
+        f"{each}\t{names}\n" for other, address, names in members if other != id for each in address.split(",")
+    )
 
 
 def key(id: str, network: str) -> str:

@@ -66,6 +66,17 @@ class _Prepared:
         self.inside = [netlink.up(1, "lo"), netlink.up(0, name), netlink.address(0, attachment["address"], name=name)]
         if attachment.get("gateway"):
             self.inside.append(netlink.default_route(attachment["gateway"], name=name))
+        if attachment.get("address6"):
+            self.inside.append(netlink.address(0, attachment["address6"], name=name))
+            if attachment.get("gateway6"):
+                self.inside.append(netlink.default_route(attachment["gateway6"], name=name))
+
+    def aimed(self, index: int) -> list[netlink.Message]:
+        """The messages for inside, now that the link has an index."""
+        for message in self.inside:
+            if message.kind == netlink.RTM_NEWADDR:
+                message.aim(index)
+        return self.inside
 
 
 _PLACE = 0x7FFFFFFF
@@ -177,9 +188,7 @@ def inside(attachment: dict[str, Any]) -> None:
 
 def configuration(attachment: dict[str, Any], index: int) -> list[netlink.Message]:
     """What `inside` does for one more link of a container that runs, for a socket of its namespace."""
-    batch = _Prepared(attachment).inside[1:]
-    batch[1].aim(index)
-    return batch
+    return _Prepared(attachment).aimed(index)[1:]
 
 
 def _ready(attachment: dict[str, Any]) -> list[netlink.Message]:
@@ -188,9 +197,7 @@ def _ready(attachment: dict[str, Any]) -> list[netlink.Message]:
     if not link:
         raise OSError(errno.ENODEV, "netlink: find link: no such device", name)
     prepared = _prepared.get(attachment["host_if"]) or _Prepared(attachment)
-    batch = prepared.inside
-    batch[2].aim(link)
-    return batch
+    return prepared.aimed(link)
 
 
 def veths(bridge: str = "", wanted: int | None = 0) -> dict[str, netlink.Link]:

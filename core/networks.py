@@ -67,6 +67,9 @@ class Network(Record):
     reserved: dict[str, str] = {}
     """Addresses that are never given out, by the name of whoever has them."""
     options: dict[str, str] = {}
+    subnet6: str = ""
+    """"" without IPv6."""
+    gateway6: str = ""
 
 
 class Networks:
@@ -115,7 +118,12 @@ class Networks:
         """The record with the containers on it, as a document."""
         document = self.get(name).to_dict()
         document["containers"] = {
-            lease["id"]: {"name": lease["name"], "address": lease["address"], "mac": lease["mac"]}
+            lease["id"]: {
+                "name": lease["name"],
+                "address": lease["address"],
+                "address6": lease.get("address6", ""),
+                "mac": lease["mac"],
+            }
             for lease in self.leases(name)
         }
         return document
@@ -132,6 +140,9 @@ class Networks:
         reserved: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
         driver: str = "bridge",
+        ipv6: bool = False,
+        subnet6: str = "",
+        gateway6: str = "",
     ) -> Network:
         """Record a user-defined network; its bridge is made when the first container starts on it."""
         options = netdrivers.checked(driver, options or {})
@@ -162,6 +173,11 @@ class Networks:
                 options=options,
                 driver=driver,
             )
+            if ipv6 or subnet6:
+                from pyctr.core import subnets6
+
+                taken = [(network.subnet6, network.name) for network in self.list() if network.subnet6]
+                wanted.subnet6, wanted.gateway6 = subnets6.settle(wanted.bridge, name, subnet6, gateway6, taken)
             if driver in netdrivers.FACES:
                 wanted.bridge = options["parent"]
                 netdrivers.parent(wanted)
@@ -202,8 +218,12 @@ class Networks:
                     self._undo(default)
                     gone.append(DEFAULT)
                 if not self.list():
-                    bridges.restore_forwarding(self.paths.proc, f"{self._run}/ip_forward")
+                    self._restore_forwarding()
         return gone
+
+    def _restore_forwarding(self) -> None:
+        for memory, sysctl in (("ip_forward", bridges.FORWARD), ("ip6_forward", bridges.FORWARD6)):
+            bridges.restore_forwarding(self.paths.proc, f"{self._run}/{memory}", sysctl)
 
     def users(self, name: str) -> builtins.list[str]:
         """Names of the containers on a network."""
@@ -299,12 +319,15 @@ class Networks:
                 else:
                     network, mtu = self._make_bridge(socket, network, bool(links))
             bridges.forward(self.paths.proc, f"{self._run}/ip_forward")
+            if network.subnet6 and not network.internal:
+                bridges.forward(self.paths.proc, f"{self._run}/ip6_forward", bridges.FORWARD6)
             firewall.ensure(
                 network.bridge,
                 network.subnet,
                 internal=network.internal,
                 ports=self._book.published(name),
                 proc=self.paths.proc,
+                subnet6=network.subnet6,
             )
         except OSError as error:
             if error.errno in (errno.EPERM, errno.EACCES):
@@ -330,6 +353,10 @@ class Networks:
         length = network.subnet.partition("/")[2]
         mtu = netdrivers.tunnel_mtu(network, bridges.uplink_mtu(socket))
         bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there, mtu=mtu)
+        if network.subnet6:
+            address = f"{network.gateway6}/{network.subnet6.partition('/')[2]}"
+            index = netlink.index(network.bridge)
+            socket.send([netlink.address(index, address, name=network.bridge)])
         if network.driver == "overlay":
             try:
                 netdrivers.raise_tunnel(socket, network, mtu)
@@ -380,13 +407,15 @@ class Networks:
             if before and before["network"] != network.name:
                 self._book.drop(before)
                 before = None
-            attachment = self._attachment(network, mtu, id, name, _names(name, spec), spec.ip, spec.mac, before)
+            attachment = self._attachment(
+                network, mtu, id, name, _names(name, spec), spec.ip, spec.ip6, spec.mac, before
+            )
             if network.name != DEFAULT or any(wish != DEFAULT for wish in spec.endpoints):
                 attachment["resolver"] = list(spec.dns)
             attachment["hairpin"] = bool(spec.ports) and bridges.filtered(self.paths.proc)
             if before:
                 self._book.free_ports(before)
-                if before["address"] != attachment["address"]:
+                if _moved(before, attachment):
                     self._book.drop(before)
             reserved: builtins.list[dict[str, Any]] = []
             try:
@@ -399,7 +428,7 @@ class Networks:
                     more = self._further(id, name, spec, further, wish, number)
                     attachment.setdefault("more", []).append(more)
                     if gateway:
-                        more["gateway"] = ""  # a container has one default route
+                        more["gateway"] = more["gateway6"] = ""  # a container has one default route
                     gateway = gateway or more["gateway"]
                 self._book.write(attachment)
             except BaseException:
@@ -417,11 +446,25 @@ class Networks:
         name: str,
         names: builtins.list[str],
         ip: str,
+        ip6: str,
         mac: str,
         before: dict[str, Any] | None,
     ) -> dict[str, Any]:
         address = self._book.address(network, id, ip, before)
+        if network.subnet6:
+            address6 = self._book.address6(network, id, ip6, address, before)
+            six = {
+                "address6": f"{address6}/{network.subnet6.partition('/')[2]}",
+                "gateway6": "" if network.internal else network.gateway6,
+            }
+        else:
+            six = {}
+            if ip6:
+                raise errors.UsageError(
+                    f"network '{network.name}' has no IPv6 addresses", hint="network create --ipv6 makes one that has"
+                )
         return {
+            **six,
             "mode": "bridge",
             "id": id,
             "name": name,
@@ -449,9 +492,17 @@ class Networks:
         names = _names(name, spec.replace(network_aliases=list(wish.get("aliases") or ())))
         before = self._book.lease(key)
         made = self._attachment(
-            found, mtu, id, name, names, str(wish.get("ip") or ""), str(wish.get("mac") or ""), before
+            found,
+            mtu,
+            id,
+            name,
+            names,
+            str(wish.get("ip") or ""),
+            str(wish.get("ip6") or ""),
+            str(wish.get("mac") or ""),
+            before,
         )
-        if before and before["address"] != made["address"]:
+        if before and _moved(before, made):
             self._book.drop(before)
         made |= {"key": key, "host_if": netns.host_if(id, number), "container_if": f"eth{number}"}
         self._book.write(made)
@@ -578,7 +629,7 @@ class Networks:
                     self._book.drop(lease)
             for network in networks:
                 self._undo(network)
-            bridges.restore_forwarding(self.paths.proc, f"{self._run}/ip_forward")
+            self._restore_forwarding()
         import shutil
 
         shutil.rmtree(self._run, ignore_errors=True)
@@ -601,6 +652,10 @@ def remove_all(paths: Paths) -> None:
 def _face(network: Network) -> dict[str, Any]:
     mode = network.options.get(f"{network.driver}_mode") or ("bridge" if network.driver == "macvlan" else "l2")
     return {"driver": network.driver, "link_mode": mode}
+
+
+def _moved(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    return any(before.get(key) != now.get(key) for key in ("address", "address6"))
 
 
 def _renamed(lease: dict[str, Any], name: str) -> dict[str, Any]:

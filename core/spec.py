@@ -148,6 +148,7 @@ class ContainerSpec(Record):
     network: str = "bridge"
     """bridge, none, host, container:NAME, or a user-defined network."""
     ip: str = ""
+    ip6: str = ""
     mac: str = ""
     network_aliases: list[str] = []
     endpoints: dict[str, dict[str, Any]] = {}

@@ -108,10 +108,22 @@ def _network(engine: Engine, name: str, size: bool) -> dict[str, Any]:
         "Driver": found["driver"],
         "Bridge": found["bridge"],
         "Internal": found.get("internal", False),
-        "IPAM": {"Driver": "default", "Config": [_ipam(found)]},
+        "EnableIPv6": bool(found.get("subnet6")),
+        "IPAM": {
+            "Driver": "default",
+            "Config": [
+                _ipam(found),
+                *([{"Subnet": found["subnet6"], "Gateway": found["gateway6"]}] if found.get("subnet6") else []),
+            ],
+        },
         "Options": found.get("options", {}),
         "Containers": {
-            id: {"Name": lease["name"], "IPv4Address": lease["address"], "MacAddress": lease["mac"]}
+            id: {
+                "Name": lease["name"],
+                "IPv4Address": lease["address"],
+                "IPv6Address": lease["address6"],
+                "MacAddress": lease["mac"],
+            }
             for id, lease in found["containers"].items()
         },
         "Labels": found.get("labels", {}),

@@ -16,8 +16,15 @@ _FILTERS = ("name", "id", "driver", "scope", "type", "label", "dangling")
 
 def create_configure(parser: Declares) -> None:
     add = parser.add_argument
-    add("--subnet", default="", type=_subnet, metavar="CIDR", help="such as 10.90.0.0/24; otherwise a free one")
-    add("--gateway", default="", type=values.address, metavar="ADDRESS", help="the bridge's own address")
+    add(
+        "--subnet",
+        action="append",
+        type=_subnet,
+        metavar="CIDR",
+        help="such as 10.90.0.0/24; otherwise a free one; once more for IPv6",
+    )
+    add("--gateway", action="append", type=values.address, metavar="ADDRESS", help="the bridge's own address")
+    add("--ipv6", action="store_true", help="IPv6 addresses too, of a unique local prefix without --subnet")
     add("--ip-range", default="", type=_subnet, metavar="CIDR", help="the part that addresses are given from")
     add("--aux-address", action="append", type=values.pair, metavar="NAME=IP", help="an address never given out")
     add("--internal", action="store_true", help="no way out to the world")
@@ -41,8 +48,11 @@ def create_run(call: Call, args: Arguments) -> int:
 
     made = call.engine.networks.create(
         args.name,
-        subnet=args.subnet,
-        gateway=args.gateway,
+        subnet=_one(args.subnet, "subnet", six=False),
+        gateway=_one(args.gateway, "gateway", six=False),
+        ipv6=args.ipv6,
+        subnet6=_one(args.subnet, "subnet", six=True),
+        gateway6=_one(args.gateway, "gateway", six=True),
         internal=args.internal,
         labels=dict(args.label),
         ip_range=args.ip_range,
@@ -79,7 +89,7 @@ def ls_run(call: Call, args: Arguments) -> int:
             "Labels": ",".join(f"{key}={value}" for key, value in network.labels.items()),
             "CreatedAt": output.rfc3339(network.created_at),
             "IPv4": True,
-            "IPv6": False,
+            "IPv6": bool(network.subnet6),
         }
         for network in call.engine.networks.list()
     ]
@@ -170,6 +180,7 @@ def prune_run(call: Call, args: Arguments) -> int:
 def connect_configure(parser: Declares) -> None:
     add = parser.add_argument
     add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address there")
+    add("--ip6", default="", type=values.address, metavar="ADDRESS", help="its IPv6 address there")
     add("--mac-address", default="", type=values.mac, metavar="ADDRESS", help="its MAC address there")
     add("--alias", action="append", metavar="NAME", help="a further name on that network")
     add("network", metavar="NETWORK")
@@ -181,7 +192,9 @@ def connect_run(call: Call, args: Arguments) -> int:
     from pyctr.core import connecting
 
     call.need_root("connecting a container")
-    connecting.connect(call.engine, args.network, args.container, ip=args.ip, mac=args.mac_address, aliases=args.alias)
+    connecting.connect(
+        call.engine, args.network, args.container, ip=args.ip, ip6=args.ip6, mac=args.mac_address, aliases=args.alias
+    )
     return 0
 
 
@@ -289,9 +302,20 @@ def _wanted(call: Call, row: dict[str, object], asked: dict[str, list[str]]) -> 
     return filters.labels_match(labels, asked.get("label", ()))
 
 
+def _one(given: list[str], flag: str, *, six: bool) -> str:
+    """The one value of a family. Raises UsageError for two."""
+    from pyctr.core.errors import UsageError
+
+    found = [value for value in given if (":" in value) == six]
+    if len(found) > 1:
+        raise UsageError(f"--{flag}: '{found[1]}' is one too many", hint="one for IPv4 and one for IPv6")
+    return found[0] if found else ""
+
+
 def _subnet(text: str) -> str:
     address, slash, prefix = text.partition("/")
-    if not slash or not prefix.isdecimal() or int(prefix) > 32 or "." not in address:
+    most = 128 if ":" in address else 32
+    if not slash or not prefix.isdecimal() or int(prefix) > most or not ("." in address or ":" in address):
         raise BadValue(f"'{text}' is not a subnet", "give something like 10.90.0.0/24")
     values.address(address)
     return text

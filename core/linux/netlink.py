@@ -66,6 +66,7 @@ RT_TABLE_MAIN = 254
 RTPROT_BOOT = 3
 RTN_UNICAST = 1
 
+_AF_INET6 = 10
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _LINK = struct.Struct("=BxHiII")
@@ -483,8 +484,13 @@ def delete(name: str) -> Message:
 
 
 def address(index: int, value: str, *, name: str = "", noprefixroute: bool = False) -> Message:
-    """Add "10.88.0.7/16" to an interface, with the broadcast address of its network."""
+    """Add "10.88.0.7/16" to an interface, with the broadcast address of its network, or "fd00::7/64"."""
     local, _, length = value.partition("/")
+    if ":" in local:
+        raw = _socket.inet_pton(_AF_INET6, local)
+        # IFA_F_NODAD: the book of leases knows that nobody else has it
+        body = _ADDRESS.pack(_AF_INET6, int(length or 128), 0x02, 0, index) + attribute(2, raw) + attribute(1, raw)
+        return Message(f"add address {value}", name, RTM_NEWADDR, body, NLM_F_CREATE | NLM_F_REPLACE)
     raw = _socket.inet_aton(local)
     prefix = int(length or 32)
     flags = 0x200 if noprefixroute else 0
@@ -498,8 +504,9 @@ def address(index: int, value: str, *, name: str = "", noprefixroute: bool = Fal
 
 
 def default_route(gateway: str, index: int = 0, *, name: str = "") -> Message:
-    body = _ROUTE.pack(2, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0)
-    body += attribute(RTA_GATEWAY, _socket.inet_aton(gateway))
+    family = _AF_INET6 if ":" in gateway else 2
+    body = _ROUTE.pack(family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0)
+    body += attribute(RTA_GATEWAY, _socket.inet_pton(family, gateway))
     if index:
         body += u32(RTA_OIF, index)
     return Message(f"add default route via {gateway}", name, RTM_NEWROUTE, body, NLM_F_CREATE | NLM_F_EXCL)

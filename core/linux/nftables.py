@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 IPV4 = 2  # NFPROTO_IPV4
+IPV6 = 10
 INET = 1
 _SUBSYSTEM = 10 << 8
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
@@ -52,7 +53,7 @@ ESTABLISHED, RELATED, NEW = 2, 4, 8
 DNATED = 32
 EQ, NEQ = 0, 1
 
-_IPADDR, _PROTOCOL, _SERVICE = 7, 12, 13
+_IPADDR, _IP6ADDR, _PROTOCOL, _SERVICE = 7, 8, 12, 13
 """nft's own type numbers, so that `nft list` shows addresses and ports."""
 
 
@@ -138,9 +139,9 @@ def prefix(mask: bytes, register: int = R0) -> bytes:
         "bitwise",
         _be32(1, register),
         _be32(2, register),
-        _be32(3, 4),
+        _be32(3, len(mask)),
         nested(4, _value(mask)),
-        nested(5, _value(b"\0\0\0\0")),
+        nested(5, _value(bytes(len(mask)))),
     )
 
 
@@ -149,12 +150,13 @@ def payload(base: int, offset: int, length: int, register: int = R0) -> bytes:
     return _expression("payload", _be32(1, register), _be32(2, base), _be32(3, offset), _be32(4, length))
 
 
-def saddr(register: int = R0) -> bytes:
-    return payload(1, 12, 4, register)
+def saddr(register: int = R0, family: int = IPV4) -> bytes:
+    return payload(1, 12, 4, register) if family == IPV4 else payload(1, 8, 16, register)
 
 
-def daddr(register: int = R0) -> bytes:
-    return payload(1, 16, 4, register)
+def daddr(register: int = R0, family: int = IPV4) -> bytes:
+    """Into one register, an IPv6 address into four."""
+    return payload(1, 16, 4, register) if family == IPV4 else payload(1, 24, 16, register)
 
 
 def dport(register: int = R0) -> bytes:
@@ -176,9 +178,9 @@ def load(data: bytes, register: int = R0) -> bytes:
     return _expression("immediate", _be32(1, register), nested(2, _value(data)))
 
 
-def dnat(address: int, port: int) -> bytes:
+def dnat(address: int, port: int, family: int = IPV4) -> bytes:
     """Destination NAT to the address and port in these registers."""
-    return _expression("nat", _be32(1, 1), _be32(2, IPV4), _be32(3, address), _be32(5, port))
+    return _expression("nat", _be32(1, 1), _be32(2, family), _be32(3, address), _be32(5, port))
 
 
 def masquerade() -> bytes:
@@ -210,7 +212,7 @@ def oif(name: str, operator: int = EQ) -> bytes:
 
 
 def source(network: str) -> bytes:
-    return saddr() + _network(network)
+    return saddr(family=IPV6 if ":" in network else IPV4) + _network(network)
 
 
 def destination(network: str) -> bytes:
@@ -219,11 +221,16 @@ def destination(network: str) -> bytes:
 
 def _network(network: str) -> bytes:
     address, _, length = network.partition("/")
-    bits = int(length or 32)
-    mask = (0xFFFFFFFF << (32 - bits) & 0xFFFFFFFF).to_bytes(4, "big")
-    raw = _socket.inet_aton(address)
+    raw = _packed(address)
+    whole = 8 * len(raw)
+    bits = int(length or whole)
+    mask = ((1 << whole) - (1 << (whole - bits))).to_bytes(len(raw), "big")
     base = bytes(a & m for a, m in zip(raw, mask, strict=True))
-    return cmp(raw) if bits == 32 else prefix(mask) + cmp(base)
+    return cmp(raw) if bits == whole else prefix(mask) + cmp(base)
+
+
+def _packed(address: str) -> bytes:
+    return _socket.inet_pton(_socket.AF_INET6 if ":" in address else _socket.AF_INET, address)
 
 
 def _comment(value: str) -> bytes:
@@ -279,7 +286,8 @@ class Batch:
     def port_map(self, table: str, name: str, *, with_address: bool) -> None:
         """A map [address .] protocol . port -> address . port."""
         self._sets += 1
-        kinds = ([_IPADDR] if with_address else []) + [_PROTOCOL, _SERVICE]
+        kind_of_address, size = (_IPADDR, 4) if self.family == IPV4 else (_IP6ADDR, 16)
+        kinds = ([kind_of_address] if with_address else []) + [_PROTOCOL, _SERVICE]
         key = 0
         for kind in kinds:
             key = key << 6 | kind
@@ -292,9 +300,9 @@ class Batch:
             text(2, name),
             _be32(3, 8),  # NFT_SET_MAP
             _be32(4, key),
-            _be32(5, 4 * len(kinds)),
-            _be32(6, _IPADDR << 6 | _SERVICE),
-            _be32(7, 8),
+            _be32(5, 8 + (size if with_address else 0)),
+            _be32(6, kind_of_address << 6 | _SERVICE),
+            _be32(7, size + 4),
             _be32(10, self._sets),
         )
 
@@ -327,12 +335,12 @@ _WRAP = (_batch_message(16), _batch_message(17))
 
 def port_key(protocol: int, port: int, address: str = "") -> bytes:
     """A key of a port map: every part padded to a register."""
-    head = _socket.inet_aton(address) if address else b""
+    head = _packed(address) if address else b""
     return head + struct.pack("B3x", protocol) + struct.pack(">H2x", port)
 
 
 def port_value(address: str, port: int) -> bytes:
-    return _socket.inet_aton(address) + struct.pack(">H2x", port)
+    return _packed(address) + struct.pack(">H2x", port)
 
 
 class Nft(Netlink):
@@ -389,10 +397,10 @@ class Nft(Netlink):
             )
         return found
 
-    def ports(self, table: str, name: str) -> list[tuple[bytes, bytes, str]]:
+    def ports(self, table: str, name: str, family: int = IPV4) -> list[tuple[bytes, bytes, str]]:
         """(key, value, comment) of every entry of a port map; empty when there is no such map."""
         found = []
-        request = self._message("list ports", name, GETSETELEM, IPV4, text(1, table), text(2, name), flags=NLM_F_DUMP)
+        request = self._message("list ports", name, GETSETELEM, family, text(1, table), text(2, name), flags=NLM_F_DUMP)
         for _, data in self.dump(request):
             for item in _list(attributes(data, 4).get(3, b"")):
                 values = attributes(item)

@@ -200,7 +200,7 @@ def test_a_silent_server_outside_never_delays_names_of_containers(host: Host, up
 
 
 def test_a_container_has_port_53_for_itself_and_an_internal_network_asks_nobody(host: Host, upstream: Upstream) -> None:
-    host.run("network", "create", "--internal", "closed")
+    host.run("network", "create", "--internal", "--ipv6", "closed")
     host.run(
         *("run", "-d", "--name", "own", "--network", "closed", "--dns", upstream.address, "base", "sleep", "1000"),
     )
@@ -208,6 +208,10 @@ def test_a_container_has_port_53_for_itself_and_an_internal_network_asks_nobody(
     done = subprocess.run(["nsenter", "-t", _pid(host, "own"), "-n", "python3", "-c", code], timeout=20)
     assert done.returncode == 0
     assert _dig(host, "own", "+short", "own").split() == [_address(host, "own", "closed")]
+    networks = json.loads(host.run("inspect", "-f", "{{json .NetworkSettings.Networks}}", "own").stdout)
+    six = networks["closed"]["GlobalIPv6Address"]
+    assert six.startswith("fd") and _dig(host, "own", "+short", "own", "AAAA").split() == [six]
+    assert _dig(host, "own", "+short", "-x", six).split()[0].endswith(".closed.")
     assert "status: SERVFAIL" in _dig(host, "own", "www.example")
     assert upstream.asked == []
 

@@ -109,7 +109,7 @@ class Lab:
         if pid == 0:
             try:
                 self._enter(space)
-                listener = socket.socket()
+                listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind((address, port))
                 listener.listen(64)
@@ -144,7 +144,7 @@ class Lab:
         for text in ports:
             *host_ip, host_port, container_port = text.split(":")
             parsed.append(
-                Port(container_port=int(container_port), host_port=int(host_port or 0), host_ip="".join(host_ip))
+                Port(container_port=int(container_port), host_port=int(host_port or 0), host_ip=":".join(host_ip))
             )
         return ContainerSpec(image="none", ports=parsed, **fields)
 

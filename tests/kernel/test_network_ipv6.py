@@ -1,0 +1,86 @@
+"""IPv6 on user-defined networks: addresses, the way out, published ports, what is kept apart, what is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyctr.core import errors, networks
+from tests.support.netlab import Lab
+
+HOST6, OUTSIDE6 = "fd99::1", "fd99::2"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    lab = Lab(tmp_path)
+    for name, address in (("host", HOST6), ("out", OUTSIDE6)):
+        lab.ip(name, f"-6 address add {address}/64 dev up0 nodad")
+    lab.ip("host", f"-6 route add default via {OUTSIDE6}")
+    yield lab
+    lab.close()
+
+
+def _six(attachment: dict[str, object]) -> str:
+    return str(attachment["address6"]).partition("/")[0]
+
+
+def test_ipv6_flows_where_it_may(lab: Lab) -> None:
+    lab.command("host", "ip6tables-nft", "-P", "FORWARD", "DROP")
+    lab.networks.create("six", ipv6=True)
+    lab.networks.create("own", subnet6="fd77::/64")
+    lab.networks.create("closed", ipv6=True, internal=True)
+    web = lab.container("web", "8080:80", "fd99::1:8081:81", network="six")
+    client = lab.container("client", network="six")
+    lab.container("stranger", network="own")
+    lab.container("shut", network="closed")
+    for port in (80, 81):
+        lab.serve("web", port, "::")
+    lab.serve("out", 9000, "::")
+
+    assert lab.ask("client", _six(web), 80) == _six(client), "neighbours see each other"
+    assert lab.ask("client", OUTSIDE6, 9000) == HOST6, "what leaves carries the host's address"
+    assert lab.ask("out", HOST6, 8080) == OUTSIDE6, "a published port, and who really calls"
+    assert lab.ask("out", HOST6, 8081) == OUTSIDE6, "published on one IPv6 address"
+    assert lab.ask("host", HOST6, 8080) == lab.networks.get("six").gateway6 or lab.ask("host", HOST6, 8080) == HOST6
+    assert lab.ask("client", HOST6, 8080) == lab.networks.get("six").gateway6, "hairpin"
+    assert lab.ask("stranger", _six(web), 80, timeout=1) == "TimeoutError", "networks are kept apart"
+    lab.ip("out", f"-6 route add {_six(web)} via {HOST6}")
+    assert lab.ask("out", _six(web), 82, timeout=1) == "TimeoutError", "no way around what is not published"
+    lab.ip("shut", f"-6 route add default via {lab.networks.get('closed').gateway6}")
+    assert lab.ask("shut", OUTSIDE6, 9000, timeout=1) == "TimeoutError", "an internal network has no way out"
+
+    again = lab.attach("web", "8080:80", network="six", id=str(web["id"]))
+    assert again["address6"] == web["address6"], "kept over a restart"
+    names = Path(lab.paths.run, "networks", "six.names").read_text()
+    assert f",{_six(client)} client" in names
+    lab.call("host", networks.remove_all, lab.paths)
+    assert "table ip6" not in lab.command("host", "nft", "list", "ruleset").replace("table ip6 filter", "")
+    assert "pyctr" not in lab.command("host", "nft", "list", "ruleset")
+    forwarding = lab.command("host", "cat", "/proc/sys/net/ipv6/conf/all/forwarding", "/proc/sys/net/ipv4/ip_forward")
+    assert forwarding.split()[0] == "0"
+    assert lab.command("host", "cat", "/proc/sys/net/ipv6/conf/up0/accept_ra").strip() in ("0", "1")
+
+
+def test_wished_ipv6_addresses_and_bad_ones(lab: Lab) -> None:
+    lab.call("host", lambda: lab.networks.create("own", subnet6="fd77::/64", gateway6="fd77::ff"))
+    one = lab.attach("one", network="own", ip6="fd77::5")
+    assert (_six(one), one["gateway6"]) == ("fd77::5", "fd77::ff")
+    with pytest.raises(errors.Conflict, match="address 'fd77::5' is taken by container 'one'"):
+        lab.attach("two", network="own", ip6="fd77::5")
+    for wish in ("fd77::ff", "fd78::1"):
+        with pytest.raises(errors.UsageError, match=f"address '{wish}' cannot be given"):
+            lab.attach("two", network="own", ip6=wish)
+    with pytest.raises(errors.UsageError, match="has no IPv6 addresses"):
+        lab.attach("two", ip6="fd77::6")
+    for fields, said in (
+        ({"subnet6": "fd77::/32"}, "overlaps 'fd77::/64' of network 'own'"),
+        ({"subnet6": "fd80::/127"}, "'fd80::/127' is not an IPv6 subnet"),
+        ({"subnet6": "fd80::/64", "gateway6": "fd81::1"}, "gateway 'fd81::1' is not in 'fd80::/64'"),
+    ):
+        with pytest.raises(errors.PyctrError, match=said):
+            lab.call("host", lambda fields=fields: lab.networks.create("x", **fields))
+    lab.remove(one)
+    assert list(Path(lab.paths.run, "networks", "leases6", "own").iterdir()) == []
