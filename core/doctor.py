@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pyctr.core import fsutil
 from pyctr.core.record import Record
 
 TYPE_CHECKING = False
@@ -177,6 +178,13 @@ def _network(engine: Engine) -> Iterator[tuple[str, str, str]]:
     forward = _number(f"{engine.paths.proc}/sys/net/ipv4/ip_forward")
     if forward == 0:
         yield GOOD, "ip_forward is off; the first container on a bridge turns it on", ""
+    for memory, sysctl in (("ip_forward", "net.ipv4.ip_forward"), ("ip6_forward", "net.ipv6.conf.all.forwarding")):
+        try:
+            before = fsutil.read_json(f"{engine.paths.run}/networks/{memory}")
+        except OSError:
+            continue  # it was on already
+        if before == "0":
+            yield GOOD, f"{sysctl} was {before} and is on for containers", "'pyctr network prune --all' gives it back"
 
 
 def _firewall(engine: Engine) -> Iterator[tuple[str, str, str]]:
@@ -184,6 +192,12 @@ def _firewall(engine: Engine) -> Iterator[tuple[str, str, str]]:
         yield GOOD, "nf_tables", ""
     else:
         yield WARNING, "no nf_tables: no published ports and no way out for containers", "modprobe nf_tables"
+        return
+    from pyctr.core import firewall
+
+    if os.geteuid() == 0 and engine.paths.proc == "/proc":
+        for chain in firewall.blockers():
+            yield WARNING, f"chain '{chain}' drops what is forwarded", "accept the containers' bridges there"
 
 
 def _limits(engine: Engine) -> Iterator[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import errors, netgraph, netns, networks
+from pyctr.core import doctor, errors, netgraph, netns, networks
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
 from pyctr.core.linux import procfs
@@ -73,17 +73,17 @@ def test_removal_leaves_nothing_on_the_host(lab: Lab) -> None:
     lab.call("host", networks.remove_all, lab.paths)
 
 
-def test_twenty_parallel_starts_get_twenty_addresses_and_ports(lab: Lab) -> None:
+def test_fifty_parallel_starts_get_fifty_addresses_and_ports(lab: Lab) -> None:
     def attach(number: int) -> dict[str, object]:
         return lab.networks.attach(f"{number:064x}", f"c{number}", lab.spec("0:80"))
 
-    for number in range(20):
+    for number in range(50):
         os.mkdir(lab.paths.container(f"{number:064x}"))
-    begun = [lab.begin("host", attach, number) for number in range(20)]
+    begun = [lab.begin("host", attach, number) for number in range(50)]
     attachments = [lab.finish(child) for child in begun]
-    assert len({item["address"] for item in attachments}) == 20
-    assert len({item["mac"] for item in attachments}) == 20
-    assert len({item["ports"][0]["host_port"] for item in attachments}) == 20
+    assert len({item["address"] for item in attachments}) == 50
+    assert len({item["mac"] for item in attachments}) == 50
+    assert len({item["ports"][0]["host_port"] for item in attachments}) == 50
     assert lab.command("host", "nft", "list", "ruleset").count("hook postrouting") == 1
 
 
@@ -310,3 +310,24 @@ def test_a_record_half_written_by_a_killed_client_holds_nobody_up(lab: Lab) -> N
     shutil.rmtree(lab.paths.container(str(web["id"])))
     lab.call("host", networks.remove_all, lab.paths)
     assert not os.path.exists(f"{lab.paths.run}/networks")
+
+
+def test_the_doctor_tells_what_was_changed_of_the_host_and_who_drops(lab: Lab) -> None:
+    if not shutil.which("nft"):
+        pytest.skip("nft is not installed")
+    lab.command("host", "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+    lab.command(
+        "host",
+        "nft",
+        "add table inet other; add chain inet other away { type filter hook forward priority 0; policy drop; }",
+    )
+
+    def said() -> list[str]:
+        found = [*doctor._network(Engine(lab.paths)), *doctor._firewall(Engine(lab.paths))]
+        return [words for _, words, _ in found]
+
+    assert not [words for words in lab.call("host", said) if "gives" in words or "was 0" in words]
+    lab.attach("web")
+    words = lab.call("host", said)
+    assert "net.ipv4.ip_forward was 0 and is on for containers" in words
+    assert "chain 'inet other away' drops what is forwarded" in words
