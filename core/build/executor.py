@@ -66,7 +66,7 @@ class Executor:
                 raise at(one.place, error) from error
             except OSError as error:
                 self._tell(FAILED)
-                raise at(one.place, from_oserror(error, "doing this")) from error
+                raise at(one.place, from_oserror(error, "making the layer")) from error
         self.state.created = self._time
         return self.state
 

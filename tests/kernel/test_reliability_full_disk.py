@@ -105,3 +105,31 @@ def test_output_of_a_background_process_does_not_hold_up_the_end_of_an_exec(host
         )
     assert done.returncode == 3
     assert host.run("exec", "busy", "echo", "alive", timeout=30).stdout == "alive\n"
+
+
+def test_an_image_that_does_not_fit_leaves_nothing(bare_host: Host, tmp_path: Path) -> None:
+    """Built, imported or copied in: one clear line, and as much room as before."""
+    root = bare_host.paths.root
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "tmpfs", root], check=True)
+    try:
+        bare_host.run("create", "--name", "box", "--network", "none", "localhost/base", "true")
+        (tmp_path / "big").write_bytes(os.urandom(30 << 20))
+        (tmp_path / "Dockerfile").write_text("FROM localhost/base\nCOPY big /\n")
+        subprocess.run(["tar", "-cf", f"{bare_host.base}/big.tar", "-C", tmp_path, "."], check=True)
+        before = os.statvfs(root).f_bfree
+        for words in (("build", "-q", str(tmp_path)), ("import", f"{bare_host.base}/big.tar", "new")):
+            done = bare_host.run(*words, check=False)
+            assert done.returncode and done.stderr.count("no space left on device") == 1, done.stderr
+            assert [line for line in done.stderr.splitlines() if line.startswith("pyctr: ")][1:] == []
+            # a page or two for directories and the journal
+            assert os.statvfs(root).f_bfree > before - 16
+        df = bare_host.run("system", "df").stdout
+        assert "Leftovers       0" in df and len(bare_host.run("images", "-q").stdout.split()) == 1
+        assert bare_host.run("diff", "box").stdout == ""
+        fill(root)
+        done = bare_host.run("secret", "create", "new", input="value", check=False)
+        assert "keeping secret 'new': no space left" in done.stderr and bare_host.run("secret", "ls", "-q").stdout == ""
+        os.unlink(f"{root}/fill")
+        bare_host.run("rm", "box")
+    finally:
+        subprocess.run(["umount", root], check=True)
