@@ -164,8 +164,19 @@ def _face(attachment: dict[str, Any], parent: int, pid: int | None, netns: int |
         pid=pid,
         netns=netns,
     )
-    with netlink.Netlink() as socket:
-        socket.send([message])
+    try:
+        with netlink.Netlink() as socket:
+            socket.send([message])
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        from pyctr.core import errors
+
+        driver = attachment["driver"]
+        raise errors.Unsupported(
+            f"this kernel makes no {driver} links, which network '{attachment['network']}' is made of",
+            hint=f"'modprobe {driver}', or a network of another driver",
+        ) from None
     return ""
 
 
