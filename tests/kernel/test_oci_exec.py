@@ -200,3 +200,27 @@ def test_ps_shows_the_containers_processes_alone(oci: Oci) -> None:
     assert [line.split() for line in lines] == [["PID", "COMMAND"], [pid, "sleep", "1000"]]
     assert len(oci.cli("ps", "one").stdout.splitlines()) == 2
     assert "PID" in oci.cli("ps", "one", "-o", "args").stderr
+
+
+@pytest.mark.skipif(cgroups.detect().mode != "v2", reason="controllers are handed down on v2 alone")
+@pytest.mark.parametrize("kind", ["handed down", "threaded", "threaded below"])
+def test_it_goes_where_the_first_process_is_when_that_has_moved_below(oci: Oci, kind: str) -> None:
+    """A container that makes groups: once controllers are handed down, no process may be in the upper one."""
+    (top,) = group_directories(oci)
+    pid = (oci.path / "pid").read_text()
+    part = top / "part"
+    part.mkdir()
+    if kind != "handed down":
+        (part / "cgroup.type").write_text("threaded")
+    (part / "cgroup.procs").write_text(pid)
+    if kind == "threaded below":
+        (part / "deeper").mkdir()
+        (part / "deeper/cgroup.type").write_text("threaded")
+        (part / "deeper/cgroup.procs").write_text(pid)
+    (top / "cgroup.subtree_control").write_text("+pids")
+    lines = inside(oci, "cat /proc/self/cgroup").split()
+    # the root of a threaded tree may have processes beside it
+    assert lines == ["0::/part" if kind == "handed down" else "0::/"]
+    assert oci.cli("exec", "one", "true").returncode == 0
+    assert len(json.loads(oci.cli("ps", "--format", "json", "one").stdout)) == 1
+    assert oci.cli("pause", "one").returncode == oci.cli("resume", "one").returncode == 0
