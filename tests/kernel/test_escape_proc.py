@@ -34,9 +34,10 @@ def oci(bare_host: Host) -> Iterator[Oci]:
     assert not left, f"left behind: {left}"
 
 
+APPARMOR = f"thread-self/attr/{'apparmor/' if os.path.isdir('/proc/self/attr/apparmor') else ''}exec"
 WRITES: dict[str, tuple[str, Callable[[Context], object]]] = {
     "score": ("self/oom_score_adj", Scores(oom_score_adj=7).execute),
-    "AppArmor's label": ("thread-self/attr/exec", Scores(apparmor="unconfined").execute),
+    "AppArmor's label": (APPARMOR, Scores(apparmor="unconfined").execute),
     "SELinux's label": ("thread-self/attr/exec", Scores(selinux="a:b:c").execute),
     "kernel parameter": ("sys/net/ipv4/ip_forward", Sysctls(values={"net.ipv4.ip_forward": "1"}).execute),
     "mapping": ("{pid}/uid_map", lambda _: usernamespace.write_maps(os.getpid(), MAP, [])),
