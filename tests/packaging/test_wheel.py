@@ -47,6 +47,7 @@ def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path):
         assert "0.1.0" in said
 
 
+@pytest.mark.timeout(900)  # a whole environment, and the screens after it
 def test_the_screens_look_the_same_on_another_python(wheel: Path, tmp_path: Path):
     """The pictures under tests/tui/pictures are made with the oldest Python; this reads them with a newer one."""
     known = [f"python3.{minor}" for minor in (13, 14, 12) if minor != sys.version_info.minor]
