@@ -10,10 +10,9 @@ from textual.app import App
 from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
-from textual.notifications import Notification, Notify, SeverityLevel
 from textual.screen import Screen
 
-from pyctr.tui import acts, keys, theming
+from pyctr.tui import acts, keys, mending, theming
 from pyctr.tui.engine import Poller
 from pyctr.tui.format import Glyphs
 from pyctr.tui.screens import Entry, entries
@@ -26,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+mending.mend()
+
 
 class Looked(Message):
     """The poller looked at the host."""
@@ -33,21 +34,6 @@ class Looked(Message):
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
         self.snapshot = snapshot
-
-
-class Notice(Notification):
-    """A notification whose picture, made late by a busy host, still has a moment to go.
-
-    A timer of Textual with a negative time counts backwards for ever, and nothing else happens any more.
-    """
-
-    @property
-    def time_left(self) -> float:
-        return max(0.5, super().time_left)
-
-    @property
-    def has_expired(self) -> bool:
-        return super().time_left <= 0
 
 
 class PyctrApp(App[None], inherit_bindings=False):
@@ -206,18 +192,6 @@ class PyctrApp(App[None], inherit_bindings=False):
     def say(self, text: str, *, undo: bool = False) -> None:
         """A quiet word at the corner."""
         self.notify(text + ("  (z undoes)" if undo else ""), markup=False, timeout=4)
-
-    def notify(
-        self,
-        message: str,
-        *,
-        title: str = "",
-        severity: SeverityLevel = "information",
-        timeout: float | None = None,
-        markup: bool = True,
-    ) -> None:
-        notice = Notice(message, title, severity, self.NOTIFICATION_TIMEOUT if timeout is None else timeout, markup)
-        self.post_message(Notify(notice))
 
     def complain(self, title: str, hint: str = "") -> None:
         """What failed, and what to try."""

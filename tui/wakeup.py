@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +30,7 @@ class Wakeup:
     def _soon(self) -> None:
         if not self._due:
             self._due = True
-            # not set_timer: its first turn may be skipped on a busy host, and nobody would look ever after
-            asyncio.get_running_loop().call_later(PAUSE, self._widget.call_later, self._now)
+            self._widget.set_timer(PAUSE, self._now)
 
     def _now(self) -> None:
         self._due = False

@@ -245,6 +245,8 @@ class Probe:
         if not data:
             self._close_pipe()
             return 0
+        if self.killed:
+            return len(data)  # shells have something to say when their children are killed
         room = OUTPUT - len(self._kept)
         self._kept += data[:room]
         self._cut = self._cut or len(data) > room
@@ -253,6 +255,9 @@ class Probe:
     def drain(self) -> None:
         """What it left behind in its pipe."""
         self._heard(0)
+        self._empty()
+
+    def _empty(self) -> None:
         left = fcntl.fcntl(self._pipe, fcntl.F_GETPIPE_SZ) if self._pipe >= 0 else 0
         while left > 0 and (count := self._read()):
             left -= count
@@ -265,6 +270,7 @@ class Probe:
         """With everything it started: it adopts orphans of its offspring (see `execute`), so that is all below it."""
         if self.killed:
             return
+        self._empty()
         self.killed = True
         try:
             # it starts nothing more while we look

@@ -97,7 +97,7 @@ def test_a_shell_takes_the_terminal_and_gives_it_back(terminal: Terminal) -> Non
     terminal.wait_for(r"shell in web")
     terminal.type("echo in-$((40+2)); stty size\n")
     terminal.wait_for(r"^in-42")
-    terminal.wait_for(r"^40 120")
+    terminal.wait_for(r"40 120$")
     terminal.type("exit\n")
     terminal.wait_for(r"1 Containers")
     terminal.press("l")

@@ -10,11 +10,10 @@ from textual.pilot import Pilot
 
 from pyctr.core.paths import Paths
 from pyctr.tui import picture
-from pyctr.tui.app import Notice, PyctrApp
+from pyctr.tui.app import PyctrApp
 from pyctr.tui.engine import Poller
 from pyctr.tui.screens.containers import ContainersScreen
 from pyctr.tui.snapshot import Snapshot
-from pyctr.tui.widgets.help import HelpScreen
 from tests.tui import rows
 
 Script = Callable[[PyctrApp, Pilot[None]], Awaitable[None]]
@@ -306,28 +305,3 @@ def test_no_colour_at_all_if_the_user_wants_none(monkeypatch: pytest.MonkeyPatch
                 assert style is None or not style.bgcolor or style.bgcolor.is_default
 
     run(script)
-
-
-def test_a_notice_that_a_busy_host_shows_too_late_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Textual counts a negative time backwards for ever: the app would hang."""
-    from textual.widgets._toast import Toast
-
-    def late(self: Toast, *words: object) -> None:
-        began(self, *words)
-        notices.append(self._timeout)
-
-    began, notices = Toast.__init__, []  # type: ignore[var-annotated]
-    monkeypatch.setattr(Toast, "__init__", late)
-
-    monkeypatch.setattr(Notice, "has_expired", False)
-    app = PyctrApp(Poller(Paths(root="/nonexistent/a", run="/nonexistent/b")), first=rows.snapshot(), live=False)
-
-    async def go() -> None:
-        async with app.run_test(notifications=True) as pilot:
-            app.notify("over before it began", timeout=-1)
-            await pilot.pause(0.1)
-            await pilot.press("question_mark")
-            assert isinstance(app.screen, HelpScreen)
-
-    asyncio.run(go())
-    assert notices and min(notices) > 0
