@@ -14,6 +14,7 @@ by descriptor, too, without following a link (CVE-2024-23652).
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import re
 import stat
@@ -269,22 +270,27 @@ def secret(id: str, sources: Mapping[str, tuple[str, str]]) -> bytes | None:
 
 def _make_cache(path: str, wish: Wish, fill: Callable[[str], None] | None) -> None:
     """There at once and filled, or not at all."""
-    if os.path.isdir(path):
-        return
-    prune.sweep(path)
-    fresh = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    os.mkdir(fresh, 0o700)
+    place = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if fill is not None:
-            fill(fresh)
-        else:
-            os.chown(fresh, wish.uid, wish.gid)
-            os.chmod(fresh, wish.mode)
-        os.rename(fresh, path)
-    except BaseException as error:
-        remove_tree(fresh)
-        if not (isinstance(error, OSError) and os.path.isdir(path)):
-            raise  # nobody who shares it was faster
+        # who shares it waits: rename(2) would replace a directory that somebody has open and not yet written to
+        fcntl.flock(place, fcntl.LOCK_EX)
+        if os.path.isdir(path):
+            return
+        prune.sweep(path)
+        fresh = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+        os.mkdir(fresh, 0o700)
+        try:
+            if fill is not None:
+                fill(fresh)
+            else:
+                os.chown(fresh, wish.uid, wish.gid)
+                os.chmod(fresh, wish.mode)
+            os.rename(fresh, path)
+        except BaseException:
+            remove_tree(fresh)
+            raise
+    finally:
+        os.close(place)
 
 
 def _truth(text: str, name: str, place: Place) -> bool:

@@ -42,7 +42,7 @@ def test_a_shim_without_a_free_descriptor_waits_instead_of_spinning(host: Host) 
     path = next(Path(host.paths.run, "containers").glob("*/shim.sock"))
     crowd = []
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         full = 0
         while full < 5 and time.monotonic() < deadline:
             full += len(os.listdir(f"/proc/{shim}/fd")) >= low
@@ -52,8 +52,7 @@ def test_a_shim_without_a_free_descriptor_waits_instead_of_spinning(host: Host) 
                 crowd[-1].connect(str(path))
             except BlockingIOError:
                 time.sleep(0.05)  # the line is as long as it lets, and nothing announces that it got shorter
-        # the last one comes and goes with whoever is being looked at
-        assert len(os.listdir(f"/proc/{shim}/fd")) >= low - 1
+        assert full == 5, "it was never without a free descriptor"
         before = processor_ticks(shim)
         time.sleep(1)  # what is measured is what happens in it
         assert processor_ticks(shim) - before < 20, "it spins on connections that it cannot take"
