@@ -111,7 +111,8 @@ class Yard:
 
     def containers(self) -> list[str]:
         """What the runtime has on record, wherever the manager lets it."""
-        return [str(path.parent) for path in Path(self.base).rglob("process.marshal")]
+        # not rglob: it fails when a directory of the manager goes meanwhile
+        return [where for where, _, files in os.walk(self.base) if "process.marshal" in files]
 
     def groups(self) -> list[str]:
         """Those of containers."""
