@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core import containers, errors, fsutil, netns
+from pyctr.core import containers, errors, netns
 from pyctr.core.linux import netlink
 from pyctr.core.netdevices import socket_in
 
@@ -31,7 +31,7 @@ def connect(
 ) -> None:
     """Put a container on a network. Raises NotFound, Conflict (it is there, or the address is taken), NetworkError."""
     name = engine.networks.get(network).name if network != "bridge" else network
-    container, lock = _locked(engine, ref)
+    container, lock = containers.locked(engine, ref)
     try:
         spec = container.spec
         _permit(container)
@@ -59,7 +59,7 @@ def connect(
 def disconnect(engine: Engine, network: str, ref: str, *, force: bool = False) -> None:
     """Take a container off a network; with `force` also one that is gone but still holds an address there."""
     try:
-        container, lock = _locked(engine, ref)
+        container, lock = containers.locked(engine, ref)
     except errors.NotFound:
         if force and _strike_out(engine, network, ref):
             return
@@ -89,18 +89,6 @@ def disconnect(engine: Engine, network: str, ref: str, *, force: bool = False) -
     finally:
         lock.release()
     engine.events.record("disconnect", container.id, container.name, type="network", network=network)
-
-
-def _locked(engine: Engine, ref: str) -> tuple[Container, fsutil.Lock]:
-    container = containers.find(engine, ref)
-    lock = fsutil.Lock(container.path("lock"))
-    try:
-        lock.__enter__()
-        container.reload()
-    except (FileNotFoundError, errors.NotFound):
-        lock.release()
-        raise errors.NotFound(f"container '{container.name}' was removed meanwhile") from None
-    return container, lock
 
 
 def _permit(container: Container) -> None:

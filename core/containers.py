@@ -205,6 +205,19 @@ def find(engine: Engine, ref: str) -> Container:
     raise errors.NotFound(f"no container '{ref}'", hint=_near(engine.paths, ref))
 
 
+def locked(engine: Engine, ref: Container | str) -> tuple[Container, fsutil.Lock]:
+    """The container and its lock, held; its record as of now. Raises NotFound."""
+    container = ref.reload() if isinstance(ref, Container) else find(engine, ref)
+    lock = fsutil.Lock(container.path("lock"))
+    try:
+        lock.__enter__()
+        container.reload()
+    except (FileNotFoundError, errors.NotFound):
+        lock.release()
+        raise errors.NotFound(f"container '{container.name}' was removed meanwhile") from None
+    return container, lock
+
+
 def named(paths: Paths, name: str) -> str | None:
     """The id that a name belongs to."""
     if not name or "/" in name or name in (".", ".."):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from pyctr.core.networks import Network
+    from pyctr.core.networkset import Network
     from pyctr.core.paths import Paths
     from pyctr.core.spec import Port
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engine import Engine
-    from pyctr.core.fsutil import Lock
     from pyctr.core.runtime.launch import Launched, Spawn
     from pyctr.core.runtime.plan import Plan
     from pyctr.core.spec import ContainerSpec
@@ -54,7 +53,7 @@ def start(
     container = _find(engine, ref)
     _permit("start", container)
     _let_shim_go(container)
-    container, lock = _locked(engine, container)
+    container, lock = containers.locked(engine, container)
     try:
         _permit("start", container)
         return starting.start(container, lock, birth.Recorder(), attach=attach, spawn=spawn, size=winsize)
@@ -145,7 +144,7 @@ def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL") -> No
 
 def pause(engine: Engine, ref: Container | str) -> None:
     """Freeze every process of the container where it is."""
-    container, lock = _locked(engine, ref)
+    container, lock = containers.locked(engine, ref)
     try:
         _permit("pause", container)
         engine.group(container.state.group).freeze()
@@ -156,7 +155,7 @@ def pause(engine: Engine, ref: Container | str) -> None:
 
 def unpause(engine: Engine, ref: Container | str) -> None:
     """Let a paused container go on."""
-    container, lock = _locked(engine, ref)
+    container, lock = containers.locked(engine, ref)
     try:
         _permit("unpause", container)
         engine.group(container.state.group).thaw()
@@ -184,7 +183,7 @@ def restart(engine: Engine, ref: Container | str, timeout: float | None = None, 
 
 def rename(engine: Engine, ref: Container | str, new: str) -> None:
     """Give it another name. Raises Conflict when somebody has it."""
-    container, lock = _locked(engine, ref)
+    container, lock = containers.locked(engine, ref)
     try:
         _permit("rename", container)
         old = container.name
@@ -209,7 +208,7 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
 
     What the kernel refuses is not recorded.
     """
-    container, lock = _locked(engine, ref)
+    container, lock = containers.locked(engine, ref)
     try:
         _permit("update", container)
         spec = container.spec
@@ -272,7 +271,7 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
     else:
         _let_shim_go(container)
     try:
-        container, lock = _locked(engine, container)
+        container, lock = containers.locked(engine, container)
     except errors.NotFound:
         if killed:
             return  # made with --rm: its shim was faster
@@ -295,7 +294,7 @@ def conclude(engine: Engine, container: Container, launched: Launched) -> None:
 
     if container.spec.auto_remove:
         try:
-            _, lock = _locked(engine, container)
+            _, lock = containers.locked(engine, container)
         except errors.NotFound:
             return  # a `rm -f` was faster
         try:
@@ -326,19 +325,6 @@ def permitted(engine: Engine, verb: str, ref: Container | str) -> Container:
 
 def _find(engine: Engine, ref: Container | str) -> Container:
     return ref.reload() if isinstance(ref, Container) else containers.find(engine, ref)
-
-
-def _locked(engine: Engine, ref: Container | str) -> tuple[Container, Lock]:
-    """The container and its lock, held; its record as of now."""
-    container = _find(engine, ref)
-    lock = fsutil.Lock(container.path("lock"))
-    try:
-        lock.__enter__()
-        container.reload()
-    except (FileNotFoundError, errors.NotFound):
-        lock.release()
-        raise errors.NotFound(f"container '{container.name}' was removed meanwhile") from None
-    return container, lock
 
 
 def _permit(verb: str, container: Container) -> None:

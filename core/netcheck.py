@@ -85,20 +85,12 @@ def _parse(target: str) -> tuple[str, int]:
 
 
 def _inside(container: Container, make: Callable[[], T]) -> T:
-    """What is made (a socket) by this thread while it is in the container's network namespace."""
-    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    """What is made (a socket) in the container's network namespace."""
+    there = namespaces.open_namespace(container.pid, "network")
     try:
-        there = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            namespaces.setns(there, namespaces.FLAGS["network"])
-            try:
-                return make()
-            finally:
-                namespaces.setns(here, namespaces.FLAGS["network"])
-        finally:
-            os.close(there)
+        return namespaces.within(there, make)
     finally:
-        os.close(here)
+        os.close(there)
 
 
 def _resolve(container: Container, host: str) -> tuple[str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from pyctr.core.linux import namespaces, netlink
 
 TYPE_CHECKING = False
@@ -77,15 +75,5 @@ def index_in(name: str, place: int) -> int:
 
 
 def socket_in(place: int) -> netlink.Netlink:
-    """A socket belongs to the namespace it was made in. For single-threaded callers."""
-    if place < 0:
-        return netlink.Netlink()
-    here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        namespaces.setns(place, namespaces.FLAGS["network"])
-        try:
-            return netlink.Netlink()
-        finally:
-            namespaces.setns(here, namespaces.FLAGS["network"])
-    finally:
-        os.close(here)
+    """A socket in the namespace of a descriptor, in ours for -1."""
+    return namespaces.within(place, netlink.Netlink) if place >= 0 else netlink.Netlink()

@@ -16,7 +16,7 @@ from pyctr.core.subnets import parse_subnet, to_int, to_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyctr.core.networks import Network
+    from pyctr.core.networkset import Network
 
 MTU = "com.docker.network.driver.mtu"
 """The one option of a bridge network, in the words that other engines use."""

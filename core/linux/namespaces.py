@@ -17,7 +17,10 @@ from pyctr.core.linux.libc import check, error, libc, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 FLAGS = {
     "pid": const.CLONE_NEWPID,
@@ -124,6 +127,19 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int = 0) -> None:
     """setns(2): `fd` of a namespace, or a pidfd with `flags` naming which namespaces of that process to join."""
     check(libc.setns(foreign.c_int(fd), foreign.c_int(flags)), "setns")
+
+
+def within(place: int, make: Callable[[], T]) -> T:
+    """What is made (a socket belongs there for ever) while this thread is in the network namespace of a descriptor."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(place, const.CLONE_NEWNET)
+        try:
+            return make()
+        finally:
+            setns(here, const.CLONE_NEWNET)
+    finally:
+        os.close(here)
 
 
 def open_namespace(pid: int, kind: str, proc: str = "/proc") -> int:

@@ -31,19 +31,11 @@ class OpenNames(Operation):
         return f"dns {ADDRESS}"
 
     def execute(self, context: Context) -> None:
-        here = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        there = namespaces.open_namespace(context.pid, "network")
         try:
-            there = os.open(f"/proc/{context.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                namespaces.setns(there, namespaces.FLAGS["network"])
-            finally:
-                os.close(there)
-            try:
-                context.names = open_sockets()
-            finally:
-                namespaces.setns(here, namespaces.FLAGS["network"])
+            context.names = namespaces.within(there, open_sockets)
         finally:
-            os.close(here)
+            os.close(there)
 
 
 def open_sockets() -> list[_socket.socket]:

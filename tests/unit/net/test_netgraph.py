@@ -11,7 +11,7 @@ import pytest
 from pyctr.core import netgraph
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
-from pyctr.core.networks import Network
+from pyctr.core.networkset import Network
 from pyctr.core.paths import Paths
 from pyctr.core.spec import ContainerSpec
 from pyctr.core.state import State

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyctr.core import errors, subnets
 from pyctr.core.leases import Book
-from pyctr.core.networks import Network
+from pyctr.core.networkset import Network
 from pyctr.core.paths import Paths
 
 networks = st.builds(
