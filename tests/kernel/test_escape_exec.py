@@ -54,14 +54,16 @@ def test_a_working_directory_or_command_behind_a_descriptor_leads_nowhere(bundle
         for fd in range(3, 20):
             with pytest.raises(errors.PyctrError):
                 bundle.execute("true", cwd=f"/proc/self/fd/{fd}")
-            for way in (
-                f"/proc/self/fd/{fd}",
-                f"/proc/self/fd/{fd}/self/root",
-                f"/proc/self/fd/{fd}/{os.getpid()}/root",
+            for number, way in enumerate(
+                (
+                    f"/proc/self/fd/{fd}",
+                    f"/proc/self/fd/{fd}/self/root",
+                    f"/proc/self/fd/{fd}/{os.getpid()}/root",
+                )
             ):
                 with pytest.raises(errors.PyctrError):
                     bundle.execute(f"{way}/bin/sh", "-c", "echo out")
-                link = bundle.rootfs / f"bin/out/{fd}-{len(way)}"
+                link = bundle.rootfs / f"bin/out/{fd}-{number}"
                 link.symlink_to(f"{way}/bin/sh")
                 with pytest.raises(errors.PyctrError):
                     bundle.execute(f"/bin/out/{link.name}", "-c", "echo out")
