@@ -5,6 +5,8 @@ An action is carried out by the method `action_NAME` of the screen, or of the ap
 
 from __future__ import annotations
 
+from functools import partial
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,34 +20,34 @@ if TYPE_CHECKING:
 
 
 class Action:
-    """`scope` is where it works: app, list (any list screen), containers, detail, logs, form."""
+    """`scope` is where it works: app, list (any list screen), one screen's list, logs, form."""
 
     def __init__(
         self,
+        group: str,
+        scope: str,
         name: str,
         keys: str,
         label: str,
         help: str,
-        *,
-        scope: str,
-        group: str,
-        show: str = "",
         footer: int = 0,
+        *,
+        show: str = "",
         changes: bool = False,
         when: Callable[[ContainerRow], bool] | None = None,
         palette: bool = True,
     ) -> None:
+        self.group = group
+        self.scope = scope
         self.name = name
         self.keys = keys
         """Textual's key names, separated by commas."""
         self.label = label
         self.help = help
-        self.scope = scope
-        self.group = group
-        self.show = show or keys.split(",")[0]
-        """How the key is written in the footer and the help."""
         self.footer = footer
         """Place in the footer, 1 first; 0 keeps it out."""
+        self.show = show or keys.split(",")[0]
+        """How the key is written in the footer and the help."""
         self.changes = changes
         """Refused in read-only mode."""
         self.when = when
@@ -63,363 +65,112 @@ def _status(*wanted: str) -> Callable[[ContainerRow], bool]:
     return lambda row: row.status in wanted
 
 
+_running = _status("running")
+_alive = _status("running", "paused")
+_stoppable = _status("running", "paused", "restarting")
+_settled = _status("created", "running", "paused", "stopped")
+_known = _status("created", "running", "paused", "restarting", "stopped")
+
 MOVING, FINDING, ACTING, LOOKING, PROGRAM = "Moving", "Finding", "Acting", "Looking", "Program"
 
+_move = partial(Action, MOVING)
+_find = partial(Action, FINDING)
+_act = partial(Action, ACTING, changes=True)
+_look = partial(Action, LOOKING)
+_program = partial(Action, PROGRAM, "app")
+_log = partial(Action, "Logs", "logs")
+_form = partial(Action, "New container", "form")
+
 ACTIONS: tuple[Action, ...] = (
-    Action("up", "up,k", "up", "one row up", scope="list", group=MOVING, show="↑ k"),
-    Action("down", "down,j", "down", "one row down", scope="list", group=MOVING, show="↓ j"),
-    Action("top", "g,home", "first", "first row", scope="list", group=MOVING, show="g"),
-    Action("bottom", "G,end", "last", "last row", scope="list", group=MOVING, show="G"),
-    Action("page_up", "pageup,ctrl+u", "page up", "a page up", scope="list", group=MOVING, show="PgUp"),
-    Action(
-        "page_down",
-        "pagedown,ctrl+d",
-        "page down",
-        "a page down",
-        scope="list",
-        group=MOVING,
-        show="PgDn",
-        palette=False,
-    ),
-    Action("open", "enter", "open", "details of the row", scope="list", group=MOVING, show="↵", footer=70),
-    Action(
-        "back",
-        "escape",
-        "back",
-        "back, or drop filter and marks",
-        scope="list",
-        group=MOVING,
-        show="Esc",
-        palette=False,
-    ),
-    Action(
-        "other_pane",
-        "tab,shift+tab",
-        "other pane",
-        "list or details",
-        scope="list",
-        group=MOVING,
-        show="Tab",
-        palette=False,
-    ),
-    Action(
-        "next_tab", "right_square_bracket", "next tab", "next tab of the details", scope="list", group=MOVING, show="]"
-    ),
-    Action("previous_tab", "left_square_bracket", "previous tab", "previous tab", scope="list", group=MOVING, show="["),
-    Action(
-        "stop",
-        "s",
-        "stop",
-        "stop: SIGTERM, then SIGKILL after the timeout",
-        scope="containers",
-        group=ACTING,
-        footer=10,
-        changes=True,
-        when=_status("running", "paused", "restarting"),
-    ),
-    Action(
-        "start",
-        "u",
-        "start",
-        "start it",
-        scope="containers",
-        group=ACTING,
-        footer=11,
-        changes=True,
-        when=_status("created", "stopped"),
-    ),
-    Action(
-        "pause",
-        "p",
-        "pause",
-        "freeze or thaw it",
-        scope="containers",
-        group=ACTING,
-        footer=12,
-        changes=True,
-        when=_status("running", "paused"),
-    ),
-    Action(
-        "restart",
-        "r",
-        "restart",
-        "stop and start",
-        scope="containers",
-        group=ACTING,
-        footer=17,
-        changes=True,
-        when=_status("running", "paused", "stopped", "created", "restarting"),
-    ),
-    Action(
-        "shell",
-        "e",
-        "shell",
-        "a shell in the container",
-        scope="containers",
-        group=ACTING,
-        footer=13,
-        changes=True,
-        when=_status("running"),
-    ),
-    Action("logs", "l", "logs", "its log, live", scope="containers", group=LOOKING, footer=14),
-    Action(
-        "attach",
-        "a",
-        "attach",
-        "attach to its PID 1, ctrl-p ctrl-q leaves",
-        scope="containers",
-        group=ACTING,
-        footer=21,
-        changes=True,
-        when=_status("running"),
-    ),
-    Action(
-        "kill",
-        "K",
-        "kill",
-        "send a signal",
-        scope="containers",
-        group=ACTING,
-        footer=18,
-        changes=True,
-        when=_status("running", "paused"),
-    ),
-    Action(
-        "remove",
-        "d",
-        "remove",
-        "remove it (asks first)",
-        scope="containers",
-        group=ACTING,
-        footer=15,
-        changes=True,
-        when=lambda row: True,
-    ),
-    Action("new", "n", "new", "create a container", scope="containers", group=ACTING, footer=19, changes=True),
-    Action(
-        "rename",
-        "R",
-        "rename",
-        "another name",
-        scope="containers",
-        group=ACTING,
-        changes=True,
-        when=_status("created", "running", "paused", "restarting", "stopped"),
-    ),
-    Action(
-        "limits",
-        "m",
-        "limits",
-        "raise or lower the memory limit, live",
-        scope="containers",
-        group=ACTING,
-        changes=True,
-        when=_status("created", "running", "paused", "stopped"),
-    ),
-    Action("undo", "z", "undo", "take the last act back", scope="containers", group=ACTING, footer=9, changes=True),
-    Action("mark", "space", "mark", "mark the row for a bulk act", scope="list", group=ACTING, show="space", footer=60),
-    Action("bulk", "b", "bulk", "act on all marked rows", scope="containers", group=ACTING, footer=61, changes=True),
-    Action("inspect", "i", "inspect", "everything known about it", scope="containers", group=LOOKING, footer=22),
-    Action(
-        "filter",
-        "slash",
-        "filter",
-        "text, regex, !not, status:paused",
-        scope="list",
-        group=FINDING,
-        show="/",
-        footer=16,
-    ),
-    Action("faults", "f", "faults only", "only what needs you", scope="containers", group=FINDING, footer=64),
-    Action(
-        "sort_menu", "o", "order", "choose the column to sort by (or Shift and its letter)", scope="list", group=FINDING
-    ),
-    Action(
-        "palette",
-        "colon,ctrl+p",
-        "command",
-        "every command by name",
-        scope="app",
-        group=PROGRAM,
-        show=":",
-        footer=80,
-        palette=False,
-    ),
-    Action("help", "question_mark,f1", "help", "this", scope="app", group=PROGRAM, show="?", footer=81),
-    Action("left", "left,h", "left", "one to the left", scope="networks", group=MOVING, show="← h", palette=False),
-    Action("right", "right,l", "right", "one to the right", scope="networks", group=MOVING, show="→ l", palette=False),
-    Action("fold", "left,h", "fold", "fold it, or go to what it is on", scope="images", group=MOVING, show="← h"),
-    Action(
-        "unfold", "right,l", "unfold", "unfold it, or go to what is on it", scope="images", group=MOVING, show="→ l"
-    ),
-    Action(
-        "pull_image",
-        "p",
-        "pull",
-        "fetch an image from a registry",
-        scope="images",
-        group=ACTING,
-        footer=10,
-        changes=True,
-    ),
-    Action(
-        "compare_images",
-        "c",
-        "compare",
-        "what two marked images have differently",
-        scope="images",
-        group=LOOKING,
-        footer=12,
-    ),
-    Action("view_file", "v", "view", "show the file under the cursor", scope="images", group=LOOKING, footer=13),
-    Action("files_added", "A", "added", "files that were added: show or hide", scope="images", group=LOOKING),
-    Action("files_changed", "C", "changed", "files that were changed: show or hide", scope="images", group=LOOKING),
-    Action("files_deleted", "D", "deleted", "files that were deleted: show or hide", scope="images", group=LOOKING),
-    Action("files_same", "U", "unchanged", "files from the layers below: show or hide", scope="images", group=LOOKING),
-    Action(
-        "files_whole",
-        "w",
-        "layer/all",
-        "what this layer does, or all layers up to it together",
-        scope="images",
-        group=LOOKING,
-        footer=17,
-    ),
-    Action(
-        "remove_image",
-        "d",
-        "remove",
-        "remove the image (asks first)",
-        scope="images",
-        group=ACTING,
-        footer=15,
-        changes=True,
-    ),
-    Action(
-        "tag_image", "t", "tag", "give the image another name", scope="images", group=ACTING, footer=14, changes=True
-    ),
-    Action(
-        "prune_images",
-        "P",
-        "prune",
-        "remove the images that no container uses (asks first)",
-        scope="images",
-        group=ACTING,
-        footer=16,
-        changes=True,
-    ),
-    Action(
-        "remove_volume",
-        "d",
-        "remove",
-        "remove the volume (asks first)",
-        scope="volumes",
-        group=ACTING,
-        footer=15,
-        changes=True,
-    ),
-    Action("as_table", "t", "graph/table", "graph or table", scope="networks", group=LOOKING, footer=10),
-    Action(
-        "to_container",
-        "c",
-        "container",
-        "the event's container",
-        scope="events",
-        group=LOOKING,
-        footer=10,
-        palette=False,
-    ),
-    Action("examine", "x", "examine", "ask doctor again, count the disk again", scope="host", group=LOOKING, footer=10),
-    Action("chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes", scope="containers", group=LOOKING),
-    Action("next_theme", "T", "theme", "another theme", scope="app", group=PROGRAM),
-    Action("redraw", "ctrl+l", "redraw", "draw everything anew", scope="app", group=PROGRAM, show="ctrl-l"),
-    Action("quit", "q,ctrl+c,ctrl+q", "quit", "leave; containers go on", scope="app", group=PROGRAM, footer=90),
+    _move("list", "up", "up,k", "up", "one row up", show="↑ k"),
+    _move("list", "down", "down,j", "down", "one row down", show="↓ j"),
+    _move("list", "top", "g,home", "first", "first row", show="g"),
+    _move("list", "bottom", "G,end", "last", "last row", show="G"),
+    _move("list", "page_up", "pageup,ctrl+u", "page up", "a page up", show="PgUp"),
+    _move("list", "page_down", "pagedown,ctrl+d", "page down", "a page down", show="PgDn"),
+    _move("list", "open", "enter", "open", "details of the row", 70, show="↵"),
+    _move("list", "back", "escape", "back", "back, or drop filter and marks", show="Esc"),
+    _move("list", "other_pane", "tab,shift+tab", "other pane", "list or details", show="Tab"),
+    _move("list", "next_tab", "right_square_bracket", "next tab", "next tab of the details", show="]"),
+    _move("list", "previous_tab", "left_square_bracket", "previous tab", "previous tab", show="["),
+    _act("containers", "stop", "s", "stop", "stop: SIGTERM, then SIGKILL after the timeout", 10, when=_stoppable),
+    _act("containers", "start", "u", "start", "start it", 11, when=_status("created", "stopped")),
+    _act("containers", "pause", "p", "pause", "freeze or thaw it", 12, when=_alive),
+    _act("containers", "restart", "r", "restart", "stop and start", 17, when=_known),
+    _act("containers", "shell", "e", "shell", "a shell in the container", 13, when=_running),
+    _look("containers", "logs", "l", "logs", "its log, live", 14),
+    _act("containers", "attach", "a", "attach", "attach to its PID 1, ctrl-p ctrl-q leaves", 21, when=_running),
+    _act("containers", "kill", "K", "kill", "send a signal", 18, when=_alive),
+    _act("containers", "remove", "d", "remove", "remove it (asks first)", 15, when=lambda row: True),
+    _act("containers", "new", "n", "new", "create a container", 19),
+    _act("containers", "rename", "R", "rename", "another name", when=_known),
+    _act("containers", "limits", "m", "limits", "raise or lower the memory limit, live", when=_settled),
+    _act("containers", "undo", "z", "undo", "take the last act back", 9),
+    _act("list", "mark", "space", "mark", "mark the row for a bulk act", 60, show="space", changes=False),
+    _act("containers", "bulk", "b", "bulk", "act on all marked rows", 61),
+    _look("containers", "inspect", "i", "inspect", "everything known about it", 22),
+    _find("list", "filter", "slash", "filter", "text, regex, !not, status:paused", 16, show="/"),
+    _find("containers", "faults", "f", "faults only", "only what needs you", 64),
+    _find("list", "sort_menu", "o", "order", "choose the column to sort by (or Shift and its letter)"),
+    _program("palette", "colon,ctrl+p", "command", "every command by name", 80, show=":", palette=False),
+    _program("help", "question_mark,f1", "help", "this", 81, show="?"),
+    _move("networks", "left", "left,h", "left", "one to the left", show="← h"),
+    _move("networks", "right", "right,l", "right", "one to the right", show="→ l"),
+    _move("images", "fold", "left,h", "fold", "fold it, or go to what it is on", show="← h"),
+    _move("images", "unfold", "right,l", "unfold", "unfold it, or go to what is on it", show="→ l"),
+    _act("images", "pull_image", "p", "pull", "fetch an image from a registry", 10),
+    _look("images", "compare_images", "c", "compare", "what two marked images have differently", 12),
+    _look("images", "view_file", "v", "view", "show the file under the cursor", 13),
+    _look("images", "files_added", "A", "added", "files that were added: show or hide"),
+    _look("images", "files_changed", "C", "changed", "files that were changed: show or hide"),
+    _look("images", "files_deleted", "D", "deleted", "files that were deleted: show or hide"),
+    _look("images", "files_same", "U", "unchanged", "files from the layers below: show or hide"),
+    _look("images", "files_whole", "w", "layer/all", "what this layer does, or all layers up to it together", 17),
+    _act("images", "remove_image", "d", "remove", "remove the image (asks first)", 15),
+    _act("images", "tag_image", "t", "tag", "give the image another name", 14),
+    _act("images", "prune_images", "P", "prune", "remove the images that no container uses (asks first)", 16),
+    _act("volumes", "remove_volume", "d", "remove", "remove the volume (asks first)", 15),
+    _look("networks", "as_table", "t", "graph/table", "graph or table", 10),
+    _look("events", "to_container", "c", "container", "the event's container", 10, palette=False),
+    _look("host", "examine", "x", "examine", "ask doctor again, count the disk again", 10),
+    _look("containers", "chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes"),
+    _program("next_theme", "T", "theme", "another theme"),
+    _program("redraw", "ctrl+l", "redraw", "draw everything anew", show="ctrl-l"),
+    _program("quit", "q,ctrl+c,ctrl+q", "quit", "leave; containers go on", 90),
 )
 
 LOG_ACTIONS: tuple[Action, ...] = (
-    Action("log_follow", "f", "follow", "follow new lines", scope="logs", group="Logs", footer=1),
-    Action("log_search", "slash", "search", "search; n and N go on", scope="logs", group="Logs", show="/", footer=2),
-    Action("log_next", "n", "next", "next match", scope="logs", group="Logs", footer=3),
-    Action("log_previous", "N", "previous", "previous match", scope="logs", group="Logs", footer=4),
-    Action(
-        "log_filter",
-        "ampersand",
-        "filter",
-        "only lines that match (empty: all)",
-        scope="logs",
-        group="Logs",
-        show="&",
-        footer=5,
-    ),
-    Action(
+    _log("log_follow", "f", "follow", "follow new lines", 1),
+    _log("log_search", "slash", "search", "search; n and N go on", 2, show="/"),
+    _log("log_next", "n", "next", "next match", 3),
+    _log("log_previous", "N", "previous", "previous match", 4),
+    _log("log_filter", "ampersand", "filter", "only lines that match (empty: all)", 5, show="&"),
+    _log(
         "log_range",
         "0,1,2,3,4,5,6",
         "range",
         "0 the tail, 1 the head, 2-6 the last 1, 5, 15, 30, 60 minutes",
-        scope="logs",
-        group="Logs",
+        9,
         show="0-6",
-        footer=9,
         palette=False,
     ),
-    Action("log_copy", "c", "copy", "copy the lines in sight to the clipboard", scope="logs", group="Logs", footer=10),
-    Action("log_wrap", "w", "wrap", "wrap long lines", scope="logs", group="Logs", footer=6),
-    Action("log_times", "t", "times", "timestamps", scope="logs", group="Logs", footer=7),
-    Action(
-        "log_save",
-        "ctrl+s",
-        "save",
-        "write what is shown to a file",
-        scope="logs",
-        group="Logs",
-        show="ctrl-s",
-        footer=8,
-    ),
+    _log("log_copy", "c", "copy", "copy the lines in sight to the clipboard", 10),
+    _log("log_wrap", "w", "wrap", "wrap long lines", 6),
+    _log("log_times", "t", "times", "timestamps", 7),
+    _log("log_save", "ctrl+s", "save", "write what is shown to a file", 8, show="ctrl-s"),
 )
 
 
-def _form(name: str, keys: str, label: str, help: str, *, show: str, footer: int = 0) -> Action:
-    return Action(name, keys, label, help, scope="form", group="New container", show=show, footer=footer)
-
-
 FORM_ACTIONS: tuple[Action, ...] = (
-    _form(
-        "make_start",
-        "ctrl+r",
-        "create and start",
-        "make the container and start it",
-        show="ctrl-r",
-        footer=1,
-    ),
-    _form("make", "ctrl+s", "create", "make the container", show="ctrl-s", footer=2),
-    _form(
-        "plan",
-        "f2,ctrl+t",
-        "plan",
-        "form or plan, where only one fits",
-        show="F2",
-        footer=3,
-    ),
-    _form(
-        "offer",
-        "enter",
-        "list",
-        "what image, network and restart can be",
-        show="↵",
-        footer=4,
-    ),
+    _form("make_start", "ctrl+r", "create and start", "make the container and start it", 1, show="ctrl-r"),
+    _form("make", "ctrl+s", "create", "make the container", 2, show="ctrl-s"),
+    _form("plan", "f2,ctrl+t", "plan", "form or plan, where only one fits", 3, show="F2"),
+    _form("offer", "enter", "list", "what image, network and restart can be", 4, show="↵"),
     _form("plan_up", "pageup", "plan up", "a page up in the plan", show="PgUp"),
-    _form(
-        "plan_down",
-        "pagedown",
-        "plan down",
-        "a page down in the plan",
-        show="PgDn",
-        footer=6,
-    ),
+    _form("plan_down", "pagedown", "plan down", "a page down in the plan", 6, show="PgDn"),
     _form("field_up", "up,shift+tab", "up", "field before", show="↑"),
     _form("field_down", "down,tab", "down", "next field", show="↓"),
-    _form("leave", "escape", "cancel", "back, nothing is made", show="Esc", footer=80),
+    _form("leave", "escape", "cancel", "back, nothing is made", 80, show="Esc"),
 )
 
 

@@ -184,6 +184,7 @@ class Host:
             networks.remove_all(self.paths)
             left = self.census()
             assert not left, f"left behind after removal: {left}"
+            assert not os.path.exists(f"/sys/class/net/{self.paths.bridge}"), "the bridge is left behind"
         finally:
             for group in sorted(self.groups(), key=len, reverse=True):
                 try:
