@@ -6,7 +6,7 @@ import os
 from os import unlink
 
 from pyctr.core.fsutil import read_json, write_json
-from pyctr.core.linux import netlink
+from pyctr.core.linux import netlink, rtmessages
 from pyctr.core.subnets import mac_of, parse_subnet, to_int, to_text
 
 TYPE_CHECKING = False
@@ -46,9 +46,9 @@ def raise_bridge(socket: netlink.Netlink, bridge: str, gateway: str, length: str
     Raises OSError."""
     mtu = mtu or uplink_mtu(socket)
     if not there:
-        socket.send([netlink.bridge(bridge, mtu=mtu, mac=netlink.mac(mac_of(gateway)), up=False)])
+        socket.send([rtmessages.bridge(bridge, mtu=mtu, mac=rtmessages.mac(mac_of(gateway)), up=False)])
     index = netlink.index(bridge)
-    socket.send([netlink.address(index, f"{gateway}/{length}", name=bridge), netlink.up(index, bridge)])
+    socket.send([rtmessages.address(index, f"{gateway}/{length}", name=bridge), rtmessages.up(index, bridge)])
     return mtu
 
 

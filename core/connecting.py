@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import containers, errors, netns
-from pyctr.core.linux import netlink
+from pyctr.core.linux import rtmessages
 from pyctr.core.netdevices import socket_in
 
 TYPE_CHECKING = False
@@ -160,7 +160,7 @@ def _leave(container: Container, network: str) -> None:
         if container.running:
             with _namespace(container) as place, socket_in(place.fd) as socket:
                 socket.send(
-                    [netlink.default_route(gateway) for gateway in (record.gateway, record.gateway6) if gateway]
+                    [rtmessages.default_route(gateway) for gateway in (record.gateway, record.gateway6) if gateway]
                 )
     engine.networks.rewrite(heir, [attachment, rest[0]])
     container.state.network = heir
@@ -172,7 +172,7 @@ def _unlink(container: Container, attachment: dict[str, Any]) -> None:
     with _namespace(container) as place, socket_in(place.fd) as socket:
         for link in socket.links(stats=False):
             if link.name == attachment["container_if"]:
-                socket.send([netlink.delete(link.name)])
+                socket.send([rtmessages.delete(link.name)])
 
 
 def attachments(attachment: dict[str, Any]) -> list[dict[str, Any]]:

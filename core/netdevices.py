@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.core.linux import namespaces, netlink
+from pyctr.core.linux import namespaces, netlink, rtmessages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def settle(name: str, kept: list[Address], *, place: int = -1) -> None:
             )
             for family, prefix, scope, attributes in kept
         ]
-        socket.send([*batch, netlink.up(index, name)])
+        socket.send([*batch, rtmessages.up(index, name)])
 
 
 def index_in(name: str, place: int) -> int:

@@ -11,7 +11,7 @@ The hosts of an overlay know each other by its option `peers`; each gives addres
 from __future__ import annotations
 
 from pyctr.core import errors
-from pyctr.core.linux import links, netlink
+from pyctr.core.linux import links, netlink, rtmessages
 from pyctr.core.subnets import parse_subnet, to_int, to_text
 
 TYPE_CHECKING = False
@@ -127,7 +127,7 @@ def raise_tunnel(socket: netlink.Netlink, network: Network, mtu: int) -> None:
 def drop_tunnel(socket: netlink.Netlink, network: Network) -> None:
     for link in socket.links(name=tunnel(network), stats=False):
         if link.kind == "vxlan":
-            socket.send([netlink.delete(link.name)])
+            socket.send([rtmessages.delete(link.name)])
 
 
 def tunnel(network: Network) -> str:

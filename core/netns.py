@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 
-from pyctr.core.linux import netlink
+from pyctr.core.linux import netlink, rtmessages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ class _Prepared:
         self.bridge = netlink.index(attachment["bridge"])
         self.outside = None if "driver" in attachment else _pair(attachment, attachment["host_if"], self.bridge, _PLACE)
         name = attachment["container_if"]
-        self.inside = [netlink.up(1, "lo"), netlink.up(0, name), netlink.address(0, attachment["address"], name=name)]
+        self.inside = [
+            rtmessages.up(1, "lo"),
+            rtmessages.up(0, name),
+            rtmessages.address(0, attachment["address"], name=name),
+        ]
         if attachment.get("gateway"):
-            self.inside.append(netlink.default_route(attachment["gateway"], name=name))
+            self.inside.append(rtmessages.default_route(attachment["gateway"], name=name))
         if attachment.get("address6"):
-            self.inside.append(netlink.address(0, attachment["address6"], name=name))
+            self.inside.append(rtmessages.address(0, attachment["address6"], name=name))
             if attachment.get("gateway6"):
-                self.inside.append(netlink.default_route(attachment["gateway6"], name=name))
+                self.inside.append(rtmessages.default_route(attachment["gateway6"], name=name))
 
     def aimed(self, index: int) -> list[netlink.Message]:
         """The messages for inside, now that the link has an index."""
@@ -94,14 +98,14 @@ def prepare(attachment: dict[str, Any]) -> None:
 def _pair(
     attachment: dict[str, Any], name: str, bridge: int, pid: int | None = None, netns: int | None = None
 ) -> netlink.Message:
-    return netlink.veth(
+    return rtmessages.veth(
         name,
         attachment["container_if"],
         pid=pid,
         netns=netns,
         bridge=bridge,
         mtu=attachment.get("mtu", 0),
-        peer_mac=netlink.mac(attachment["mac"]),
+        peer_mac=rtmessages.mac(attachment["mac"]),
     )
 
 
@@ -137,7 +141,7 @@ def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -
                 pair = _pair(attachment, name, bridge, pid=pid, netns=netns)
             batch = [pair]
             if attachment.get("hairpin"):
-                batch.append(netlink.hairpin(name))
+                batch.append(rtmessages.hairpin(name))
             try:
                 socket.send(batch)
             except OSError as error:
@@ -160,7 +164,7 @@ def _face(attachment: dict[str, Any], parent: int, pid: int | None, netns: int |
         parent,
         mode=attachment["link_mode"],
         mtu=attachment["mtu"],
-        mac=netlink.mac(attachment["mac"]),
+        mac=rtmessages.mac(attachment["mac"]),
         pid=pid,
         netns=netns,
     )
@@ -188,7 +192,7 @@ def inside(attachment: dict[str, Any]) -> None:
     mode = attachment.get("mode")
     if mode not in ("bridge", "none"):
         return
-    batch = [netlink.up(1, "lo")]  # loopback is the first interface of every namespace
+    batch = [rtmessages.up(1, "lo")]  # loopback is the first interface of every namespace
     if mode == "bridge":
         batch = _ready(attachment)
         for more in attachment.get("more") or ():

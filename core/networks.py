@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import bridges, errors, etcfiles, firewall, leases, netdrivers, netns
-from pyctr.core.linux import netlink
+from pyctr.core.linux import rtmessages
 from pyctr.core.networkset import Network, NetworkSet
 from pyctr.core.paths import Paths
 from pyctr.core.subnets import DEFAULT, mac_of
@@ -303,7 +303,7 @@ def _renamed(lease: dict[str, Any], name: str) -> dict[str, Any]:
 def _mac(text: str) -> str:
     try:
         if text:
-            netlink.mac(text)
+            rtmessages.mac(text)
         return text.lower()
     except ValueError as error:
         raise errors.UsageError(str(error), hint="like 02:70:0a:58:00:07") from None

@@ -14,7 +14,7 @@ import time
 
 from pyctr.core import bridges, errors, firewall, leases, netdrivers
 from pyctr.core.fsutil import make_private_directory, read_json, write_json
-from pyctr.core.linux import netlink
+from pyctr.core.linux import netlink, rtmessages
 from pyctr.core.paths import Paths
 from pyctr.core.record import Record
 from pyctr.core.subnets import (
@@ -236,7 +236,7 @@ class NetworkSet:
                 netdrivers.drop_tunnel(socket, network)
             for link in socket.links(name=network.bridge, stats=False):
                 if link.kind == "bridge":
-                    socket.send([netlink.delete(network.bridge)])
+                    socket.send([rtmessages.delete(network.bridge)])
 
     def _create(self, wanted: Network) -> Network:
         """Record a network whose addresses may be left to us."""
@@ -346,12 +346,12 @@ class NetworkSet:
         if network.subnet6:
             address = f"{network.gateway6}/{network.subnet6.partition('/')[2]}"
             index = netlink.index(network.bridge)
-            socket.send([netlink.address(index, address, name=network.bridge)])
+            socket.send([rtmessages.address(index, address, name=network.bridge)])
         if network.driver == "overlay":
             try:
                 netdrivers.raise_tunnel(socket, network, mtu)
             except BaseException:
-                socket.send([netlink.delete(network.bridge)])  # up, it would count as made
+                socket.send([rtmessages.delete(network.bridge)])  # up, it would count as made
                 raise
         return network, mtu
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from pyctr.core.linux import namespaces, netlink
+from pyctr.core.linux import namespaces, netlink, rtmessages
 from pyctr.core.runtime import operation
 from pyctr.core.runtime.operation import Operation
 
@@ -42,7 +42,7 @@ def open_sockets() -> list[_socket.socket]:
     """[UDP, TCP] in this namespace: on ports of their own with port 53 led there, or on 53 where the kernel cannot."""
     with netlink.Netlink() as control:
         # before it is up, 127.0.0.11 is nobody's: a socket bound there with IP_FREEBIND answers from 127.0.0.1
-        control.send([netlink.up(1, "lo")])
+        control.send([rtmessages.up(1, "lo")])
     sockets = _bound(0)
     try:
         _lead([socket.getsockname()[1] for socket in sockets])

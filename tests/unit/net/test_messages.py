@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyctr.core import firewall, netns
-from pyctr.core.linux import netlink
+from pyctr.core.linux import netlink, rtmessages
 from pyctr.core.linux import nftables as nf
 
 
@@ -30,7 +30,9 @@ def test_garbage_attributes_end_the_reading(data: bytes) -> None:
 
 
 def test_a_veth_names_both_ends_and_where_the_other_one_goes() -> None:
-    message = netlink.veth("veth0", "eth0", pid=4711, bridge=7, mtu=1400, peer_mac=netlink.mac("02:70:0a:58:00:07"))
+    message = rtmessages.veth(
+        "veth0", "eth0", pid=4711, bridge=7, mtu=1400, peer_mac=rtmessages.mac("02:70:0a:58:00:07")
+    )
     outer = netlink.attributes(message.body, 16)
     assert outer[netlink.IFLA_IFNAME] == b"veth0\0"
     assert struct.unpack("=I", outer[netlink.IFLA_MASTER]) == (7,)
@@ -50,7 +52,7 @@ def test_a_veth_names_both_ends_and_where_the_other_one_goes() -> None:
     ("address", "broadcast"), [("10.88.0.7/16", "0a58ffff"), ("10.0.0.1/29", "0a000007"), ("10.0.0.1/31", None)]
 )
 def test_an_address_has_its_networks_broadcast(address: str, broadcast: str | None) -> None:
-    values = netlink.attributes(netlink.address(2, address).body, 8)
+    values = netlink.attributes(rtmessages.address(2, address).body, 8)
     assert values[2] == values[1]
     assert (values[4].hex() if 4 in values else None) == broadcast
 
