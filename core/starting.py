@@ -120,6 +120,7 @@ def document(
         "secrets": secrets,
         "group": state.group,
         "network": state.network or None,
+        "names": _names() if "resolver" in state.network else None,
         "join": join,
         "log": {"path": container.log_path, "max_size": spec.log_max_size, "max_files": spec.log_max_files},
         "init": spec.init,
@@ -269,6 +270,13 @@ def _seccomp(container: Container, kept: frozenset[str]) -> bytes | None:
         raise errors.UsageError(f"no seccomp profile '{choice}'", hint="a JSON file, or 'unconfined'") from None
     except ValueError as error:
         raise errors.UsageError(f"seccomp profile '{choice}': {error}") from error
+
+
+def _names() -> dict[str, Any]:
+    from pyctr.core import namerules
+
+    # above those that the kernel gives out (net.ipv4.ip_local_port_range), where hardly a program has its own
+    return namerules.order(61001 + int.from_bytes(os.urandom(2), "big") % 4400)
 
 
 def _health(container: Container, image_config: dict[str, Any]) -> dict[str, Any] | None:

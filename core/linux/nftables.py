@@ -322,7 +322,7 @@ class Batch:
 
     def send(self, socket: Nft) -> None:
         if self.messages:
-            socket.send(self.messages, wrap=_WRAP)
+            socket.send(self.messages, wrap=WRAP)
 
 
 def _batch_message(kind: int) -> bytes:
@@ -330,7 +330,7 @@ def _batch_message(kind: int) -> bytes:
     return struct.pack("=IHHII", 20, kind, 1, 0, 0) + struct.pack(">BBH", 0, 0, 10)
 
 
-_WRAP = (_batch_message(16), _batch_message(17))
+WRAP = (_batch_message(16), _batch_message(17))
 
 
 def port_key(protocol: int, port: int, address: str = "") -> bytes:
