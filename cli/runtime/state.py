@@ -39,6 +39,8 @@ def list_run(call: Call, args: Arguments) -> int:
             states.append(ocistate.shown(container, container.record()))
         except errors.NotFound:
             continue  # removed just now
+        except ocistate.Damaged as error:
+            call.warn(str(error))
     if args.quiet:
         for state in states:
             print(state["id"])

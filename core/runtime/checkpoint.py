@@ -182,7 +182,7 @@ def _restore(
         del record["creating"]
         record.update(pid=pid, start_time=procfs.start_time(pid) or 0)
         container.write(record)
-        container.keep_process(direct.process_document(config, wanted.seccomp))
+        container.keep_process(direct.process_document(config, wanted.seccomp), record)
         if wanted.console_socket and master >= 0:
             sent, master = master, -1
             direct.send_master(wanted.console_socket, sent)

@@ -109,7 +109,7 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
             order.began(context.pid)
         record.update(pid=context.pid, start_time=procfs.start_time(context.pid) or 0)
         container.write(record)
-        container.keep_process(process_document(order.config, order.seccomp))
+        container.keep_process(process_document(order.config, order.seccomp), record)
 
     init.load(terminal=made.terminal, seccomp=order.seccomp is not None)
     container.write(record)  # killed from here on, `delete` knows which group to look for
@@ -378,8 +378,8 @@ def delete(container: Container, *, force: bool, warn: Warn) -> None:
     try:
         try:
             record = container.record()
-        except errors.NotFound:
-            fsutil.remove_tree(container.directory)  # its creator died before there was anything else
+        except (errors.NotFound, ocistate.Damaged) as error:
+            _delete_remains(container, error, force=force, warn=warn)
             return
         status = container.status(record, locked=True)
         if status not in (ocistate.STOPPED, ocistate.CREATED) and not force:
@@ -395,6 +395,17 @@ def delete(container: Container, *, force: bool, warn: Warn) -> None:
 
         state = _hook_state(container, record, ocistate.STOPPED)
         hooks.run(listed, state, name="poststop", directory=record["bundle"], warn=warn)
+
+
+def _delete_remains(container: Container, error: errors.PyctrError, *, force: bool, warn: Warn) -> None:
+    """Of a container without a sound record. Raises it if it may still run and nobody asked for `force`."""
+    remains = container.remains()
+    if remains is not None:
+        if not force:
+            raise error
+        warn(f"the record of '{container.id}' is damaged: hooks for after its end are not run")
+        _remove_group(container, remains)
+    fsutil.remove_tree(container.directory)  # without remains its creator died before there was anything else
 
 
 def _end(container: Container) -> None:

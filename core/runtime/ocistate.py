@@ -26,6 +26,34 @@ VERSION = "1.2.0"
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 
 
+_KEPT: dict[str, type] = {
+    "bundle": str,
+    "rootfs": str,
+    "created": str,
+    "owner": str,
+    "version": str,
+    "group": str,
+    "cgroup_root": str,
+    "boot_id": str,
+    "own": list,
+}
+"""What every record has."""
+
+_PLACE = ("group", "scope", "cgroup_root")
+"""Where its cgroup is."""
+
+
+class Damaged(errors.RuntimeFailure):
+    """What is kept of a container is not what we wrote."""
+
+
+def _is(document: Any, key: str, kind: type) -> bool:
+    if not isinstance(document, dict) or not isinstance(document.get(key), kind):
+        return False
+    # the root of a hierarchy is everybody's, and would be killed with it
+    return key != "group" or (bool(document[key].strip("/.")) and "/../" not in f"{document[key]}/")
+
+
 class Root:
     """The containers below one root."""
 
@@ -83,11 +111,20 @@ class Container:
         return errors.NotFound(f"container '{self.id}' does not exist", hint="'pyctr-runtime list' has all")
 
     def record(self) -> dict[str, Any]:
-        """What `direct` has written down. Raises NotFound, also for one whose creator has not come that far."""
+        """What `direct` has written down. Raises NotFound, also for one whose creator has not come that far, and
+        Damaged."""
+        path = f"{self.directory}/state.json"
         try:
-            document: dict[str, Any] = fsutil.read_json(f"{self.directory}/state.json")
+            document: dict[str, Any] = fsutil.read_json(path)
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing() from None
+        except ValueError as error:
+            raise Damaged(str(error), hint=f"'pyctr-runtime delete --force {self.id}' removes it") from None
+        if wrong := [key for key, kind in _KEPT.items() if not _is(document, key, kind)]:
+            raise Damaged(
+                f"'{path}' is damaged: '{wrong[0]}' is missing or of another type",
+                hint=f"'pyctr-runtime delete --force {self.id}' removes it",
+            )
         return document
 
     def write(self, record: dict[str, Any]) -> None:
@@ -96,16 +133,39 @@ class Container:
 
     def process(self) -> dict[str, Any]:
         """What a further process starts from: {process, linux, seccomp} as `direct` has kept it."""
+        path = f"{self.directory}/process.marshal"
         try:
-            with open(f"{self.directory}/process.marshal", "rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:
                 document: dict[str, Any] = marshal.loads(file.read())
         except FileNotFoundError:
             raise self._missing() from None
+        except (ValueError, EOFError, TypeError) as error:
+            raise Damaged(f"'{path}' is damaged: {error}") from None
         return document
 
-    def keep_process(self, document: dict[str, Any]) -> None:
+    def keep_process(self, document: dict[str, Any], record: dict[str, Any]) -> None:
+        """With where its group is a second time, for `remains`."""
+        kept = {**document, "place": {key: record[key] for key in _PLACE}}
         # bytes of a filter have no place in JSON; only our own code of this very host reads it
-        fsutil.write_atomic(f"{self.directory}/process.marshal", marshal.dumps(document), durable=False, throwaway=True)
+        fsutil.write_atomic(f"{self.directory}/process.marshal", marshal.dumps(kept), durable=False, throwaway=True)
+
+    def remains(self) -> dict[str, Any] | None:
+        """Of a container without a record: enough of one to find its group, or None if there is no more. Raises Damaged
+        when that is not known either."""
+        try:
+            place = self.process().get("place")
+        except errors.NotFound:
+            return None
+        except Damaged as error:
+            place, damage = None, str(error)
+        else:
+            damage = f"'{self.directory}' does not say where its cgroup is"
+        if not isinstance(place, dict) or not all(_is(place, key, _KEPT[key]) for key in _PLACE if key in _KEPT):
+            raise Damaged(
+                f"{damage}, and its record is lost: what still runs of '{self.id}' cannot be found",
+                hint=f"end its processes, then remove its cgroup and '{self.directory}'",
+            )
+        return {**place, "pid": 0}
 
     def alive(self, record: dict[str, Any]) -> bool:
         """Whether its first process lives. A zombie does not."""

@@ -192,6 +192,19 @@ def _below(context: Context, path: str, field: str) -> int:
         raise errors.RuntimeFailure(f"{field}: '{path}' cannot be covered: {(error.strerror or '').lower()}") from error
 
 
+def _is_at(context: Context, place: str, fd: int) -> bool:
+    """Whether that is what the container sees there, without a link on the way."""
+    from pyctr.core.linux import const, mount
+
+    try:
+        now = mount.openat2(context.root, place[1:], os.O_PATH, 0, const.RESOLVE_IN_ROOT | const.RESOLVE_NO_SYMLINKS)
+    except OSError:
+        return False
+    same = os.path.sameopenfile(now, fd)
+    os.close(now)
+    return same
+
+
 class Masked(Operation):
     """Paths that show nothing: /dev/null over files, an empty read-only tmpfs over directories."""
 
@@ -227,7 +240,11 @@ class Masked(Operation):
                     tree = mount.open_tree(empty, "", const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH)
             else:
                 tree = mount.open_tree(null, "", const.OPEN_TREE_CLONE | const.AT_EMPTY_PATH)
+            covers = next((name for name, fd in context.pinned.items() if os.path.sameopenfile(fd, place)), "")
             mount.move_mount(tree, "", place, "")
+            if covers and _is_at(context, covers, tree):
+                os.close(context.pinned[covers])
+                context.pinned[covers] = os.dup(tree)
             os.close(tree)
             os.close(place)
         os.close(null)
@@ -335,18 +352,9 @@ class Pivot(Operation):
 
     def _check_places(self, context: Context) -> None:
         """/proc is the procfs we have mounted, and has not been led away while the rest was made."""
-        from pyctr.core.linux import const, mount
-
         for place, fd in context.pinned.items():
-            resolve = const.RESOLVE_IN_ROOT | const.RESOLVE_NO_SYMLINKS
-            try:
-                now = mount.openat2(context.root, place[1:], os.O_PATH, 0, resolve)
-            except OSError:
-                now = -1
-            same = now >= 0 and os.path.sameopenfile(now, fd)
-            for one in (now, fd):
-                if one >= 0:
-                    os.close(one)
+            same = _is_at(context, place, fd)
+            os.close(fd)
             if not same:
                 raise errors.RuntimeFailure(
                     f"'{place}' was moved while the container was made", hint="who else writes to its root filesystem?"

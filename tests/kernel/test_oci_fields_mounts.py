@@ -322,6 +322,17 @@ def test_masked_and_readonly_paths(oci: Oci) -> None:
     assert out == "masked\nro\n"
 
 
+def test_all_of_proc_and_sys_can_be_masked(oci: Oci) -> None:
+    """By its own name or by a link of the image; what comes later in the lists finds nothing left to cover."""
+    (oci.rootfs / "way").symlink_to("sys")
+    out = oci.inside(
+        "cd /proc && ls -A . /sys; touch /proc/x 2>/dev/null || echo closed",
+        maskedPaths=["/proc/keys", "/proc", "/proc/kcore", "/way"],
+        readonlyPaths=["/proc/bus"],
+    )
+    assert out == ".:\n\n/sys:\nclosed\n"
+
+
 def _owned(oci: Oci, *owners: tuple[int, int]) -> Path:
     top = oci.path / "owned"
     top.mkdir()
