@@ -81,8 +81,7 @@ class Extractor:
                 self._way(parent, last, entry)
                 fd = writing.new_file(parent, last)
                 try:
-                    stream.copy(entry.size, fd)
-                    stream.pad(entry.size)
+                    stream.fill(entry, fd)
                     writing.apply(fd, attributes)
                 finally:
                     os.close(fd)

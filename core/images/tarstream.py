@@ -1,4 +1,4 @@
-"""A tar archive read forward only: ustar, GNU long names, pax records (POSIX pax(1), tar(5)).
+"""A tar archive read forward only: ustar, GNU long names, pax records (POSIX pax(1), tar(5)), sparse files (`sparse`).
 
 Own code rather than `tarfile`, because a layer of 8,000 files spends most of its unpacking in TarInfo there, and
 because contents go from the decompressor's buffers straight into files.
@@ -10,22 +10,37 @@ import os
 from collections.abc import Iterable, Iterator
 
 from pyctr.core.errors import StorageError
+from pyctr.core.images import sparse
 
 FILE, HARDLINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
+SPARSE = "S"
 _META_LIMIT = 16 << 20
+_LAST_ID = 0xFFFFFFFE
+"""The one after it tells chown(2) to leave the owner alone."""
+_MAJOR, _MINOR = 0xFFF, 0xFFFFF
+_LATEST = (1 << 63) - 1
+_REPEATED = frozenset({f"{sparse.PREFIX}offset", f"{sparse.PREFIX}numbytes"})
 
 
 class Entry:
-    """One member. `name` and `linkname` are as the archive spells them; nothing in them is to be trusted."""
+    """One member. `name` and `linkname` are as the archive spells them; nothing in them is to be trusted.
 
-    __slots__ = ("gid", "kind", "linkname", "major", "minor", "mode", "mtime_ns", "name", "size", "uid", "xattrs")
+    `size` is how many bytes of contents the archive has. Those of a sparse file belong into `spans`, (offset, count)
+    each, of a file of `real` bytes.
+    """
+
+    __slots__ = (
+        "gid", "kind", "linkname", "major", "minor", "mode", "mtime_ns", "name", "real", "size", "spans", "uid",
+        "xattrs",
+    )  # fmt: skip
 
     def __init__(self, name: str, kind: str, size: int) -> None:
         self.name = name
         self.kind = kind
         self.size = size
-        self.mode = self.uid = self.gid = self.mtime_ns = self.major = self.minor = 0
+        self.mode = self.uid = self.gid = self.mtime_ns = self.major = self.minor = self.real = 0
         self.linkname = ""
+        self.spans: list[tuple[int, int]] | None = None
         self.xattrs: dict[str, bytes] | None = None
 
 
@@ -56,14 +71,21 @@ class Stream:
         self._take(count, parts.append)
         return b"".join(parts)
 
-    def copy(self, count: int, fd: int) -> None:
-        """Write the next `count` bytes to a descriptor."""
+    def fill(self, entry: Entry, fd: int) -> None:
+        """Write a file's contents to the descriptor of an empty one; their padding is skipped."""
 
         def write(part: memoryview) -> None:
             while part:
                 part = part[os.write(fd, part) :]
 
-        self._take(count, write)
+        if entry.spans is None:
+            self._take(entry.size, write)
+        else:
+            for offset, count in entry.spans:
+                os.lseek(fd, offset, os.SEEK_SET)
+                self._take(count, write)
+            os.ftruncate(fd, entry.real)
+        self.pad(entry.size)
 
     def skip(self, count: int) -> None:
         self._take(count, lambda part: None)
@@ -128,8 +150,34 @@ def entries(stream: Stream) -> Iterator[Entry]:
             continue
         records = {**common, **own} if common else own
         entry = _entry(header, kind, size, records, long_name, long_link)
+        if entry.kind == SPARSE or (entry.kind == FILE and own and any(key.startswith(sparse.PREFIX) for key in own)):
+            _find_spans(entry, header, own, stream)
         own, long_name, long_link = {}, b"", b""
         yield entry
+
+
+def _find_spans(entry: Entry, header: bytes, records: dict[str, bytes], stream: Stream) -> None:
+    """Of a sparse file; what tells of them is consumed."""
+
+    def block() -> bytes:
+        return stream.exactly(512)
+
+    if entry.kind == SPARSE:
+        entry.kind = FILE
+        spans, entry.real = sparse.of_header(header, block, _number)
+    elif records.get(f"{sparse.PREFIX}major", b"0") == b"0":
+        spans, entry.real = sparse.of_records(records)
+    elif (records[f"{sparse.PREFIX}major"], records.get(f"{sparse.PREFIX}minor")) == (b"1", b"0"):
+        spans, entry.real, taken = sparse.of_contents(records, entry.size, block)
+        entry.size -= taken
+    else:
+        raise StorageError("a sparse file in a tar archive of an unknown version", hint="pack it without --sparse")
+    entry.spans = sparse.checked(spans, entry.real, entry.size)
+    if name := records.get(f"{sparse.PREFIX}name"):
+        # the header has a made-up one, for programs that would unpack the map as contents
+        if b"\0" in name:
+            raise StorageError("a broken name of a sparse file in a tar archive")
+        entry.name = os.fsdecode(name)
 
 
 def _entry(header: bytes, kind: str, size: int, records: dict[str, bytes], long_name: bytes, long_link: bytes) -> Entry:
@@ -140,8 +188,6 @@ def _entry(header: bytes, kind: str, size: int, records: dict[str, bytes], long_
     link = header[157:257].partition(b"\0")[0]
     if kind in ("\0", "7"):
         kind = DIRECTORY if raw.endswith(b"/") and kind == "\0" else FILE
-    if kind == "S" or any(key.startswith("GNU.sparse") for key in records):
-        raise StorageError("sparse files in a tar archive are not supported", hint="pack it without --sparse")
     entry = Entry("", kind, size)
     entry.mode = _number(header, 100, 108) & 0o7777
     entry.uid = _number(header, 108, 116)
@@ -168,8 +214,12 @@ def _entry(header: bytes, kind: str, size: int, records: dict[str, bytes], long_
                 if entry.xattrs is None:
                     entry.xattrs = {}
                 entry.xattrs[key[13:]] = value
-    if entry.size < 0 or b"\0" in name or b"\0" in link:
+    ids_fit = 0 <= entry.uid <= _LAST_ID and 0 <= entry.gid <= _LAST_ID
+    device_fits = 0 <= entry.major <= _MAJOR and 0 <= entry.minor <= _MINOR
+    if entry.size < 0 or not ids_fit or not device_fits or b"\0" in name or b"\0" in link:
         raise StorageError(f"a broken tar header, for '{os.fsdecode(name)}'")
+    if not -_LATEST <= entry.mtime_ns <= _LATEST:
+        entry.mtime_ns = _LATEST if entry.mtime_ns > 0 else -_LATEST  # no filesystem keeps it either
     if kind in (HARDLINK, SYMLINK, CHARACTER, BLOCK, FIFO, DIRECTORY):
         entry.size = 0
     entry.name = os.fsdecode(name)
@@ -178,7 +228,7 @@ def _entry(header: bytes, kind: str, size: int, records: dict[str, bytes], long_
 
 
 def _pax(content: bytes) -> dict[str, bytes]:
-    records = {}
+    records: dict[str, bytes] = {}
     at = 0
     while at < len(content) and content[at]:
         space = content.find(b" ", at)
@@ -190,7 +240,11 @@ def _pax(content: bytes) -> dict[str, bytes]:
         key, equals, value = record.partition(b"=")
         if space < 0 or length <= space + 1 - at or not equals or record[-1:] != b"\n":
             raise StorageError("a broken pax header in a tar archive")
-        records[key.decode("utf-8", "surrogateescape")] = value[:-1]
+        name = key.decode("utf-8", "surrogateescape")
+        if name in _REPEATED:
+            sparse.joined(records, name, value[:-1])
+        else:
+            records[name] = value[:-1]
         at += length
     return records
 

@@ -200,6 +200,8 @@ def _take(store: ImageStore, archive: _Archive, entry: tarstream.Entry, stream: 
         return
     if entry.kind != tarstream.FILE:
         return
+    if entry.spans is not None:
+        raise StorageError(f"'{name}' in '{path}' is packed as a sparse file", hint="pack the image without --sparse")
     if name in (_INDEX, _DOCKER):
         if entry.size > _SMALL:
             raise StorageError(f"{name} in '{path}' is bigger than {_SMALL >> 20} MiB")

@@ -39,7 +39,7 @@ class Unpacker:
     def __init__(self, root: int) -> None:
         self.root = root
         self.size = 0
-        """Bytes of regular files."""
+        """Bytes of regular files, without holes."""
         self.count = 0
         self.opaque_root = False
         """The layer hides everything below it; overlayfs ignores that mark on a layer's root."""
@@ -105,9 +105,8 @@ class Unpacker:
             self._clear(parent, directory, name)
             fd = os.open(name, flags, 0o600, dir_fd=parent)
         try:
-            if entry.size:
-                stream.copy(entry.size, fd)
-                stream.pad(entry.size)
+            if entry.size or entry.spans is not None:
+                stream.fill(entry, fd)
                 self.size += entry.size
             self._attributes(fd, entry)
         finally:
