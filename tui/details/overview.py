@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyctr.tui import format as f
 from pyctr.tui.container_table import message, state_style
-from pyctr.tui.widgets.chart import area, nice_ceiling
+from pyctr.tui.details.overview_charts import Charts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,172 +60,26 @@ def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, 
         )
         lines.append(())
         return lines + facts + _words(document, width, height - len(lines) - len(facts), look)
-    series = snapshot.detail.series if snapshot.detail is not None else {}
+    charts = Charts(row, snapshot, look)
     room = height - len(facts) - 1
-    span = snapshot.detail.span if snapshot.detail is not None else 300.0
     wide = width >= 84
-    rows_of_charts = 2 if room >= (14 if wide else 26) else 1
-    each = room // (rows_of_charts if wide else rows_of_charts * 2)
-    each = min(each, 16)
+    two = room >= (14 if wide else 26)
+    each = min(room // (2 if two else 1) // (1 if wide else 2), 16)
     if each < 4:
-        each = max(3, min(room, 6))
-        charts = [_cpu(row, series, snapshot, width, each, span, look)]
-        lines.extend(charts[0])
-        return [*lines, *facts]
+        return [*lines, *charts.cpu(width, max(3, min(room, 6))), *facts]
     half = (width - 3) // 2 if wide else width
-    cpu = _cpu(row, series, snapshot, half, each, span, look)
     rest = width - 3 - half if wide else width
-    memory = _memory(row, series, snapshot, rest, each, span, look)
-    blocks = [(cpu, memory)]
-    if rows_of_charts == 2:
-        blocks.append(
-            (
-                _rates(
-                    "Network", ("net_rx", "net_tx"), (row.net_rx, row.net_tx), series, snapshot, half, each, span, look
-                ),
-                _rates(
-                    "Disk",
-                    ("io_read", "io_write"),
-                    (row.io_read, row.io_write),
-                    series,
-                    snapshot,
-                    rest,
-                    each,
-                    span,
-                    look,
-                ),
-            )
-        )
+    blocks = [(charts.cpu(half, each), charts.memory(rest, each))]
+    if two:
+        blocks.append((charts.network(half, each), charts.disk(rest, each)))
     for left, right in blocks:
         if wide:
-            for one, two in zip(left, right, strict=True):
-                lines.append((*f.fit_line(one, half), ("   ", "text"), *f.fit_line(two, rest)))
+            for one, other in zip(left, right, strict=True):
+                lines.append((*f.fit_line(one, half), ("   ", "text"), *f.fit_line(other, rest)))
         else:
-            lines.extend(left)
-            lines.extend(right)
+            lines += [*left, *right]
     lines.append(())
     return lines + facts
-
-
-def _columns(points: tuple[tuple[float, float], ...], now: float, span: float, plot: int) -> list[float | None]:
-    from pyctr.tui.widgets.sparkline import buckets
-
-    values = list(buckets(points, now, plot, span))
-    # coarse points are ten seconds apart: a column between two of them is not a gap
-    last: float | None = None
-    age = 0
-    hold = max(1, int(12 / (span / plot)) + 1)
-    for index, value in enumerate(values):
-        if value is not None:
-            last, age = value, 0
-        elif last is not None and age < hold:
-            values[index], age = last, age + 1
-    return values
-
-
-def _title(name: str, value: str, limit: str, width: int) -> Line:
-    left = ((name, "strong"), ("  ", "text"), (value, "accent"))
-    return (*f.fit_line(left, max(0, width - len(limit))), (limit, "limit"))
-
-
-def _cpu(
-    row: ContainerRow,
-    series: dict[str, tuple[tuple[float, float], ...]],
-    snapshot: Snapshot,
-    width: int,
-    height: int,
-    span: float,
-    look: Look,
-) -> list[Line]:
-    points = series.get("cpu", ())
-    limit = row.cpu_limit * 100 if row.cpu_limit else None
-    peak = max([value for _, value in points], default=0.0)
-    ceiling = max(nice_ceiling(peak), 1.0)
-    if limit is not None and limit <= max(ceiling, 100.0) * 2:
-        ceiling = max(limit * 1.15 if limit >= peak else peak, peak)
-    elif peak > 40:
-        ceiling = max(ceiling, 100.0)
-    title = _title("CPU % of one core", f.percent(row.cpu), f"limit {limit:.0f}" if limit else "no limit", width)
-    values = _columns(points, snapshot.monotonic, span, width - 6)
-    return [
-        title,
-        *area(
-            values,
-            width=width,
-            height=height - 1,
-            ceiling=ceiling,
-            limit=limit,
-            label=lambda value: f"{value:.0f}",
-            span=span,
-            glyphs=look.glyphs,
-        ),
-    ]
-
-
-def _memory(
-    row: ContainerRow,
-    series: dict[str, tuple[tuple[float, float], ...]],
-    snapshot: Snapshot,
-    width: int,
-    height: int,
-    span: float,
-    look: Look,
-) -> list[Line]:
-    points = series.get("memory", ())
-    peak = max([value for _, value in points], default=0.0)
-    limit = row.memory_limit
-    ceiling = limit * 1.1 if limit and peak > limit / 8 else nice_ceiling(peak * 1.1, binary=True)
-    title = _title("Memory", f.size(row.memory), f"limit {f.size(limit)}" if limit else "no limit", width)
-    values = _columns(points, snapshot.monotonic, span, width - 6)
-    return [
-        title,
-        *area(
-            values,
-            width=width,
-            height=height - 1,
-            ceiling=ceiling,
-            limit=limit,
-            label=f.size,
-            span=span,
-            glyphs=look.glyphs,
-        ),
-    ]
-
-
-def _rates(
-    name: str,
-    metrics: tuple[str, str],
-    values: tuple[float | None, float | None],
-    series: dict[str, tuple[tuple[float, float], ...]],
-    snapshot: Snapshot,
-    width: int,
-    height: int,
-    span: float,
-    look: Look,
-) -> list[Line]:
-    """Both directions added up; the title tells them apart."""
-    first, second = series.get(metrics[0], ()), series.get(metrics[1], ())
-    other = dict(second)
-    points = tuple((moment, value + other.get(moment, 0.0)) for moment, value in first)
-    peak = max([value for _, value in points], default=0.0)
-    ceiling = nice_ceiling(max(peak, 1024.0), binary=True)
-    signs = (look.glyphs.down, look.glyphs.up) if name == "Network" else ("r ", "w ")
-    text = f"{signs[0]}{f.size(values[0])} {signs[1]}{f.size(values[1])}"
-    title = _title(f"{name} per second", text, "", width)
-    return [
-        title,
-        *area(
-            _columns(points, snapshot.monotonic, span, width - 6),
-            width=width,
-            height=height - 1,
-            ceiling=ceiling,
-            limit=None,
-            label=f.size,
-            span=span,
-            glyphs=look.glyphs,
-            style="chart.second",
-        ),
-    ]
 
 
 def _last_probe(health: object) -> str:

@@ -11,11 +11,11 @@ from pyctr.tui import format as f
 from pyctr.tui import keys, layer_table
 from pyctr.tui.finding import Search
 from pyctr.tui.layer_table import TreeRow
-from pyctr.tui.screens.base import BaseScreen
 from pyctr.tui.screens.image_looks import ImageLooks
 from pyctr.tui.screens.image_verbs import ImageVerbs, unused
+from pyctr.tui.screens.scene import SceneScreen
 from pyctr.tui.snapshot import ContainerRow, Focus, Snapshot
-from pyctr.tui.sources import WANTED, Scene
+from pyctr.tui.sources import WANTED
 from pyctr.tui.sources.images import Shelf
 from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
@@ -35,7 +35,7 @@ BOTH_WIDTH = 110
 """From this width on tree and files stand side by side; below, Enter opens the files."""
 
 
-class ImagesScreen(ImageLooks, ImageVerbs, BaseScreen):
+class ImagesScreen(ImageLooks, ImageVerbs, SceneScreen):
     """The tree at the left, the node's files at the right."""
 
     NAME = "images"
@@ -85,19 +85,13 @@ class ImagesScreen(ImageLooks, ImageVerbs, BaseScreen):
         self.set_class(width >= BOTH_WIDTH, "-framed")
 
     @property
-    def _scene(self) -> Scene:
-        return self.pyctr.snapshot.scenes.get("images", Scene())
-
-    @property
     def _shelf(self) -> Shelf | None:
-        document = self._scene.document
+        document = self.scene.document
         return document if isinstance(document, Shelf) else None
 
     def _empty(self) -> Sequence[Line]:
         if self._shelf is None:
-            if self._scene.error:
-                return [(("the images cannot be read", "bad"),), ((f.neutral(self._scene.error), "muted"),)]
-            return [((f"looking at the images{self.pyctr.look.glyphs.ellipsis}", "faint"),)]
+            return self.unread()
         if self._search is not None:
             looking = "" if self._search.found.done else f", still looking{self.pyctr.look.glyphs.ellipsis}"
             text = f"no layer has '{f.neutral(self._search.found.text)}'{looking}"
@@ -130,8 +124,8 @@ class ImagesScreen(ImageLooks, ImageVerbs, BaseScreen):
             if found is not None:
                 so_far = "" if found.done else " so far"
                 right = ((f"{found.paths} paths in {len(found.files)} layers{so_far}", "accent"),)
-            if self._scene.error:
-                right = ((f.cut(f.neutral(self._scene.error), 50), "bad"),)
+            if self.scene.error:
+                right = ((f.cut(f.neutral(self.scene.error), 50), "bad"),)
         self._title("#tree-title", words, right, self.tree_grid.has_focus)
 
     def _title(self, name: str, words: Sequence[Span], right: tuple[Span, ...], lit: bool) -> None:

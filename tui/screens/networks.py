@@ -10,9 +10,9 @@ from pyctr.core.netgraph import ALIVE
 from pyctr.tui import format as f
 from pyctr.tui import keys, network_table
 from pyctr.tui.container_table import state_style
-from pyctr.tui.screens.base import BaseScreen
+from pyctr.tui.screens.scene import SceneScreen
 from pyctr.tui.snapshot import ContainerRow, Focus, Snapshot
-from pyctr.tui.sources import WANTED, Scene
+from pyctr.tui.sources import WANTED
 from pyctr.tui.sources.networks import Rails
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.graph import NetworkGraph
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from textual import events
 
     from pyctr.tui.format import Line, Span
-    from pyctr.tui.table import Column
 
 GRAPH_WIDTH, BOTH_WIDTH = 100, 120
 """From these widths on a graph, or graph and table, where there are many containers."""
 
 
-class NetworksScreen(BaseScreen):
+class NetworksScreen(SceneScreen):
     """Graph, table, and one line about the container under the cursor."""
 
     NAME = "networks"
@@ -46,7 +45,6 @@ class NetworksScreen(BaseScreen):
         self._wish = ""
         """graph or table, once the user chose."""
         self._crowded = False
-        self._sorted: Column | None = None
 
     def compose_body(self) -> ComposeResult:
         self.graph = NetworkGraph(empty=self._empty, id="graph")
@@ -87,19 +85,13 @@ class NetworksScreen(BaseScreen):
             self.call_after_refresh((self.table if table and not both else self.graph).focus)
 
     @property
-    def _scene(self) -> Scene:
-        return self.pyctr.snapshot.scenes.get("networks", Scene())
-
-    @property
     def _view(self) -> Rails | None:
-        document = self._scene.document
+        document = self.scene.document
         return document if isinstance(document, Rails) else None
 
     def _empty(self) -> Sequence[Line]:
         if self._view is None:
-            if self._scene.error:
-                return [(("the networks cannot be read", "bad"),), ((f.neutral(self._scene.error), "muted"),)]
-            return [((f"looking at the networks{self.pyctr.look.glyphs.ellipsis}", "faint"),)]
+            return self.unread()
         return [
             (("no networks and no containers yet", "strong"),),
             (),
@@ -118,20 +110,16 @@ class NetworksScreen(BaseScreen):
             self._arrange(self.size.width)
         self.graph.show_view(view, known)
         rows = network_table.rows(view, known) if view is not None else []
-        if self._sorted is not None and self._sorted.sort is not None:
-            rows.sort(key=self._sorted.sort, reverse=self._sorted.descending)
-            self.table.sorted_by, self.table.descending = self._sorted.key, self._sorted.descending
-        self.table.show(rows)
-        self.query_one(GridHeading).update_line()
+        self.show_rows(rows)
         self._titles(view, snapshot)
         self._facts(view, snapshot)
         super().show_snapshot(snapshot)
 
     def _titles(self, view: Rails | None, snapshot: Snapshot) -> None:
         right: tuple[Span, ...] = ()
-        if self._scene.error and view is not None:
-            age = f.duration(max(0.0, snapshot.time - self._scene.taken_at))
-            right = ((f"as of {age} ago: {f.cut(f.neutral(self._scene.error), 60)}", "bad"),)
+        if self.scene.error and view is not None:
+            age = f.duration(max(0.0, snapshot.time - self.scene.taken_at))
+            right = ((f"as of {age} ago: {f.cut(f.neutral(self.scene.error), 60)}", "bad"),)
         elif view is not None:
             losing = [flow for (kind, _), flow in view.flows.items() if kind == "edge" and flow.dropped + flow.errors]
             if losing:
@@ -256,13 +244,6 @@ class NetworksScreen(BaseScreen):
     @on(Grid.Chosen)
     async def _chosen(self) -> None:
         await self.action_open()
-
-    @on(Grid.SortRequested)
-    def _sort(self, message: Grid.SortRequested) -> None:
-        self._sorted = None if self._sorted is message.column else message.column
-        if self._sorted is None:
-            self.table.sorted_by = ""
-        self.show_snapshot(self.pyctr.snapshot)
 
     def on_descendant_focus(self) -> None:
         super().on_descendant_focus()

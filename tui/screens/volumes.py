@@ -8,9 +8,9 @@ from textual.containers import Vertical
 
 from pyctr.tui import format as f
 from pyctr.tui import keys, volume_table
-from pyctr.tui.screens.base import BaseScreen
+from pyctr.tui.screens.scene import SceneScreen
 from pyctr.tui.snapshot import Focus, Snapshot
-from pyctr.tui.sources import WANTED, Scene
+from pyctr.tui.sources import WANTED
 from pyctr.tui.sources.volumes import VolumeRow
 from pyctr.tui.widgets.bars import FrameTitle
 from pyctr.tui.widgets.grid import Grid, GridHeading
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pyctr.tui.format import Line, Span
-    from pyctr.tui.table import Column
 
 
-class VolumesScreen(BaseScreen):
+class VolumesScreen(SceneScreen):
     """A list, and one line about the volume under the cursor."""
 
     NAME = "volumes"
@@ -32,10 +31,6 @@ class VolumesScreen(BaseScreen):
     SCOPES = ("volumes", "list", "app")
     CSS_PATH = "volumes.tcss"
     BINDINGS = keys.bindings("volumes")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sorted: Column | None = None
 
     def compose_body(self) -> ComposeResult:
         self.table = Grid(
@@ -61,15 +56,9 @@ class VolumesScreen(BaseScreen):
     def on_resize(self) -> None:
         self.set_class(self.app.size.width >= 120, "-framed")
 
-    @property
-    def _scene(self) -> Scene:
-        return self.pyctr.snapshot.scenes.get("volumes", Scene())
-
     def _empty(self) -> Sequence[Line]:
-        if self._scene.document is None:
-            if self._scene.error:
-                return [(("the volumes cannot be read", "bad"),), ((f.neutral(self._scene.error), "muted"),)]
-            return [((f"looking at the volumes{self.pyctr.look.glyphs.ellipsis}", "faint"),)]
+        if self.scene.document is None:
+            return self.unread()
         return [
             (("no volumes yet", "strong"),),
             (),
@@ -80,18 +69,14 @@ class VolumesScreen(BaseScreen):
         if not self.is_mounted:
             return
         self.pyctr.poller.look_at(Focus(sources=WANTED["volumes"]))
-        document = self._scene.document
+        document = self.scene.document
         rows: list[VolumeRow] = list(document) if isinstance(document, tuple) else []
-        if self._sorted is not None and self._sorted.sort is not None:
-            rows.sort(key=self._sorted.sort, reverse=self._sorted.descending)
-            self.table.sorted_by, self.table.descending = self._sorted.key, self._sorted.descending
-        self.table.show(rows)
-        self.query_one(GridHeading).update_line()
+        self.show_rows(rows)
         title = self.query_one(FrameTitle)
         title.words = (("Volumes", "strong"), (f"  {len(rows)}", "faint"))
         title.right = ((f"{f.size(sum(row.size for row in rows))} in all", "text"),)
-        if self._scene.error and rows:
-            title.right = ((f.cut(f.neutral(self._scene.error), 60), "bad"),)
+        if self.scene.error and rows:
+            title.right = ((f.cut(f.neutral(self.scene.error), 60), "bad"),)
         title.lit = True
         title.update_line()
         self._facts()
@@ -117,13 +102,6 @@ class VolumesScreen(BaseScreen):
     def _moved(self) -> None:
         self._facts()
         self.refresh_keys()
-
-    @on(Grid.SortRequested)
-    def _sort(self, message: Grid.SortRequested) -> None:
-        self._sorted = None if self._sorted is message.column else message.column
-        if self._sorted is None:
-            self.table.sorted_by = ""
-        self.show_snapshot(self.pyctr.snapshot)
 
     def action_up(self) -> None:
         self.table.move_by(-1)
