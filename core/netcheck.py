@@ -1,10 +1,11 @@
 """Whether one container reaches another, a name or an address, step by step as the kernel would do it.
 
-    resolve    the container's own hosts file and name servers, asked from its namespace
+    resolve    the container's own hosts file and name servers, asked from its namespace; "internet" is the host's first
+               name server that is not the host itself
     route      which way its kernel would send (a connected UDP socket says the source address)
     neighbour  whether the next hop answers to ARP
-    connect    a TCP connection, or an echo (ICMP) where no port is asked for
-    firewall   how many packets our own drop rules counted meanwhile
+    connect    a TCP connection, or an echo (ICMP) where no port is asked for, or a name server's answer for "internet"
+    firewall   how many packets our own drop rules counted meanwhile, and which chains of others drop by policy
 
 The first step that fails says where it stops, and why as far as that can be told.
 """
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+INTERNET = "internet"
+"""As a target: the way out of the host."""
 PATIENCE = 3.0
 """Seconds for each step."""
 
@@ -43,7 +46,8 @@ class Step(NamedTuple):
 
 
 def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
-    """The steps from a container to `target`: a container, a host name or an address, with ":port" or without."""
+    """The steps from a container to `target`: a container, a host name or an address, with ":port" or without, or
+    "internet". Raises NotFound, IllegalTransition for a container that does not run, UsageError."""
     container = containers.find(engine, source)
     if not container.running:
         raise errors.IllegalTransition(
@@ -51,7 +55,8 @@ def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
             hint=f"'pyctr start {container.name}' first",
         )
     host, port = _parse(target)
-    address, words = _resolve(container, host)
+    outside = target == INTERNET
+    address, words = _outside() if outside else _resolve(container, host)
     yield Step("resolve", bool(address), words)
     if not address:
         return
@@ -60,7 +65,10 @@ def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
     if not own:
         return
     before = _drops(engine)
-    good, words = _connect(container, address, port) if port else _echo(container, address)
+    if outside:
+        good, words = _query(container, address)
+    else:
+        good, words = _connect(container, address, port) if port else _echo(container, address)
     hop = _next_hop(container, address)
     if hop:
         mac = _neighbour(container, hop)
@@ -70,13 +78,16 @@ def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
     dropped = {name: count - before.get(name, 0) for name, count in _drops(engine).items()}
     guilty = [f"{count} dropped on the way into network '{name}'" for name, count in dropped.items() if count > 0]
     if not good:
+        guilty += [f"chain '{chain}' drops what is forwarded" for chain in firewall.blockers()]
         said = "; ".join(guilty) or "none of our rules dropped anything"
         yield Step("firewall", not guilty, said)
-    yield Step("connect" if port else "echo", good, words)
+    yield Step("answer" if outside else "connect" if port else "echo", good, words)
 
 
 def _parse(target: str) -> tuple[str, int]:
     host, colon, port = target.rpartition(":")
+    if not host and colon:
+        raise errors.UsageError(f"'{target}' names no host", hint="such as web:80")
     if not colon or (":" in host and not host.startswith("[")):
         return target.strip("[]"), 0
     if not port.isdecimal() or not 0 < int(port) < 65536:
@@ -99,7 +110,13 @@ def _resolve(container: Container, host: str) -> tuple[str, str]:
         if host.count(".") == 3:
             return host, f"{host} is an address"
     except OSError:
-        pass  # a name
+        pass  # a name, or IPv6
+    if ":" in host:
+        try:
+            socket.inet_pton(socket.AF_INET6, host)
+        except OSError:
+            raise errors.UsageError(f"'{host}' is no address", hint="such as fd00::7, or [fd00::7]:80") from None
+        return host, f"{host} is an address"
     for line in _text(container, "hosts").splitlines():
         words = line.split("#")[0].split()
         if host in words[1:] and ":" not in words[0]:
@@ -113,7 +130,7 @@ def _resolve(container: Container, host: str) -> tuple[str, str]:
     for server in servers:
         failure = f"no answer from {server}"
         labels = b"".join(bytes([len(label)]) + label.encode() for label in host.split(".") if 0 < len(label) < 64)
-        query = struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", dnsmessages.A, 1)
+        query = _question(labels, dnsmessages.A)
         question = dnsmessages.read(query)
         assert question is not None
         asking = _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -131,6 +148,43 @@ def _resolve(container: Container, host: str) -> tuple[str, str]:
             return found, f"{found}, from {server}"
         failure = f"{server} knows no address of '{host}'"
     return "", failure
+
+
+def _question(labels: bytes, kind: int) -> bytes:
+    return struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", kind, 1)
+
+
+def _outside() -> tuple[str, str]:
+    """A name server of the host that is on another machine."""
+    try:
+        with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
+            lines = [line.split() for line in file.read(65536).splitlines()]
+    except OSError:
+        lines = []
+    for words in lines:
+        if len(words) > 1 and words[0] == "nameserver" and ":" not in words[1] and not words[1].startswith("127."):
+            return words[1], f"{words[1]}, the host's name server"
+    return "", "the host has no name server outside to ask; check an address instead"
+
+
+def _query(container: Container, address: str) -> tuple[bool, str]:
+    """Whether a name server answers, whatever it says."""
+    begun = time.monotonic()
+    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
+        asking.settimeout(PATIENCE)
+        try:
+            asking.connect((address, 53))
+            asking.send(_question(b"", 2))  # NS of the root: everybody knows it, and it says nothing about us
+            asking.recv(4096)
+        except TimeoutError:
+            return False, f"no answer from {address} in {PATIENCE:g} s"
+        except OSError as error:
+            return False, f"{address}: {(error.strerror or str(error)).lower()}"
+    return True, f"{address} answers in {1000 * (time.monotonic() - begun):.1f} ms"
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _first_address(answer: bytes, at: int) -> str:
@@ -160,7 +214,7 @@ def _text(container: Container, name: str) -> str:
 
 
 def _route(container: Container, address: str) -> tuple[str, str]:
-    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+    with _inside(container, lambda: socket.socket(_family(address), socket.SOCK_DGRAM)) as probe:
         try:
             probe.connect((address, 9))
         except OSError as error:
@@ -171,7 +225,10 @@ def _route(container: Container, address: str) -> tuple[str, str]:
 
 
 def _next_hop(container: Container, address: str) -> str:
-    """Who the packet is handed to: the address itself on a network of ours, else the gateway; "" on loopback."""
+    """Who the packet is handed to: the address itself on a network of ours, else the gateway; "" on loopback, and for
+    IPv6, whose neighbours no file lists."""
+    if ":" in address:
+        return ""
     number = struct.unpack("=I", socket.inet_aton(address))[0]
     if address.startswith("127."):
         return ""
@@ -203,7 +260,7 @@ def _neighbour(container: Container, address: str) -> str:
 
 def _connect(container: Container, address: str, port: int) -> tuple[bool, str]:
     begun = time.monotonic()
-    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as link:
+    with _inside(container, lambda: socket.socket(_family(address), socket.SOCK_STREAM)) as link:
         link.settimeout(PATIENCE)
         try:
             link.connect((address, port))
@@ -217,19 +274,22 @@ def _connect(container: Container, address: str, port: int) -> tuple[bool, str]:
 
 def _echo(container: Container, address: str) -> tuple[bool, str]:
     mark = int.from_bytes(os.urandom(2), "big")
-    body = struct.pack(">BBHHH", 8, 0, 0, mark, 1) + b"pyctr network check."
+    six = ":" in address
+    # ICMPv6's sum covers the addresses: the kernel fills it in, and gives the answer without the IP header
+    request, reply, protocol = (128, 129, socket.IPPROTO_ICMPV6) if six else (8, 0, socket.IPPROTO_ICMP)
+    body = struct.pack(">BBHHH", request, 0, 0, mark, 1) + b"pyctr network check."
     total = sum(struct.unpack(f">{len(body) // 2}H", body))
     total = (total >> 16) + (total & 0xFFFF)
     body = body[:2] + struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF) + body[4:]
     begun = time.monotonic()
-    with _inside(container, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)) as link:
+    with _inside(container, lambda: socket.socket(_family(address), socket.SOCK_RAW, protocol)) as link:
         try:
             link.sendto(body, (address, 0))
             while (left := begun + PATIENCE - time.monotonic()) > 0:
                 link.settimeout(left)
                 packet, sender = link.recvfrom(2048)
-                kind, _, _, got = struct.unpack_from(">BBHH", packet, 4 * (packet[0] & 15))
-                if sender[0] == address and kind == 0 and got == mark:
+                kind, _, _, got = struct.unpack_from(">BBHH", packet, 0 if six else 4 * (packet[0] & 15))
+                if sender[0] == address and kind == reply and got == mark:
                     return True, f"{address} answers in {1000 * (time.monotonic() - begun):.1f} ms"
         except TimeoutError:
             pass  # told below

@@ -131,6 +131,9 @@ ACTIONS: tuple[Action, ...] = (
     _act("images", "prune_images", "P", "prune", "remove the images that no container uses (asks first)", 16),
     _act("volumes", "remove_volume", "d", "remove", "remove the volume (asks first)", 15),
     _look("networks", "as_table", "t", "graph/table", "graph or table", 10),
+    _look(
+        "networks", "check_reach", "c", "check", "whether it reaches another, a name or the internet", 11, when=_running
+    ),
     _look("events", "to_container", "c", "container", "the event's container", 10, palette=False),
     _look("host", "examine", "x", "examine", "ask doctor again, count the disk again", 10),
     _look("containers", "chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes"),

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import socket
 import subprocess
+import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+from pyctr.tui import checking
+from pyctr.tui import format as f
+from pyctr.tui.table import Look
 from tests.support.host import Host
 
 
@@ -76,3 +82,51 @@ def test_the_graph_whose_interface_and_where_a_connection_stops(host: Host, tmp_
     for words, message in ((("client", "web:0"), "'0' is not a port"), (("nosuch", "web"), "no container 'nosuch'")):
         done = host.run("network", "check", *words, check=False)
         assert done.returncode and message in done.stderr
+
+
+def test_the_way_out_ipv6_and_the_check_of_the_screens(host: Host, tmp_path: Path) -> None:
+    host.run("network", "create", "--ipv6", "six")
+    host.run("run", "-d", "--name", "ann", "--network", "six", "base", "sleep", "1000")
+    host.run("run", "-d", "--name", "bob", "--network", "six", "base", "busybox", "httpd", "-f", "-p", "80")
+    attachment = json.loads(host.run("inspect", "bob").stdout)[0]["NetworkSettings"]["Networks"]["six"]
+    six = attachment["GlobalIPv6Address"]
+    code, steps = _check(host, "ann", f"[{six}]:80")
+    assert code == 0 and list(steps) == ["resolve", "route", "connect"], steps
+    code, steps = _check(host, "ann", six)
+    assert code == 0 and "answers" in steps["echo"], steps
+    code, steps = _check(host, "ann", "fd00:dead::1")
+    assert code == 1 and list(steps)[-1] in ("route", "echo"), steps
+
+    # the host's name server is whoever resolv.conf says: here somebody on the bridge's own address
+    gateway = attachment["Gateway"]
+    (tmp_path / "resolv.conf").write_text(f"nameserver 127.0.0.53\nnameserver {gateway}\n")
+    asking = shlex.join(host.command("network", "check", "ann", "internet"))
+    hidden = f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf && exec {asking}"
+
+    def outside() -> subprocess.CompletedProcess[str]:
+        words = ["unshare", "-m", "--propagation", "private", "sh", "-c", hidden]
+        return subprocess.run(words, env=host.env, capture_output=True, text=True, timeout=60)
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((gateway, 53))
+        server.settimeout(20)
+        answered = threading.Thread(target=lambda: server.sendto(b"whatever", server.recvfrom(512)[1]), daemon=True)
+        answered.start()
+        done = outside()
+        answered.join(20)
+    assert done.returncode == 0 and f"{gateway}, the host's name server" in done.stdout, done.stdout + done.stderr
+    assert re.search(rf"^ok +answer +{re.escape(gateway)} answers in", done.stdout, re.M)
+    done = outside()
+    assert done.returncode == 1 and re.search(r"^FAIL +answer .*refused", done.stdout, re.M), done.stdout
+
+    ended = threading.Event()
+    check = checking.Check(host.paths, "ann", "ann", lambda: None if check.running else ended.set())
+    check.start("bob:80")
+    assert ended.wait(30)
+    shown = [f.plain(line).rstrip() for line in checking.lines(check, 76, Look(f.Glyphs()))]
+    assert shown[-1] == "ann reaches bob:80" and shown[0].startswith("\u2713  resolve    "), shown
+    ended.clear()
+    host.run("stop", "-t", "0", "ann")
+    check.start("bob:80")
+    assert ended.wait(30)
+    assert "nothing can be sent from it" in check.problem and check.hint

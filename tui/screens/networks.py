@@ -298,6 +298,28 @@ class NetworksScreen(SceneScreen):
         self._arrange(self.size.width)
         self.select(id)
 
+    def action_check_reach(self) -> None:
+        """From the container under the cursor to whatever is typed, step by step."""
+        row = self.current_row()
+        view = self._view
+        if row is None or row.status != "running" or view is None:
+            return
+        from pyctr.tui.checking import Check
+        from pyctr.tui.widgets.checkdialog import CheckDialog
+
+        def told() -> None:
+            try:
+                self.app.call_from_thread(dialog.show)
+            except RuntimeError:
+                pass  # the app has ended meanwhile
+
+        rails = {edge.network for edge in view.graph.edges if edge.id == row.id}
+        beside = {edge.id for edge in view.graph.edges if edge.network in rails}
+        nodes = [node for node in view.graph.nodes if node.id != row.id and node.status == "running"]
+        nodes.sort(key=lambda node: (node.id not in beside, node.name))
+        dialog = CheckDialog(Check(self.pyctr.poller.paths, row.id, row.name, told), [node.name for node in nodes])
+        self.app.push_screen(dialog)
+
     async def action_open(self) -> None:
         """The container on its own screen."""
         row = self.current_row()
