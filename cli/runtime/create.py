@@ -80,7 +80,9 @@ def attended(
     finally:
         foreground.close()
     if not keeps:
-        direct.delete(container, force=True, warn=call.warn)
+        from pyctr.core.runtime import direct_delete
+
+        direct_delete.delete(container, force=True, warn=call.warn)
     return code
 
 
@@ -94,6 +96,7 @@ def _order(call: Call, args: Arguments, *, held: bool = True, detached: bool = T
     order.console_socket = args.console_socket
     order.pivot = not args.no_pivot
     order.systemd = call.systemd
+    order.rootless = call.rootless != "false"
     order.keyring = not args.no_new_keyring
     order.kept, order.environment = descriptors(args.preserve_fds)
     direct.read(order, call.paths, call.warn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.core.runtime import direct
+from pyctr.core.runtime import direct_delete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,5 +16,5 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    direct.delete(call.container(args.id), force=args.force, warn=call.warn)
+    direct_delete.delete(call.container(args.id), force=args.force, warn=call.warn)
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pyctr.core import errors
 from pyctr.core.cgroups.files import read_or
 from pyctr.core.cgroups.tree import pairs
 
@@ -27,6 +28,12 @@ _CPUSET = (
 
 
 def collect(group: Manager) -> dict[str, Any]:
+    """Raises Unsupported for a container without a group."""
+    if group.mode == "none":
+        raise errors.Unsupported(
+            "events: this container has no cgroup, which would count what it uses",
+            hint="its user could not make one; run it as root",
+        )
     return {
         "cpu": _cpu(group),
         "cpuset": _cpuset(group),

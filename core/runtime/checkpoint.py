@@ -92,7 +92,9 @@ def checkpoint(container: Container, order: Order, warn: Warn) -> None:
     finally:
         lock.release()
     if not (order.leave_running or order.pre_dump):
-        direct.delete(container, force=True, warn=warn)
+        from pyctr.core.runtime import direct_delete
+
+        direct_delete.delete(container, force=True, warn=warn)
 
 
 def restore(container: Container, order: Order, wanted: direct.Order, paths: Paths, warn: Warn) -> tuple[int, int]:

@@ -50,6 +50,8 @@ class Context:
         """The container's network namespace, held during a start into which interfaces have moved."""
         self.users = False
         """In a user namespace that is not the runtime's."""
+        self.keeps_groups = False
+        """Nobody may change them in that user namespace: an ordinary user has made it."""
         self.stdio: list[int] = [-1, -1, -1]
         """What becomes 0, 1 and 2 inside, or -1 with a terminal."""
         self.streams: list[int] = [-1, -1, -1]

@@ -2,8 +2,8 @@
 
     create   plan, host operations, clone; init makes everything and waits at its gate; the record; end
     start    opens the gate and hears what becomes of it
-    delete   kills what is left by its cgroup and removes all traces
 
+`direct_delete` has the end of it, `direct_exec` further processes.
 Whoever is the nearest subreaper above (conmon, containerd's shim) gets init as its child. See `gate` for the waiting.
 """
 
@@ -52,6 +52,8 @@ class Order:
     seccomp: bytes | None = None
     systemd = False
     """Its cgroup is a scope that systemd makes."""
+    rootless = True
+    """An ordinary user's may do without a cgroup."""
     departs = False
     """Its init ends without an interpreter, see `ops_depart`; else ours has to be read-only."""
 
@@ -135,7 +137,8 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
 
 def wishes(container: Container, order: Order, paths: Paths) -> dict[str, Any]:
     """Of `plan.build`."""
-    linux, scope = order.config.get("linux") or {}, None
+    linux = order.config.get("linux") or {}
+    scope: dict[str, Any] | None = None
     group = group_of(linux, container.id, paths)
     if order.systemd:
         from pyctr.core.cgroups import scope as systemd
@@ -144,6 +147,13 @@ def wishes(container: Container, order: Order, paths: Paths) -> dict[str, Any]:
         group = systemd.group(slice, unit)
         properties = systemd.annotated(order.config.get("annotations") or {})
         scope = {"unit": unit, "slice": slice, "properties": properties}
+    ordinary = order.rootless and _ordinary()
+    if ordinary and not order.systemd:
+        from pyctr.core.cgroups import absent
+
+        if absent.needed(paths.cgroup_root, group):
+            absent.check(order.config)
+            scope = {"absent": 0}
     wanted: dict[str, Any] = {
         "id": container.id,
         "bundle": order.bundle,
@@ -158,9 +168,21 @@ def wishes(container: Container, order: Order, paths: Paths) -> dict[str, Any]:
         "counted": True,
         "seccomp": order.seccomp,
     }
+    if ordinary:
+        from pyctr.core.linux import caps
+
+        wanted["weak"] = not caps.get()[0] & caps.mask(["CAP_SYS_ADMIN"])
     if order.winsize is not None:
         wanted["winsize"] = order.winsize
     return wanted
+
+
+def _ordinary() -> bool:
+    """Whether the caller is not the host's root, though perhaps that of a user namespace (podman's without root)."""
+    if os.geteuid() != 0:
+        return True
+    with open("/proc/self/uid_map", "rb", buffering=0) as file:
+        return file.read().split() != [b"0", b"0", b"4294967295"]
 
 
 def new_record(container: Container, order: Order, paths: Paths, made: Plan) -> dict[str, Any]:
@@ -351,84 +373,11 @@ def poststart(container: Container, record: dict[str, Any]) -> None:
 
     try:
         hooks.run(
-            listed, _hook_state(container, record, ocistate.RUNNING), name="poststart", directory=record["bundle"]
+            listed,
+            ocistate.for_hooks(container, record, ocistate.RUNNING),
+            name="poststart",
+            directory=record["bundle"],
         )
     except errors.PyctrError:
         container.manager(record).kill()
         raise
-
-
-def _hook_state(container: Container, record: dict[str, Any], status: str) -> dict[str, Any]:
-    from pyctr.core.runtime import hooks
-
-    pid = 0 if status == ocistate.STOPPED else record.get("pid") or 0
-    return hooks.state(record["version"], container.id, status, pid, record["bundle"], record.get("annotations"))
-
-
-def delete(container: Container, *, force: bool, warn: Warn) -> None:
-    """Remove all traces of a container that does not run; with `force` of any. Raises NotFound, IllegalTransition."""
-    if force:
-        _end(container)
-    try:
-        lock = container.lock()
-    except errors.NotFound:
-        if force:
-            return
-        raise
-    try:
-        try:
-            record = container.record()
-        except (errors.NotFound, ocistate.Damaged) as error:
-            _delete_remains(container, error, force=force, warn=warn)
-            return
-        status = container.status(record, locked=True)
-        if status not in (ocistate.STOPPED, ocistate.CREATED) and not force:
-            raise errors.IllegalTransition(
-                f"cannot delete container '{container.id}' that is not stopped: {status}", hint="kill it, or --force"
-            )
-        _remove_group(container, record)
-        fsutil.remove_tree(container.directory)
-    finally:
-        lock.release()
-    if listed := (record.get("hooks") or {}).get("poststop"):
-        from pyctr.core.runtime import hooks
-
-        state = _hook_state(container, record, ocistate.STOPPED)
-        hooks.run(listed, state, name="poststop", directory=record["bundle"], warn=warn)
-
-
-def _delete_remains(container: Container, error: errors.PyctrError, *, force: bool, warn: Warn) -> None:
-    """Of a container without a sound record. Raises it if it may still run and nobody asked for `force`."""
-    remains = container.remains()
-    if remains is not None:
-        if not force:
-            raise error
-        warn(f"the record of '{container.id}' is damaged: hooks for after its end are not run")
-        _remove_group(container, remains)
-    fsutil.remove_tree(container.directory)  # without remains its creator died before there was anything else
-
-
-def _end(container: Container) -> None:
-    """Kill its first process without the lock: a `start` may hold that for as long as a hook takes."""
-    from pyctr.core.errors import PyctrError
-
-    try:
-        record = container.record()
-        fd = container.open(record)
-    except PyctrError:
-        return  # nothing there to be killed
-    import _signal  # type: ignore[import-not-found]
-
-    try:
-        _signal.pidfd_send_signal(fd, 9)
-    except ProcessLookupError:
-        pass  # it was quicker
-    finally:
-        os.close(fd)
-
-
-def _remove_group(container: Container, record: dict[str, Any]) -> None:
-    group = container.manager(record)
-    if group.exists():
-        group.kill()
-        group.remove()

@@ -200,7 +200,7 @@ def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) ->
     """In the child. Never returns."""
     assert context.packets is not None
     try:
-        from pyctr.core.linux import namespaces, process, procfs
+        from pyctr.core.linux import namespaces, process, procfs, usernamespace
 
         init.close_all_but({*init.needed(context), pidfd})
         process.parent_death_signal(9)
@@ -211,6 +211,8 @@ def _enter(context: Context, pidfd: int, flags: int, listed: list[Operation]) ->
         init.close_imports()
         namespaces.setns(pidfd, flags)
         os.close(pidfd)
+        if flags & namespaces.FLAGS["user"]:
+            context.keeps_groups = usernamespace.keeps_groups(context.proc)
         context.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         init.perform(context, rest)
     except BaseException as error:

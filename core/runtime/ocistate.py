@@ -202,7 +202,10 @@ class Container:
     def manager(self, record: dict[str, Any]) -> Manager:
         from pyctr.core.runtime.ops_cgroup import manager
 
-        return manager(record["group"], record["cgroup_root"], record.get("scope"))
+        scope = record.get("scope")
+        if scope and "absent" in scope:
+            scope = {"absent": record["pid"] if self.alive(record) else 0}
+        return manager(record["group"], record["cgroup_root"], scope)
 
     def open(self, record: dict[str, Any]) -> int:
         """A pidfd of the first process. Raises IllegalTransition when it is gone."""
@@ -241,3 +244,11 @@ def shown(container: Container, record: dict[str, Any]) -> dict[str, Any]:
     """What `state` and `list` print, with the fields that runc adds."""
     status = container.status(record)
     return state(container, record, status, rootfs=record["rootfs"], created=record["created"], owner=record["owner"])
+
+
+def for_hooks(container: Container, record: dict[str, Any], status: str) -> dict[str, Any]:
+    """What hooks after the start and after the end read."""
+    from pyctr.core.runtime import hooks
+
+    pid = 0 if status == STOPPED else record.get("pid") or 0
+    return hooks.state(record["version"], container.id, status, pid, record["bundle"], record.get("annotations"))

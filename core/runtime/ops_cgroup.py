@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 def manager(group: str, root: str, scope: dict[str, Any] | None = None) -> Manager:
     """The manager of a group on this host, through whatever hierarchies it has; with `scope` {unit, slice, properties}
-    systemd makes it."""
+    systemd makes it, with {absent: pid} nobody does."""
     from pyctr.core import cgroups
 
     layout = cgroups.detect(root)
+    if scope and "absent" in scope:
+        from pyctr.core.cgroups.absent import Absent
+
+        return Absent(layout, group, scope["absent"])
     if scope:
         from pyctr.core.cgroups.scope import ScopeManager
 

@@ -46,9 +46,7 @@ class Console(Operation):
                 try:
                     os.fchown(fd, context.uid, -1)
                 except PermissionError:
-                    if not context.users:
-                        raise
-                    # of the host's root, who is nobody in a user namespace
+                    pass  # of the host's root, who is nobody in a user namespace, and to an ordinary user
 
     def _terminal(self, context: Context) -> None:
         from pyctr.core.linux import const, inroot, mount, pty

@@ -179,7 +179,8 @@ class User(Operation):
         process.keep_capabilities(True)
         field, value = "additionalGids", " ".join(map(str, context.groups))
         try:
-            os.setgroups(list(dict.fromkeys(context.groups)))  # docker names some twice, getgroups(2) would too
+            if context.groups or not context.keeps_groups:
+                os.setgroups(list(dict.fromkeys(context.groups)))  # docker names some twice, getgroups(2) would too
             field, value = "gid", str(context.gid)
             os.setresgid(context.gid, context.gid, context.gid)
             field, value = "uid", str(context.uid)

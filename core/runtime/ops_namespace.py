@@ -71,10 +71,12 @@ class Clone(Operation):
             if "user" in self.join:
                 pid, pidfd = self._clone_within(context, flags, theirs)
             else:
+                self._show(context, True)
                 pid, pidfd = namespaces.clone3(flags, context.group_fd)
                 if pid == 0:
                     self._init(context, theirs)
         finally:
+            self._show(context, False)
             if back >= 0:
                 namespaces.setns(back, namespaces.FLAGS["pid"])
                 os.close(back)
@@ -86,6 +88,13 @@ class Clone(Operation):
         if "user" in self.new:
             self._map(pid)
             ours.send(sync.MAPPED)
+
+    def _show(self, context: Context, on: bool) -> None:
+        """An ordinary user can map the ids of a process that shows itself to its user alone."""
+        if context.plan.wishes.get("weak") and "user" in self.new:
+            from pyctr.core.linux import process
+
+            process.set_dumpable(on)
 
     def _init(self, context: Context, packets: sync.Packets) -> NoReturn:
         from pyctr.core.runtime import init
@@ -205,10 +214,18 @@ class JoinNamespaces(Operation):
         if self.user:
             context.users = True
             wait_for(context, sync.MAPPED)
+            if context.plan.wishes.get("weak"):
+                from pyctr.core.linux import process
+
+                process.set_dumpable(False)
         if context.users:
+            from pyctr.core.linux import usernamespace
+
+            context.keeps_groups = usernamespace.keeps_groups(context.proc)
             try:
                 os.setresgid(0, 0, 0)
-                os.setgroups([])
+                if not context.keeps_groups:
+                    os.setgroups([])
                 os.setresuid(0, 0, 0)
             except OSError as error:
                 raise errors.UsageError(

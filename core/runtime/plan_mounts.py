@@ -70,9 +70,14 @@ def _mount(entry: dict[str, Any], index: int, wishes: dict[str, Any], linux: dic
 
 
 def sources(config: dict[str, Any], wishes: dict[str, Any], users: bool) -> list[Operation]:
-    """What the host's side has to open for bind mounts; nothing for most containers. `users`: a user namespace."""
+    """What the host's side has to open for bind mounts; nothing for most containers. `users`: a user namespace.
+
+    A runtime without rights opens nothing: inside its user namespace it has them, and is its own host there.
+    """
+    weak = bool(wishes.get("weak"))
+    users = users and not weak
     linux = config.get("linux") or {}
-    words = _TIED | _MAPPED
+    words = _MAPPED if weak else _TIED | _MAPPED
     path = next((item.get("path") for item in linux.get("namespaces") or [] if item.get("type") == "user"), "")
     found = []
     for index, entry in enumerate(config.get("mounts") or []):
