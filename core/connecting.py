@@ -105,21 +105,21 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
     engine, attachment = container.engine, container.state.network
     used = {str(each["container_if"]) for each in attachments(attachment)}
     number = next(n for n in range(len(used) + 1) if f"eth{n}" not in used)
-    made = engine.networks.join(container.id, container.name, spec, network, number)
-    try:
-        if any(each.get("gateway") for each in attachments(attachment)):
-            made["gateway"] = made["gateway6"] = ""
-        with _namespace(container) as place:
+    with _namespace(container) as place:
+        made = engine.networks.join(container.id, container.name, spec, network, number)
+        try:
+            if any(each.get("gateway") for each in attachments(attachment)):
+                made["gateway"] = made["gateway6"] = ""
             made["host_if"] = netns.host_side({**made, "host_if": netns.host_if(container.id, number)}, netns=place.fd)
             with socket_in(place.fd) as socket:
                 index = next(link.index for link in socket.links(stats=False) if link.name == made["container_if"])
                 socket.send(netns.configuration(made, index))
-    except OSError as error:
-        engine.networks.rewrite({}, [made])
-        raise errors.NetworkError(
-            f"connecting container '{container.name}' to '{network}': {error.strerror or error}",
-            hint="'pyctr doctor' tells what this kernel lacks",
-        ) from error
+        except OSError as error:
+            engine.networks.rewrite({}, [made])
+            raise errors.NetworkError(
+                f"connecting container '{container.name}' to '{network}': {error.strerror or error}",
+                hint="'pyctr doctor' tells what this kernel lacks",
+            ) from error
     if first:
         key = {**made}
         del made["key"]
@@ -191,13 +191,24 @@ def _strike_out(engine: Engine, network: str, ref: str) -> bool:
 
 
 class _namespace:
-    """A descriptor of a container's network namespace."""
+    """A descriptor of a container's network namespace. Raises IllegalTransition when it ends meanwhile."""
 
     def __init__(self, container: Container) -> None:
-        self.fd = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.fd = os.open(f"/proc/{container.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            raise _ended(container) from None
+        if not container.alive:
+            # what was opened may be another process's: its number was free
+            os.close(self.fd)
+            raise _ended(container)
 
     def __enter__(self) -> _namespace:
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
+
+
+def _ended(container: Container) -> errors.IllegalTransition:
+    return errors.IllegalTransition(f"container '{container.name}' ended just now", hint="try again")

@@ -111,17 +111,22 @@ def execute(
     container = lifecycle.permitted(engine, "exec", ref)
     connection = _connect(container)
     try:
-        connection.execute(
-            list(argv),
-            env=list(env),
-            cwd=workdir,
-            user=user,
-            tty=tty,
-            stdin=stdin and not detach,
-            detach=detach,
-            privileged=privileged,
-            winsize=winsize() if tty else None,
-        )
+        try:
+            connection.execute(
+                list(argv),
+                env=list(env),
+                cwd=workdir,
+                user=user,
+                tty=tty,
+                stdin=stdin and not detach,
+                detach=detach,
+                privileged=privileged,
+                winsize=winsize() if tty else None,
+            )
+        except errors.RuntimeFailure as error:
+            if type(error) is not errors.RuntimeFailure or container.reload().alive:
+                raise
+            raise errors.IllegalTransition(f"container '{container.name}' ended just now") from error
         container.tell("exec_start", command=" ".join(argv))
         if detach:
             return None

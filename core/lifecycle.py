@@ -263,25 +263,29 @@ def remove(engine: Engine, ref: Container | str, force: bool = False, volumes: b
     container = _find(engine, ref)
     if not container.state.removing:
         _permit("remove --force" if force else "remove", container)
-    killed = not _idle(container)
-    if killed:
-        _want(container, "removing")
-        engine.group(container.state.group).kill()
-        _ended(container)
-    else:
-        _let_shim_go(container)
-    try:
-        container, lock = containers.locked(engine, container)
-    except errors.NotFound:
-        if killed:
-            return  # made with --rm: its shim was faster
-        raise
-    try:
-        if not container.state.removing and not _idle(container):
-            _permit("remove", container)  # somebody started it just now
-        removal.remove_idle(container, volumes=volumes or container.spec.auto_remove)
-    finally:
-        lock.release()
+    killed = False
+    while True:
+        try:
+            if _idle(container):
+                _let_shim_go(container)
+            else:
+                _want(container, "removing")
+                engine.group(container.state.group).kill()
+                killed = True
+                _ended(container)
+            container, lock = containers.locked(engine, container)
+        except errors.NotFound:
+            if killed:
+                return  # made with --rm: its shim was faster
+            raise
+        try:
+            if _idle(container):
+                removal.remove_idle(container, volumes=volumes or container.spec.auto_remove)
+                return
+            # somebody started it just now
+            _permit("remove --force" if force else "remove", container)
+        finally:
+            lock.release()
 
 
 def conclude(engine: Engine, container: Container, launched: Launched) -> None:

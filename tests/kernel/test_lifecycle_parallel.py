@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from typing import Any
 
-from pyctr.core import containers, errors, lifecycle
+import pytest
+
+from pyctr.core import connecting, containers, errors, lifecycle
+from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
+from pyctr.core.fsutil import Lock
 from pyctr.core.state import RUNNING
+from pyctr.core.waiting import gone
 from tests.support.host import Host
 
 from .lifecycle_help import SLEEP, created, names, running, statuses
@@ -94,3 +101,40 @@ def test_verbs_against_each_other_end_in_a_state_that_is_allowed(host: Host) -> 
     lifecycle.stop(container.engine, container)
     lifecycle.remove(container.engine, container)
     assert host.census() == {}
+
+
+def test_a_forced_removal_wins_against_who_starts_it_meanwhile(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    container = running(host, name="one")
+    locked, starts = containers.locked, iter((True, True, False))
+
+    def late(engine: Engine, ref: Container | str) -> tuple[Container, Lock]:
+        if next(starts, False):
+            monkeypatch.setattr(containers, "locked", locked)
+            lifecycle.start(engine, container.id)
+            monkeypatch.setattr(containers, "locked", late)
+        return locked(engine, ref)
+
+    monkeypatch.setattr(containers, "locked", late)
+    lifecycle.remove(container.engine, container, force=True)
+    assert containers.all(container.engine) == []
+
+
+def test_a_container_that_ends_while_it_joins_a_network_leaves_no_lease(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = running(host, name="one")
+    container.engine.networks.create("two")
+    joining = connecting.attachments
+
+    def ending(attachment: dict[str, Any]) -> list[dict[str, Any]]:
+        process = container.state.process
+        assert process is not None
+        os.kill(process.pid, 9)
+        assert gone(process, container.engine.paths, 60)
+        return joining(attachment)
+
+    monkeypatch.setattr(connecting, "attachments", ending)
+    with pytest.raises(errors.IllegalTransition, match="container 'one' ended just now"):
+        connecting.connect(container.engine, "two", "one")
+    assert list(container.engine.networks.leases("two")) == []
+    assert container.reload().spec.network == "none"
