@@ -105,7 +105,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "secret": {verb: f"secret_{verb}" for verb in ("create", "ls", "inspect", "rm")},
     "network": {
         **{verb: f"network_{verb}" for verb in ("create", "ls", "inspect", "rm", "prune", "connect", "disconnect")},
-        **{verb: f"network_{verb}" for verb in ("graph", "which", "check")},
+        **{verb: f"network_{verb}" for verb in ("graph", "which", "check", "repair")},
         "list": "network_ls",
         "remove": "network_rm",
     },

@@ -193,11 +193,14 @@ def _firewall(engine: Engine) -> Iterator[tuple[str, str, str]]:
     else:
         yield WARNING, "no nf_tables: no published ports and no way out for containers", "modprobe nf_tables"
         return
-    from pyctr.core import firewall
+    from pyctr.core import ruleview
 
     if os.geteuid() == 0 and engine.paths.proc == "/proc":
-        for chain in firewall.blockers():
+        for chain in ruleview.blockers():
             yield WARNING, f"chain '{chain}' drops what is forwarded", "accept the containers' bridges there"
+        if os.path.isdir(f"{engine.paths.run}/networks"):
+            for name in engine.networks.repair(dry=True):
+                yield WARNING, f"rules of network '{name}' were taken out by somebody", "'pyctr network repair'"
 
 
 def _limits(engine: Engine) -> Iterator[tuple[str, str, str]]:

@@ -40,7 +40,7 @@ _STAMP = "pyctr rules 1"
 _parked: list[tuple[int, nf.Nft]] = []
 
 
-class _Session:
+class Session:
     """An nfnetlink socket that is not closed but kept for the next use by this process.
 
     Closing any such socket waits for an RCU grace period (2 to 30 ms) when something was deleted just before
@@ -76,32 +76,52 @@ def ensure(
     ports: Iterable[tuple[str, dict[str, Any]]] = (),
     proc: str,
     subnet6: str = "",
+    thorough: bool = False,
+    dry: bool = False,
 ) -> bool:
     """Make the table of a bridge unless it is there, and the accepts in iptables' FORWARD unless they are there.
 
-    `ports` are (address, port document) of everything published by now, for a table that somebody flushed.
-    Returns whether anything had to be done. Raises OSError.
+    `ports` are (address, port document) of everything published by now, for a table that somebody flushed. With
+    `thorough` a table counts as there when it has all of its rules and ports. Returns whether anything had to be done,
+    which with `dry` is not. Raises OSError.
     """
     changed = False
-    with _Session() as socket:
+    with Session() as socket:
         for family, net in ((nf.IPV4, subnet), (nf.IPV6, subnet6)):
             if not net:
                 continue
             before = socket.table(bridge, family)
-            if before != stamp(net, internal):
+            ports = list(ports) if thorough or before != stamp(net, internal) else ports
+            if before != stamp(net, internal) or (thorough and not _whole(socket, bridge, net, internal, ports)):
                 changed = True
-                ports = list(ports)
+                if dry:
+                    continue
                 batch = nf.Batch(family)
                 if before is not None:
                     batch.delete_table(bridge)
-                _table(batch, bridge, net, internal)
+                table(batch, bridge, net, internal)
                 _add(batch, bridge, ports)
                 batch.send(socket)
-            changed = _forward(socket, bridge, family) or changed
-    return _forward_legacy(bridge, proc) or changed
+            changed = _forward(socket, bridge, family, dry) or changed
+    return _forward_legacy(bridge, proc, dry) or changed
 
 
-def _table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
+def _whole(socket: nf.Nft, bridge: str, subnet: str, internal: bool, ports: Iterable[tuple[str, Any]]) -> bool:
+    """Whether each chain of a table has as many rules as it was made with, and each published port is there."""
+    batch = nf.Batch(nf.IPV6 if ":" in subnet else nf.IPV4)
+    table(batch, bridge, subnet, internal)
+    rules = [message.name for message in batch.messages if message.what == "add rule"]
+    for chain in set(rules):
+        if len(socket.rules(bridge, chain, batch.family)) != rules.count(chain):
+            return False
+    for name, wanted in split(batch.family, ports).items():
+        there = {key: value for key, value, _ in socket.ports(bridge, name, batch.family)}
+        if any(there.get(key) != value for key, value, _ in wanted):
+            return False
+    return True
+
+
+def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     family = batch.family
     wide = 1 if family == nf.IPV4 else 4
     batch.table(bridge, stamp(subnet, internal))
@@ -159,7 +179,7 @@ def comment(bridge: str) -> str:
     return f"pyctr:{bridge}"
 
 
-def _forward(socket: nf.Nft, bridge: str, family: int) -> bool:
+def _forward(socket: nf.Nft, bridge: str, family: int, dry: bool = False) -> bool:
     """The two accepts in the FORWARD chain of iptables-nft or ip6tables-nft, if there is one."""
     ours = comment(bridge)
     rules = socket.rules("filter", "FORWARD", family)
@@ -169,6 +189,8 @@ def _forward(socket: nf.Nft, bridge: str, family: int) -> bool:
         chain = socket.chain("filter", "FORWARD", family)
         if chain is None or chain.hook != nf.FORWARD:
             return False
+    if dry:
+        return True
     batch = nf.Batch(family)
     for rule in rules:
         if rule.comment == ours:
@@ -196,15 +218,16 @@ def _legacy_rules(bridge: str) -> list[list[str]]:
     ]
 
 
-def _forward_legacy(bridge: str, proc: str) -> bool:
+def _forward_legacy(bridge: str, proc: str, dry: bool = False) -> bool:
     """The same two accepts in iptables-legacy's FORWARD chain, by its own tool."""
     if "filter" not in _legacy_tables(proc):
         return False
     changed = False
     for rule in _legacy_rules(bridge):
         if _legacy("-C", *rule) == 1:
-            _legacy("-I", *rule)
             changed = True
+            if not dry:
+                _legacy("-I", *rule)
     return changed
 
 
@@ -221,7 +244,7 @@ def _legacy(*words: str) -> int:
     return 127
 
 
-def _split(
+def split(
     family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = ""
 ) -> dict[str, list[tuple[bytes, bytes, str]]]:
     """Entries of the two maps of a family's table: of the addresses, inside and of the host, that are of it."""
@@ -243,7 +266,7 @@ def _split(
 
 
 def _add(batch: nf.Batch, bridge: str, ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> None:
-    for name, entries in _split(batch.family, ports, id).items():
+    for name, entries in split(batch.family, ports, id).items():
         batch.add_ports(bridge, name, entries)
 
 
@@ -256,7 +279,7 @@ def publish(attachment: dict[str, Any]) -> None:
     if not ports:
         return
     for family, addressed in _targets(attachment):
-        if entries := _split(family, addressed, attachment.get("id", "")):
+        if entries := split(family, addressed, attachment.get("id", "")):
             _publish(family, attachment["bridge"], entries)
 
 
@@ -270,7 +293,7 @@ def _targets(attachment: dict[str, Any]) -> list[tuple[int, list[tuple[str, dict
 
 
 def _publish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, bytes, str]]]) -> None:
-    with _Session() as socket:
+    with Session() as socket:
         batch = nf.Batch(family)
         for name, wanted in entries.items():
             batch.add_ports(bridge, name, wanted)
@@ -294,12 +317,12 @@ def unpublish(attachment: dict[str, Any]) -> None:
     if not ports:
         return
     for family, addressed in _targets(attachment):
-        if entries := _split(family, addressed):
+        if entries := split(family, addressed):
             _unpublish(family, attachment["bridge"], entries)
 
 
 def _unpublish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, bytes, str]]]) -> None:
-    with _Session() as socket:
+    with Session() as socket:
         batch = nf.Batch(family)
         for name, wanted in entries.items():
             batch.delete_ports(bridge, name, (key for key, _, _ in wanted))
@@ -317,47 +340,10 @@ def _unpublish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, by
         batch.send(socket)
 
 
-def published(bridge: str) -> list[dict[str, Any]]:
-    """What the kernel forwards now: {"host_ip","host_port","protocol","address","container_port","owner"}."""
-    import _socket
-
-    names = {number: name for name, number in PROTOCOLS.items()}
-    found = []
-    with _Session() as socket:
-        for family, size in ((nf.IPV4, 4), (nf.IPV6, 16)):
-            kind = _socket.AF_INET if size == 4 else _socket.AF_INET6
-            for map in ("ports_ip", "ports"):
-                for key, value, owner in socket.ports(bridge, map, family):
-                    host_ip = _socket.inet_ntop(kind, key[:size]) if map == "ports_ip" else ""
-                    rest = key[size:] if host_ip else key
-                    found.append(
-                        {
-                            "host_ip": host_ip,
-                            "host_port": int.from_bytes(rest[4:6], "big"),
-                            "protocol": names.get(rest[0], str(rest[0])),
-                            "address": _socket.inet_ntop(kind, value[:size]),
-                            "container_port": int.from_bytes(value[size : size + 2], "big"),
-                            "owner": owner,
-                        }
-                    )
-    return found
-
-
-def dropped(bridge: str) -> int:
-    """Packets that the rules of a bridge's table have dropped; 0 without a table."""
-    with _Session() as socket:
-        return sum(
-            rule.packets
-            for chain in ("forward", "guard")
-            for family in (nf.IPV4, nf.IPV6)
-            for rule in socket.rules(bridge, chain, family)
-        )
-
-
 def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
     ours = comment(bridge)
-    with _Session() as socket:
+    with Session() as socket:
         for family in (nf.IPV4, nf.IPV6):
             batch = nf.Batch(family)
             before = socket.table(bridge, family)
@@ -371,17 +357,3 @@ def remove(bridge: str, *, proc: str) -> None:
         for words in _legacy_rules(bridge):
             while _legacy("-D", *words) == 0:
                 pass
-
-
-def blockers() -> list[str]:
-    """Forward chains of others that drop by policy and in which we have no accept: "inet firewalld filter_FORWARD"."""
-    families = {nf.INET: "inet", nf.IPV4: "ip"}
-    found = []
-    with _Session() as socket:
-        for chain in socket.chains():
-            if chain.hook != nf.FORWARD or chain.policy != nf.DROP or chain.family not in families:
-                continue
-            rules = socket.rules(chain.table, chain.name, chain.family)
-            if not any(rule.comment.startswith("pyctr:") for rule in rules):
-                found.append(f"{families[chain.family]} {chain.table} {chain.name}")
-    return found

@@ -19,7 +19,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyctr.core import containers, dnsmessages, errors, firewall
+from pyctr.core import containers, dnsmessages, errors, ruleview
 from pyctr.core.linux import namespaces
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
     dropped = {name: count - before.get(name, 0) for name, count in _drops(engine).items()}
     guilty = [f"{count} dropped on the way into network '{name}'" for name, count in dropped.items() if count > 0]
     if not good:
-        guilty += [f"chain '{chain}' drops what is forwarded" for chain in firewall.blockers()]
+        guilty += [f"chain '{chain}' drops what is forwarded" for chain in ruleview.blockers()]
         said = "; ".join(guilty) or "none of our rules dropped anything"
         yield Step("firewall", not guilty, said)
     yield Step("answer" if outside else "connect" if port else "echo", good, words)
@@ -300,4 +300,4 @@ def _echo(container: Container, address: str) -> tuple[bool, str]:
 
 def _drops(engine: Engine) -> dict[str, int]:
     """Packets that the drop rules of each network have counted."""
-    return {network.name: firewall.dropped(network.bridge) for network in engine.networks.list()}
+    return {network.name: ruleview.dropped(network.bridge) for network in engine.networks.list()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import bridges, errors, etcfiles, firewall, leases, netdrivers, netns
-from pyctr.core.linux import rtmessages
+from pyctr.core.linux import netlink, rtmessages
 from pyctr.core.networkset import Network, NetworkSet
 from pyctr.core.paths import Paths
 from pyctr.core.subnets import DEFAULT, mac_of
@@ -265,6 +265,31 @@ class Networks(NetworkSet):
         """Bring the hosts files of the containers on a network up to date; attach, release and rename do it too."""
         with self._book.lock():
             self._book.refresh_hosts(name)
+
+    def repair(self, *, dry: bool = False) -> builtins.list[str]:
+        """Put back what others took of the firewall's rules, of networks whose bridge is up, and switch forwarding on
+        again; the names of those where something was missing. With `dry` only say. Raises OSError."""
+        found = []
+        with self._book.lock(), netlink.Netlink() as socket:
+            up = {link.name for link in socket.links(kind="bridge", stats=False) if link.up}
+            for network in self.list():
+                if network.driver in netdrivers.FACES or network.bridge not in up:
+                    continue
+                lacking = firewall.ensure(
+                    network.bridge,
+                    network.subnet,
+                    internal=network.internal,
+                    ports=self._book.published(network.name),
+                    proc=self.paths.proc,
+                    subnet6=network.subnet6,
+                    thorough=True,
+                    dry=dry,
+                )
+                if not dry:
+                    self._forward(network)
+                if lacking:
+                    found.append(network.name)
+        return found
 
     def collect(self) -> builtins.list[str]:
         """Release what vanished containers held; their ids."""

@@ -308,9 +308,7 @@ class NetworkSet:
                     mtu = links[0].mtu
                 else:
                     network, mtu = self._make_bridge(socket, network, bool(links))
-            bridges.forward(self.paths.proc, f"{self._run}/ip_forward")
-            if network.subnet6 and not network.internal:
-                bridges.forward(self.paths.proc, f"{self._run}/ip6_forward", bridges.FORWARD6)
+            self._forward(network)
             firewall.ensure(
                 network.bridge,
                 network.subnet,
@@ -327,6 +325,11 @@ class NetworkSet:
                 hint="'pyctr doctor' tells what this kernel lacks",
             ) from error
         return network, mtu
+
+    def _forward(self, network: Network) -> None:
+        bridges.forward(self.paths.proc, f"{self._run}/ip_forward")
+        if network.subnet6 and not network.internal:
+            bridges.forward(self.paths.proc, f"{self._run}/ip6_forward", bridges.FORWARD6)
 
     def _make_bridge(self, socket: netlink.Netlink, network: Network, there: bool) -> tuple[Network, int]:
         used = self._used(network.bridge)

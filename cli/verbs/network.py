@@ -266,6 +266,19 @@ def which_run(call: Call, args: Arguments) -> int:
     return 0
 
 
+def repair_configure(parser: Declares) -> None:
+    pass
+
+
+def repair_run(call: Call, args: Arguments) -> int:
+    """Put back firewall rules that others took out; the names of the networks concerned."""
+    call.need_root("repairing the firewall's rules")
+    for name in call.engine.networks.repair():
+        call.engine.events.record("repair", name, name, type="network")
+        output.write(name)
+    return 0
+
+
 def check_configure(parser: Declares) -> None:
     parser.add_argument("container", metavar="CONTAINER")
     parser.add_argument("target", metavar="TARGET[:PORT]")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.health import Monitor
     from pyctr.core.runtime.nameserver import NameServer
     from pyctr.core.runtime.oom import Watch
+    from pyctr.core.runtime.ruleguard import RuleGuard
 
 _SETTLE = 0.5
 """Seconds without events after which the memory of the start is given back."""
@@ -60,6 +61,7 @@ class Shim:
         self.health: Monitor | None = None
         self.names: NameServer | None = None
         self.name_sockets: list[_socket.socket] = []
+        self.rules: RuleGuard | None = None
         self.facts: dict[str, Any] = {}
         self.pid = 0
         self.pidfd = -1
@@ -101,6 +103,7 @@ class Shim:
         if self.lock >= 0:
             os.close(self.lock)
             self.lock = -1
+        self.service.guard()
         while True:
             exit, again = self._live()
             if not again:
@@ -380,6 +383,8 @@ class Shim:
     def _finish(self) -> None:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
         self.service.close()
+        if self.rules is not None:
+            self.rules.close()
         self._remove_directory()
         cleanup = self.wishes.get("cleanup") or []
         client = self.foreground

@@ -141,9 +141,9 @@ class Host:
 
     def rules(self) -> list[str]:
         """Ports that the firewall still forwards to a container."""
-        from pyctr.core import firewall
+        from pyctr.core import ruleview
 
-        return [str(forward) for forward in firewall.published(self.paths.bridge)]
+        return [str(forward) for forward in ruleview.published(self.paths.bridge)]
 
     def leases(self) -> list[str]:
         """Containers that still hold an address or a port."""

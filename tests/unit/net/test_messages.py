@@ -79,12 +79,12 @@ def test_every_address_and_no_address_mean_the_same_map() -> None:
     def port(host_ip: str, address: str = "10.88.0.7", **more: bool) -> tuple[str, dict[str, object]]:
         return address, {"host_ip": host_ip, "host_port": 80, "container_port": 80, "protocol": "tcp", **more}
 
-    assert firewall._split(2, [port("")]) == firewall._split(2, [port("0.0.0.0")])
-    assert list(firewall._split(2, [port("192.0.2.1")])) == ["ports_ip"]
+    assert firewall.split(2, [port("")]) == firewall.split(2, [port("0.0.0.0")])
+    assert list(firewall.split(2, [port("192.0.2.1")])) == ["ports_ip"]
     six = "fd00::7"
-    assert list(firewall._split(10, [port("", six)])) == list(firewall._split(10, [port("::", six)])) == ["ports"]
-    assert firewall._split(2, [port("::")]) == {}, "every IPv6 address is no IPv4 one"
-    assert firewall._split(10, [port("", six, only4=True)]) == {}, "0.0.0.0 was asked for"
+    assert list(firewall.split(10, [port("", six)])) == list(firewall.split(10, [port("::", six)])) == ["ports"]
+    assert firewall.split(2, [port("::")]) == {}, "every IPv6 address is no IPv4 one"
+    assert firewall.split(10, [port("", six, only4=True)]) == {}, "0.0.0.0 was asked for"
 
 
 @settings(deadline=None)

@@ -1,0 +1,164 @@
+"""One shim of all on this host's networks watches the firewall and has repaired what others take out of it.
+
+There is no daemon that could: so the first shim of a container on a bridge takes `<run>/networks/guard` (flock(2)) and
+listens to what nf_tables tells of its changes. A deletion of something that bears our bridges' names, or a FORWARD
+chain that is made, is a reason to look, a moment later and in a forked child, so that what looks is not loaded here.
+A guard that ends asks another shim to take its place; after one that was killed the next start on a network does.
+
+Changes by iptables-legacy are told to nobody: these come back with the next start, or by `pyctr network repair`.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import struct
+import time
+
+from pyctr.core.runtime.loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.runtime.shim import Shim
+
+_NETLINK_NETFILTER = 12
+_NFNLGRP_NFTABLES = 7
+_NF_TABLES = 10
+"""The subsystem, in the upper half of a message's type."""
+_DELTABLE, _NEWCHAIN, _DELCHAIN, _DELRULE, _DELSET = 2, 3, 5, 8, 11
+_PAUSE = 0.2
+"""Seconds: a reload comes in many messages, and what flushes usually makes things anew next."""
+_LONGEST = 60.0
+"""Seconds between two looks at somebody who takes our rules out again and again."""
+
+
+class RuleGuard:
+    """`lock` is the descriptor that makes this shim the guard, `bridge` begins all our bridges' names. Raises OSError
+    where this kernel tells nothing."""
+
+    def __init__(self, shim: Shim, lock: int, bridge: str) -> None:
+        self.shim = shim
+        self._lock = lock
+        self._mark = bridge.encode()
+        self._pause = _PAUSE
+        self._last = 0.0
+        self._child = 0
+        self._again = False
+        kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
+        self._socket = _socket.socket(_socket.AF_NETLINK, kind, _NETLINK_NETFILTER)
+        try:
+            self._socket.bind((0, 1 << (_NFNLGRP_NFTABLES - 1)))
+        except OSError:
+            self._socket.close()
+            raise
+        shim.loop.add(self._socket.fileno(), READ, self._told)
+
+    def _told(self, _: int) -> None:
+        wanted = False
+        for _ in range(64):  # then others have their turn
+            try:
+                data = self._socket.recv(65536)
+            except BlockingIOError:
+                break
+            except OSError:
+                wanted = True  # ENOBUFS: there was more than fits, so something was changed
+                continue
+            wanted = wanted or self._concerns(data)
+        if not wanted:
+            return
+        if self._child:
+            self._again = True
+        else:
+            self._soon()
+
+    def _concerns(self, data: bytes) -> bool:
+        """Messages of one batch: struct nlmsghdr, struct nfgenmsg, attributes with names and comments in them."""
+        at = 0
+        while at + 16 <= len(data):
+            length, kind = struct.unpack_from("=IH", data, at)
+            if length < 16:
+                return False
+            body = data[at + 16 : at + length]
+            if kind >> 8 == _NF_TABLES:
+                if kind & 255 in (_DELTABLE, _DELCHAIN, _DELRULE, _DELSET) and self._mark in body:
+                    return True
+                if kind & 255 == _NEWCHAIN and b"FORWARD\0" in body:
+                    return True  # somebody's policy may be to drop
+            at += (length + 3) & ~3
+        return False
+
+    def _soon(self) -> None:
+        now = time.monotonic()
+        # who takes them out again and again is not fought every moment
+        self._pause = _PAUSE if now - self._last > 2 * self._pause + 1 else min(2 * self._pause, _LONGEST)
+        self.shim.loop.at(now + self._pause, self._look)
+
+    def _look(self) -> None:
+        self._last, self._again = time.monotonic(), False
+        try:
+            pid = os.fork()
+        except OSError:
+            return  # no memory for a process: what comes next is the next reason to look
+        if pid == 0:
+            try:
+                repair(self.shim.wishes["paths"])
+            finally:
+                os._exit(0)
+        self._child = pid
+        self.shim.children[pid] = self._looked
+
+    def _looked(self, _: int) -> None:
+        self._child = 0
+        if self._again:
+            self._soon()
+
+    def close(self) -> None:
+        """Give the place up; to another shim, if there is one."""
+        self.shim.loop.at(None, self._look)
+        self.shim.loop.remove(self._socket.fileno())
+        self._socket.close()
+        os.close(self._lock)
+        run = self.shim.wishes["paths"]["run"]
+        try:
+            ids = os.listdir(f"{run}/networks/ids")
+        except OSError:
+            return
+        patience = time.monotonic() + 2
+        for id in ids:
+            if time.monotonic() > patience:
+                return
+            if id != self.shim.wishes["id"] and "@" not in id and _asked(f"{run}/containers/{id}/shim.sock"):
+                return
+
+
+def _asked(path: str) -> bool:
+    """Whether a shim has taken over."""
+    from pyctr.core.runtime import sync
+
+    channel = sync.Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC))
+    try:
+        channel.socket.settimeout(1.0)
+        channel.socket.connect(path)
+        channel.send(sync.frame(sync.GUARD))
+        return channel.receive()[0] == sync.DONE
+    except (OSError, EOFError):
+        return False  # it has no shim any more, or one that is just as much on its way
+    finally:
+        channel.close()
+
+
+def repair(paths: dict[str, str]) -> None:
+    """In a child: look, repair, say so in the journal."""
+    from pyctr.core import errors
+    from pyctr.core.events import Events
+    from pyctr.core.linux import process
+    from pyctr.core.networks import Networks
+    from pyctr.core.paths import Paths
+
+    process.close_range(3)
+    where = Paths(**paths)
+    try:
+        for name in Networks(where).repair():
+            Events(where).record("repair", name, name, type="network")
+    except (OSError, errors.PyctrError):
+        pass  # 'pyctr doctor' tells what is missing and why
