@@ -249,5 +249,6 @@ def _dummies(spec: ContainerSpec, image: Image) -> dict[str, str]:
 
 
 def _describe_rootfs(rootfs: dict[str, Any]) -> str:
-    made = {"overlay": "upper and work made", "btrfs": "snapshot taken"}
+    stacked = "upper and work made"
+    made = {"overlay": stacked, "fuse-overlayfs": stacked, "btrfs": "snapshot taken"}
     return made.get(str(rootfs.get("driver")), "layers copied")

@@ -118,8 +118,18 @@ def _storage(engine: Engine) -> Iterator[tuple[str, str, str]]:
         yield WARNING, "no overlayfs: every container copies its image", "modprobe overlay"
     elif os.geteuid() == 0 and os.path.isdir(root) and (driver := engine.storage.driver()) == "btrfs":
         yield GOOD, "btrfs snapshots", ""
+    elif driver == "fuse-overlayfs":
+        yield (
+            WARNING,
+            f"overlayfs cannot mount below '{root}': fuse-overlayfs does, and is slower",
+            "ext4, xfs or btrfs",
+        )
     elif driver == "vfs":
-        yield WARNING, f"overlayfs cannot mount below '{root}': every container copies its image", "ext4, xfs or btrfs"
+        yield (
+            WARNING,
+            f"overlayfs cannot mount below '{root}': every container copies its image",
+            ("ext4, xfs or btrfs, or install fuse-overlayfs"),
+        )
     else:
         yield GOOD, "overlayfs", ""
     from pyctr.core.linux import quota

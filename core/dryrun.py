@@ -64,8 +64,16 @@ def imagined(engine: Engine, spec: ContainerSpec) -> Container:
 
 def _rootfs(engine: Engine, id: str, image: Image, spec: ContainerSpec) -> dict[str, Any]:
     lower = engine.layers.lower(image) or [engine.layers.path(layer.diff_id) for layer in reversed(image.layers)]
+    try:
+        driver = engine.storage.driver()
+    except OSError:
+        driver = "overlay"  # nobody but root may try
+    if driver in ("vfs", "btrfs"):
+        path = engine.paths.container(id, "rootfs")
+        return {"driver": driver, "path": path, "lower": lower, "volatile": False, "readonly": spec.readonly_rootfs}
     return {
-        "driver": "overlay",
+        "driver": driver,
+        **({"program": "fuse-overlayfs"} if driver == "fuse-overlayfs" else {}),
         "lower": lower,
         "upper": engine.paths.container(id, "upper"),
         "work": engine.paths.container(id, "work"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.containers import Container
+    from pyctr.core.fuseoverlay import Served
 
 _ETC = ("hosts", "hostname", "resolv.conf")
 
@@ -55,10 +56,13 @@ class Bind:
 class RootView:
     """`root` is the descriptor. A context manager; until its end a stopped container cannot be started."""
 
-    def __init__(self, root: int, *, namespace: int = -1, lock: fsutil.Lock | None = None) -> None:
+    def __init__(
+        self, root: int, *, namespace: int = -1, lock: fsutil.Lock | None = None, served: Served | None = None
+    ) -> None:
         self.root = root
         self._namespace = namespace
         self._lock = lock
+        self._served = served
 
     @classmethod
     def of(cls, container: Container) -> RootView:
@@ -93,12 +97,18 @@ class RootView:
         cls, rootfs: Mapping[str, Any], place: str, binds: Sequence[Bind] = (), *, readonly: bool = False
     ) -> RootView:
         """Of what `Storage.prepare` returned; `place` is any directory to mount on. Raises StorageError."""
+        from pyctr.core import storage
+
         made: list[int] = []
         failed: list[BaseException] = []
+        try:
+            served = storage.serve(rootfs)
+        except OSError as error:
+            raise errors.from_oserror(error, "mounting the root file system") from error
 
         def work() -> None:
             try:
-                made.extend(_mount(rootfs, place, binds, readonly))
+                made.extend(_mount(rootfs, place, binds, readonly, served))
             except BaseException as error:
                 failed.append(error)
 
@@ -106,10 +116,12 @@ class RootView:
         thread.start()
         thread.join()
         if failed:
+            if served is not None:
+                served.end()
             if isinstance(failed[0], OSError):
                 raise errors.from_oserror(failed[0], "mounting the root file system") from failed[0]
             raise failed[0]
-        return cls(made[0], namespace=made[1])
+        return cls(made[0], namespace=made[1], served=served)
 
     def __enter__(self) -> RootView:
         return self
@@ -122,6 +134,9 @@ class RootView:
             if fd >= 0:
                 os.close(fd)
         self.root = self._namespace = -1
+        if self._served is not None:
+            self._served.end()
+            self._served = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -159,7 +174,9 @@ def _binds(container: Container) -> list[Bind]:
     return sorted(found.values(), key=lambda bind: bind.target.count("/"))
 
 
-def _mount(rootfs: Mapping[str, Any], place: str, binds: Sequence[Bind], readonly: bool) -> tuple[int, int]:
+def _mount(
+    rootfs: Mapping[str, Any], place: str, binds: Sequence[Bind], readonly: bool, served: Served | None
+) -> tuple[int, int]:
     """In a thread of its own: (root, mount namespace)."""
     from pyctr.core.storage import mount_rootfs
 
@@ -170,7 +187,7 @@ def _mount(rootfs: Mapping[str, Any], place: str, binds: Sequence[Bind], readonl
     try:
         for bind in binds:  # before anything hides where they are
             trees += ((bind, bind.tree()),)
-        mount_rootfs(rootfs, place)
+        mount_rootfs(rootfs, place, served)
         root = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for bind, tree in trees:

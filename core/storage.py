@@ -2,8 +2,9 @@
 
 `prepare` and everything else runs in the client and mounts nothing. `mount_rootfs` runs in the container's own mount
 namespace, so no overlay is ever visible on the host and none can be left behind. Where overlayfs cannot mount
-(an upper directory on overlayfs itself, on NFS, ...) the driver is btrfs on such a filesystem (`snapshots`), or else
-vfs: a plain copy of all layers per container. Both give a whole directory, "path", and are alike from there on.
+(an upper directory on overlayfs itself, on NFS, ...) the driver is btrfs on such a filesystem (`snapshots`), else
+fuse-overlayfs where that is installed and works (`fuseoverlay`), or else vfs: a plain copy of all layers per container.
+btrfs and vfs give a whole directory, "path", and are alike from there on.
 
 Below the image lies one more layer of ours: empty mount points (/proc, /etc/hosts, ...), so that starting a container
 writes nothing into its upper directory and `diff` shows only what the container did.
@@ -16,9 +17,10 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
+    from pyctr.core.fuseoverlay import Served
     from pyctr.core.images.layers import LayerStore
     from pyctr.core.images.model import Image
     from pyctr.core.paths import Paths
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 OVERLAY = "overlay"
 VFS = "vfs"
 BTRFS = "btrfs"
-DRIVERS = (OVERLAY, VFS, BTRFS)
+FUSE = "fuse-overlayfs"
+DRIVERS = (OVERLAY, BTRFS, FUSE, VFS)
+"""In the order in which they are tried."""
+STACKED = (OVERLAY, FUSE)
+"""Those with an upper directory of what was changed."""
 ENVIRONMENT = "PYCTR_STORAGE_DRIVER"
 
 MOUNT_POINTS = ("dev/", "etc/", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc/", "sys/")
@@ -60,9 +66,18 @@ class Storage:
                 from pyctr.core.fsutil import make_private_directory, write_atomic
 
                 make_private_directory(self.paths.run)
-                self._driver = OVERLAY if self._overlay_works() else BTRFS if self._snapshots() else VFS
+                self._driver = self._found()
                 write_atomic(memory, self._driver.encode(), durable=False)
         return self._driver
+
+    def _found(self) -> str:
+        if self._trial(_overlay_works):
+            return OVERLAY
+        if self._snapshots():
+            return BTRFS
+        from pyctr.core import fuseoverlay
+
+        return FUSE if self._trial(fuseoverlay.works) else VFS
 
     def ready(self) -> None:
         """Make now what `prepare` makes once: for who is about to call it from several threads."""
@@ -86,8 +101,8 @@ class Storage:
         files may take (with vfs: all files), 0 for no limit; raises Unsupported where nobody counts.
 
         Returns what `mount_rootfs` takes. overlay: "lower" (short absolute paths, topmost first), "upper", "work",
-        "volatile". vfs: "path", the copy, and "lower" it was copied from. "readonly" is only recorded: mount points
-        must still be made, so the runtime remounts when it is done.
+        "volatile". fuse-overlayfs: "program", too. vfs: "path", the copy, and "lower" it was copied from. "readonly"
+        is only recorded: mount points must still be made, so the runtime remounts when it is done.
         """
         from pyctr.core.errors import StorageError, from_oserror
 
@@ -110,6 +125,7 @@ class Storage:
                 return self._prepare_vfs(directory, lower, readonly, size)
             if self.driver() == BTRFS:
                 return self._prepare_btrfs(directory, lower, readonly)
+            more = self._program() if self.driver() == FUSE else {}
             upper, work = f"{directory}/upper", f"{directory}/work"
             try:
                 os.mkdir(upper, 0o700)
@@ -131,12 +147,13 @@ class Storage:
                 self.remove(id)
             raise from_oserror(error, f"making the writable layer of '{id[:12]}'") from error
         return {
-            "driver": OVERLAY,
+            "driver": self.driver(),
             "lower": lower,
             "upper": upper,
             "work": work,
             "volatile": throwaway,
             "readonly": readonly,
+            **more,
         }
 
     def remove(self, id: str) -> None:
@@ -279,47 +296,67 @@ class Storage:
         there = os.stat(self.paths.containers).st_dev == os.stat(self.layers.snapshots).st_dev
         return there and snapshots.works(self.paths.containers)
 
-    def _overlay_works(self) -> bool:
-        """Configure an overlay of three empty directories under our root without attaching it anywhere.
-
-        fsopen(2) needs no mount namespace and no child process, so this is safe in a process with threads.
-        """
+    def _trial(self, works: Callable[[str], bool]) -> bool:
+        """Try something in a directory below our root."""
         import tempfile
 
         from pyctr.core.fsutil import make_private_directory
-        from pyctr.core.linux.const import FSCONFIG_CMD_CREATE, FSCONFIG_SET_STRING
-        from pyctr.core.linux.mount import fsconfig, fsopen
 
         make_private_directory(self.paths.containers)
         sweep(self.paths, os.listdir(self.paths.containers))
         trial = tempfile.mkdtemp(prefix=f"{_PROBE}{os.getpid()}-", dir=self.paths.containers)
         try:
-            for name in ("lower", "upper", "work"):
-                os.mkdir(f"{trial}/{name}")
-            try:
-                context = fsopen("overlay")
-            except OSError as error:
-                if error.errno in _PASSING:
-                    raise
-                return False  # ENODEV: no overlayfs; EPERM: no mounting at all
-            try:
-                for key, name in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")):
-                    fsconfig(context, FSCONFIG_SET_STRING, key, f"{trial}/{name}")
-                fsconfig(context, FSCONFIG_CMD_CREATE)
-            except OSError as error:
-                if error.errno in _PASSING:
-                    raise
-                return False  # EINVAL: overlayfs refuses this filesystem as upper
-            finally:
-                os.close(context)
-            return True
+            return works(trial)
         finally:
-            # by path, which needs no descriptor; work/work is what overlayfs made
-            for name in ("/lower", "/upper", "/work/work", "/work", ""):
-                try:
-                    os.rmdir(trial + name)
-                except OSError:
-                    continue  # never made; what stays all the same goes with the next sweep
+            try:
+                os.rmdir(trial)
+            except OSError:
+                pass  # not empty: it goes with the next sweep
+
+    def _program(self) -> dict[str, str]:
+        from pyctr.core import fuseoverlay
+        from pyctr.core.errors import Unsupported
+
+        if not (found := fuseoverlay.program()):
+            raise Unsupported(f"storage driver '{FUSE}': it is not installed", hint="apt install fuse-overlayfs")
+        return {"program": found}
+
+
+def _overlay_works(trial: str) -> bool:
+    """Configure an overlay of three empty directories without attaching it anywhere.
+
+    fsopen(2) needs no mount namespace and no child process, so this is safe in a process with threads.
+    """
+    from pyctr.core.linux.const import FSCONFIG_CMD_CREATE, FSCONFIG_SET_STRING
+    from pyctr.core.linux.mount import fsconfig, fsopen
+
+    try:
+        for name in ("lower", "upper", "work"):
+            os.mkdir(f"{trial}/{name}")
+        try:
+            context = fsopen("overlay")
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            return False  # ENODEV: no overlayfs; EPERM: no mounting at all
+        try:
+            for key, name in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")):
+                fsconfig(context, FSCONFIG_SET_STRING, key, f"{trial}/{name}")
+            fsconfig(context, FSCONFIG_CMD_CREATE)
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            return False  # EINVAL: overlayfs refuses this filesystem as upper
+        finally:
+            os.close(context)
+        return True
+    finally:
+        # by path, which needs no descriptor; work/work is what overlayfs made
+        for name in ("/lower", "/upper", "/work/work", "/work"):
+            try:
+                os.rmdir(trial + name)
+            except OSError:
+                continue  # never made; what stays all the same goes with the next sweep
 
 
 def sweep(paths: Paths, names: list[str]) -> None:
@@ -331,15 +368,29 @@ def sweep(paths: Paths, names: list[str]) -> None:
             rmtree(f"{paths.containers}/{name}", ignore_errors=True)
 
 
-def mount_rootfs(rootfs: Mapping[str, Any], target: str) -> None:
+def serve(rootfs: Mapping[str, Any]) -> Served | None:
+    """Start what a mount needs that a process serves; from outside the mount namespace that it is mounted in, which
+    could not end otherwise. Raises OSError."""
+    if rootfs["driver"] != FUSE:
+        return None
+    from pyctr.core import fuseoverlay
+
+    return fuseoverlay.serve(rootfs)
+
+
+def mount_rootfs(rootfs: Mapping[str, Any], target: str, served: Served | None = None) -> None:
     """Mount what `prepare` returned onto `target` (absolute), in the calling process's mount namespace.
 
     Lower directories are named relative to the directory of short links, since all options share one page: 500 of
     them fit. The working directory is changed for that moment. Raises OSError.
     """
-    from pyctr.core.linux.const import MS_BIND
-    from pyctr.core.linux.mount import fd_path, mount
+    from pyctr.core.linux.const import AT_FDCWD, MS_BIND
+    from pyctr.core.linux.mount import fd_path, mount, move_mount
 
+    if served is not None:
+        move_mount(served.tree, "", AT_FDCWD, target)
+        served.close_tree()
+        return
     if rootfs["driver"] in (VFS, BTRFS):
         mount(rootfs["path"], target, None, MS_BIND)
         return

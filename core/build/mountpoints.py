@@ -6,7 +6,7 @@ import dataclasses
 import os
 import stat
 
-from pyctr.core.images.merged import Directory, is_opaque
+from pyctr.core.images.merged import MARKS, Directory, is_opaque
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
@@ -73,6 +73,8 @@ def _remove(root: int, parts: tuple[str, ...], *, new: bool, lower: list[str]) -
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(found.st_mode):
             if new or _same(parent, name, found, parts, lower):
+                if new:
+                    _unmark(parent, name)
                 os.rmdir(name, dir_fd=parent)
         elif new and stat.S_ISREG(found.st_mode) and found.st_size == 0:
             os.unlink(name, dir_fd=parent)
@@ -80,6 +82,17 @@ def _remove(root: int, parts: tuple[str, ...], *, new: bool, lower: list[str]) -
         return  # not there, not empty, or RUN has put something else there: that is its result
     finally:
         os.close(parent)
+
+
+def _unmark(parent: int, name: str) -> None:
+    """fuse-overlayfs has something in every new directory."""
+    fd = os.open(name, _DIRECTORY, dir_fd=parent)
+    try:
+        inside = os.listdir(fd)
+        for mark in inside if MARKS.issuperset(inside) else ():
+            os.unlink(mark, dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 def _same(parent: int, name: str, found: os.stat_result, parts: tuple[str, ...], lower: list[str]) -> bool:

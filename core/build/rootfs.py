@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.build.state import Layer, State
     from pyctr.core.engine import Engine
+    from pyctr.core.fuseoverlay import Served
     from pyctr.core.images.blobs import Blobs
 
 
@@ -31,6 +32,7 @@ class Rootfs:
     def __init__(self, engine: Engine, state: State, directory: str) -> None:
         """`directory` is a new one for what is written. Raises StorageError."""
         self.fd = -1
+        self._served: Served | None = None
         self._directory = directory
         self._image = state.image()
         self._id = os.path.basename(directory)
@@ -40,7 +42,8 @@ class Rootfs:
         try:
             self._rootfs = self._storage.prepare(self._id, self._image, throwaway=True, mount_points=False)
             make_private_directory(directory)
-            self.fd = _mounted(self._rootfs, directory)
+            self._served = storage.serve(self._rootfs)
+            self.fd = _mounted(self._rootfs, directory, self._served)
         except OSError as error:
             self.__exit__()
             raise from_oserror(error, "mounting the files of a stage") from error
@@ -55,13 +58,16 @@ class Rootfs:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+        if self._served is not None:
+            self._served.end()
+            self._served = None
         self._storage.remove(self._id)
         remove_tree(self._storage.paths.container(self._id))
         remove_tree(self._directory)
 
     def layer(self, blobs: Blobs, latest: int | None) -> Layer:
         """What was written since, as a layer in the store."""
-        if self._rootfs["driver"] == storage.OVERLAY:
+        if self._rootfs["driver"] in storage.STACKED:
             return of_upper(blobs, self._rootfs["upper"], latest)
         return of_copy(blobs, self._rootfs["path"], lambda: self._storage.changes(self._id, self._image), latest)
 
@@ -94,10 +100,10 @@ def of_copy(blobs: Blobs, path: str, changes: Callable[[], list[tuple[str, str]]
     return newlayer.write(blobs, produce)
 
 
-def _mounted(rootfs: dict[str, Any], target: str) -> int:
+def _mounted(rootfs: dict[str, Any], target: str, served: Served | None) -> int:
     """A descriptor of the root of a mount that is in no mount namespace any more. Raises OSError."""
     found: list[int | BaseException] = []
-    thread = threading.Thread(target=_mount, args=(rootfs, target, found))
+    thread = threading.Thread(target=_mount, args=(rootfs, target, served, found))
     thread.start()
     thread.join()
     if isinstance(found[0], BaseException):
@@ -105,14 +111,14 @@ def _mounted(rootfs: dict[str, Any], target: str) -> int:
     return found[0]
 
 
-def _mount(rootfs: dict[str, Any], target: str, found: list[int | BaseException]) -> None:
+def _mount(rootfs: dict[str, Any], target: str, served: Served | None, found: list[int | BaseException]) -> None:
     from pyctr.core.linux import const, mount, namespaces
 
     try:
         # of this thread alone: namespace, root and working directory (unshare(2), CLONE_NEWNS implies CLONE_FS)
         namespaces.unshare(const.CLONE_NEWNS)
         mount.mount(None, "/", None, const.MS_PRIVATE | const.MS_REC)
-        storage.mount_rootfs(rootfs, target)
+        storage.mount_rootfs(rootfs, target, served)
         found.append(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except BaseException as error:
         found.append(error)

@@ -15,7 +15,7 @@ from pyctr.core.build.progress import Cancelled
 from pyctr.core.images.model import Image
 from pyctr.core.runtime import sync
 from pyctr.core.spec import ContainerSpec
-from pyctr.core.storage import OVERLAY
+from pyctr.core.storage import STACKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,6 +143,6 @@ def _locked(container: Container) -> Lock:
 
 def _layer(engine: Engine, container: Container, latest: int | None) -> Layer:
     made = container.state.rootfs or {}
-    if made.get("driver") == OVERLAY:
+    if made.get("driver") in STACKED:
         return rootfs.of_upper(engine.images.blobs, made["upper"], latest)
     return rootfs.of_copy(engine.images.blobs, made["path"], lambda: engine.storage.changes(container.id), latest)

@@ -105,7 +105,7 @@ class Extractor:
         kept = {
             key: value
             for key, value in (entry.xattrs or {}).items()
-            if key.startswith(writing.KEPT_XATTRS) and not key.startswith("user.overlay.")
+            if key.startswith(writing.KEPT_XATTRS) and not key.startswith(writing.OVERLAYS_OWN)
         }
         return Attributes(uid, gid, entry.mode, entry.mtime_ns, kept)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 KEPT_XATTRS = ("user.", "security.capability", "system.posix_acl_")
 """Beginnings of the xattrs that travel with a file; other ones belong to the host or to overlayfs."""
+OVERLAYS_OWN = ("user.overlay.", "user.fuseoverlayfs.")
+"""Those that steer an overlay, and never travel."""
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BENEATH = const.RESOLVE_BENEATH | const.RESOLVE_NO_SYMLINKS
@@ -61,7 +63,7 @@ def xattrs(fd: int) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     try:
         for name in os.listxattr(fd):
-            if name.startswith(KEPT_XATTRS) and not name.startswith("user.overlay."):
+            if name.startswith(KEPT_XATTRS) and not name.startswith(OVERLAYS_OWN):
                 found[name] = os.getxattr(fd, name)
     except OSError:
         return found  # a filesystem without xattrs

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from pyctr.core.images.merged import Directory, is_opaque, is_whiteout
+from pyctr.core.images.merged import MARKS, Directory, is_opaque
+from pyctr.core.images.unpack import is_whiteout
 
 Changes = list[tuple[str, str]]
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -24,6 +25,8 @@ def overlaid(lower: Directory, upper: str) -> Changes:
 
 def _upper(fd: int, lower: Directory | None, path: str, changes: Changes) -> None:
     for name in os.listdir(fd):
+        if name in MARKS:
+            continue
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:

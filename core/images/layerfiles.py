@@ -11,7 +11,8 @@ import os
 import stat
 from dataclasses import dataclass
 
-from pyctr.core.images.merged import is_opaque, is_whiteout
+from pyctr.core.images.merged import MARKS, is_opaque
+from pyctr.core.images.unpack import is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def walk(directory: str) -> Iterator[File]:
             except FileNotFoundError:
                 continue  # a container is at work
             path = f"{place}/{entry.name}"
+            if entry.name in MARKS:
+                continue
             if is_whiteout(status):
                 yield File(path, DELETED, 0, 0)
                 continue

@@ -6,11 +6,12 @@ image's files into a new volume, the layer tree. All steps are by descriptor; a 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from pyctr.core.files.contents import copy_contents
-from pyctr.core.images.unpack import overlay_prefix
+from pyctr.core.images.unpack import OPAQUE, is_whiteout, overlay_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +21,22 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
 
 
-def is_whiteout(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+MARKS = frozenset({OPAQUE, ".wh..opq"})
+"""What fuse-overlayfs puts into an opaque directory besides the xattr, and what stands for it on overlayfs itself."""
 
 
 def is_opaque(fd: int) -> bool:
     """Does this directory hide the lower ones of its name?"""
     try:
         return os.getxattr(fd, f"{overlay_prefix()}opaque") == b"y"
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            return False
+    try:
+        os.stat(OPAQUE, dir_fd=fd, follow_symlinks=False)
     except OSError:
-        return False  # ENODATA, or a filesystem without xattrs
+        return False
+    return True
 
 
 class Directory:
@@ -102,7 +109,7 @@ class Directory:
         for number, fd in enumerate(self.fds):
             last = number == len(self.fds) - 1
             for name in os.listdir(fd):
-                if name in seen:
+                if name in seen or name in MARKS:
                     continue
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 if not last:

@@ -10,8 +10,9 @@ import os
 import stat
 import tarfile
 
-from pyctr.core.images.merged import Directory, is_opaque, is_whiteout
-from pyctr.core.images.unpack import OPAQUE, WHITEOUT, overlay_prefix
+from pyctr.core.files.writing import OVERLAYS_OWN
+from pyctr.core.images.merged import MARKS, Directory, is_opaque
+from pyctr.core.images.unpack import OPAQUE, WHITEOUT, is_whiteout, overlay_prefix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class TarWriter:
 
     def _upper(self, fd: int, path: str) -> None:
         for name in sorted(os.listdir(fd)):
+            if name in MARKS:
+                continue  # said below, as layers say it
             try:
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
@@ -181,6 +184,6 @@ def _xattrs(fd: int) -> dict[str, str]:
         return {}  # a filesystem without xattrs
     found = {}
     for name in names:
-        if name.startswith(_XATTRS) and not name.startswith(overlay_prefix()):
+        if name.startswith(_XATTRS) and not name.startswith((*OVERLAYS_OWN, overlay_prefix())):
             found[f"SCHILY.xattr.{name}"] = os.getxattr(fd, name).decode("utf-8", "surrogateescape")
     return found

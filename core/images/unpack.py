@@ -11,11 +11,13 @@ Whiteouts (image-spec layer.md) become overlayfs's own: a character device 0:0 h
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
 
 from pyctr.core.errors import StorageError
+from pyctr.core.files.writing import OVERLAYS_OWN
 from pyctr.core.images import tarstream
 from pyctr.core.images.tarstream import Entry, Stream
 from pyctr.core.linux import const
@@ -26,6 +28,14 @@ WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 _CACHED = 128
 _XATTRS = ("user.", "security.capability", "system.posix_acl_")
+
+
+NESTED = os.makedev(0, 1)
+"""A whiteout where device 0:0 cannot be made, on overlayfs itself. No driver exists for it, so no image has it."""
+
+
+def is_whiteout(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) and found.st_rdev in (0, NESTED)
 
 
 def overlay_prefix() -> str:
@@ -45,6 +55,8 @@ class Unpacker:
         """The layer hides everything below it; overlayfs ignores that mark on a layer's root."""
         self._own = os.geteuid() == 0
         self._prefix = overlay_prefix()
+        self._nothing = 0
+        """The device that is a whiteout here."""
         self._parents: dict[str, int] = {}
         self._directories: dict[str, Entry] = {}
         """By where they really are, whatever links the archive names them through."""
@@ -119,7 +131,7 @@ class Unpacker:
         if entry.xattrs:
             for key, value in entry.xattrs.items():
                 # an archive's trusted.overlay.* would redirect lookups, its security.* labels belong to its host
-                if key.startswith(_XATTRS) and not key.startswith("user.overlay."):
+                if key.startswith(_XATTRS) and not key.startswith(OVERLAYS_OWN):
                     try:
                         os.setxattr(fd, key, value)
                     except OSError:
@@ -135,7 +147,7 @@ class Unpacker:
             if not stat.S_ISDIR(found.st_mode):
                 self._clear(parent, directory, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
-                if _is_whiteout(found):
+                if is_whiteout(found):
                     # removed and made anew in one layer: nothing of the lower directory shines through
                     self._mark_opaque(parent, name)
         # contents change mtimes, and a read-only mode would stop us when not root: metadata comes last
@@ -198,16 +210,31 @@ class Unpacker:
             raise StorageError(f"archive member '{_join(directory, name)}' hides no name")
         parent = self._parent(directory)
         try:
-            os.mknod(hidden, stat.S_IFCHR, 0, dir_fd=parent)
+            self._hide(hidden, parent)
         except FileExistsError:
             # this layer has the name too: it stays, only what is below vanishes
             if stat.S_ISDIR(os.stat(hidden, dir_fd=parent, follow_symlinks=False).st_mode):
                 self._mark_opaque(parent, hidden)
 
+    def _hide(self, name: str, parent: int) -> None:
+        try:
+            os.mknod(name, stat.S_IFCHR, self._nothing, dir_fd=parent)
+        except PermissionError:
+            if not self._own or self._nothing:
+                raise
+            self._nothing = NESTED  # overlayfs itself: nobody but it makes its whiteouts
+            os.mknod(name, stat.S_IFCHR, self._nothing, dir_fd=parent)
+
     def _mark_opaque(self, parent: int, name: str) -> None:
         fd = openat2(parent, name, os.O_RDONLY | os.O_DIRECTORY, 0, const.RESOLVE_BENEATH | const.RESOLVE_NO_SYMLINKS)
         try:
-            os.setxattr(fd, f"{self._prefix}opaque", b"y")
+            try:
+                os.setxattr(fd, f"{self._prefix}opaque", b"y")
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                    raise
+                # overlayfs itself, which before 6.7 lets nobody set what is its own
+                os.close(os.open(OPAQUE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=fd))
         finally:
             os.close(fd)
 
@@ -296,7 +323,3 @@ def _components(path: str, member: str) -> list[str]:
 
 def _join(directory: str, name: str) -> str:
     return f"{directory}/{name}" if directory else name
-
-
-def _is_whiteout(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0

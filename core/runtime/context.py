@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import _socket
 
     from pyctr.core.cgroups.group import Manager
+    from pyctr.core.fuseoverlay import Served
     from pyctr.core.netdevices import Address
     from pyctr.core.runtime.operation import Operation
     from pyctr.core.runtime.plan import Plan
@@ -42,6 +43,8 @@ class Context:
         """(descriptor, CLONE_NEW*) of namespaces that are joined, in the order of joining."""
         self.trees: dict[int, int] = {}
         """Place in "mounts" -> detached mount that the host's side has opened, see `ops_sources`."""
+        self.served: Served | None = None
+        """The process behind the root file system, see `ops_fuse`."""
         self.devices: dict[str, tuple[int, list[Address]]] = {}
         """Interfaces that move in: name on the host -> index and addresses there."""
         self.names: list[_socket.socket] = []

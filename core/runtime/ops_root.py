@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 TREE = -2
-"""The rootfs among `Context.trees`."""
+"""The rootfs among `Context.trees`: of an OCI bundle, or one that is served (`ops_fuse`)."""
 
 
 class Root(Operation):
@@ -60,7 +60,7 @@ class Root(Operation):
         tied = self.propagation.removeprefix("r") in ("slave", "shared")
         if not self.joined:
             mount.mount(None, "/", None, (const.MS_SLAVE if tied else const.MS_PRIVATE) | const.MS_REC)
-        if self.rootfs is not None:
+        if self.rootfs is not None and TREE not in context.trees:
             from pyctr.core import storage
 
             storage.mount_rootfs(self.rootfs, self.target)

@@ -58,6 +58,7 @@ _RARE = {
     "Limits": "ops_limits",
     "RequireModules": "ops_labels",
     "Sources": "ops_sources",
+    "Serve": "ops_fuse",
     "MakeGate": "ops_gate",
     "Ready": "ops_gate",
     "Depart": "ops_depart",

@@ -101,8 +101,14 @@ def sources(config: dict[str, Any], wishes: dict[str, Any], users: bool) -> list
     if users and wishes.get("rootfs") is None:
         path = _rootfs(config, wishes)
         found.append({"index": ops_root.TREE, "source": path, "options": ["rbind"], "uid": [], "gid": [], "userns": ""})
+    rootfs = wishes.get("rootfs") or {}
+    served: list[Operation] = []
+    if "program" in rootfs:
+        from pyctr.core.runtime import ops_fuse
+
+        served = [ops_fuse.Serve(rootfs=rootfs)]
     if not found:
-        return []
+        return served
     from pyctr.core.runtime import ops_sources
 
-    return [ops_sources.Sources(mounts=found, slave=(linux.get("rootfsPropagation") or "").endswith("slave"))]
+    return [*served, ops_sources.Sources(mounts=found, slave=(linux.get("rootfsPropagation") or "").endswith("slave"))]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.cgroups.group import Manager
+    from pyctr.core.fuseoverlay import Served
     from pyctr.core.logs import LogWriter
     from pyctr.core.runtime.clients import Client
     from pyctr.core.runtime.context import Context
@@ -59,6 +60,8 @@ class Shim:
         self.watch: Watch | None = None
         self.log: LogWriter | None = None
         self.health: Monitor | None = None
+        self.served: Served | None = None
+        """The process behind the root file system, where there is one."""
         self.names: NameServer | None = None
         self.name_sockets: list[_socket.socket] = []
         self.rules: RuleGuard | None = None
@@ -187,6 +190,7 @@ class Shim:
         """The streams of a new incarnation, and who listens."""
         fds, context.streams = context.streams, [-1, -1, -1]
         sockets, context.names = context.names, []
+        self.served, context.served = context.served, None
         start.close(context)
         if sockets:
             self._answer_names(sockets)
@@ -304,6 +308,10 @@ class Shim:
         self.streams = None
         os.close(self.pidfd)
         self.pidfd = -1
+        if self.served is not None:
+            # before it is on record that the writable layer is free
+            self.served.end()
+            self.served = None
         exit = {**record.exit_of(status), "oom_killed": bool(kills and status), "finished_at": time.time(), "error": ""}
         again = self._record(exit)
         self._event("die", exitCode=exit["code"], oom_killed=exit["oom_killed"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pyctr.core import fuseoverlay
 from pyctr.core.linux import quota
 from tests.support.host import Host
 
@@ -151,6 +154,87 @@ def test_btrfs_elsewhere_is_refused(host: Host) -> None:
     done = host.run("create", "base", check=False)
     assert done.returncode == 125 and "is on another file system" in done.stderr
     assert host.files() == []
+
+
+@pytest.fixture
+def fused(host: Host) -> Host:
+    if not fuseoverlay.works(host.base):
+        pytest.skip("needs /dev/fuse, and fuse-overlayfs: apt install fuse-overlayfs")
+    host.env["PYCTR_STORAGE_DRIVER"] = "fuse-overlayfs"
+    return host
+
+
+def servers(host: Host) -> list[int]:
+    """Processes that serve a root file system of this pyctr."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if words.startswith(b"fuse-overlayfs\0") and f"{host.base}/".encode() in words:
+            found.append(int(entry.name))
+    return found
+
+
+def test_containers_on_fuse_overlayfs_are_like_others(fused: Host, tmp_path: Path) -> None:
+    host = fused
+    assert json.loads(host.run("info", "-f", "json").stdout)["Driver"] == "fuse-overlayfs"
+    assert "fuse-overlayfs" in host.run("run", "--dry-run", "base", "true").stdout
+    script = "echo x >/new; rm /etc/shells; rm -r /usr/share; mkdir /usr/share; echo y >/usr/share/y; exec sleep 60"
+    host.run("run", "-d", "--name", "box", "--network", "none", "base", "sh", "-c", script)
+    host.run("exec", "box", "sh", "-c", "until test -s /usr/share/y; do :; done")
+    changes = host.run("diff", "box").stdout.splitlines()
+    assert {"A /new", "D /etc/shells", "C /usr/share", "A /usr/share/y"} <= set(changes)
+    assert not any(".wh." in line for line in changes), "what the program marks directories with is no change"
+    (tmp_path / "f").write_text("came")
+    host.run("cp", str(tmp_path / "f"), "box:/came")
+    assert host.run("exec", "box", "cat", "/came").stdout == "came"
+    assert len(servers(host)) == 1
+    # on record as stopped means that nobody serves its files any more
+    host.run("stop", "-t", "0", "box")
+    assert servers(host) == []
+    host.run("cp", "box:/came", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "came" and servers(host) == []
+    host.run("commit", "box", "made")
+    host.run("start", "box")
+    assert host.run("exec", "box", "cat", "/came", "/usr/share/y").stdout == "camey\n"
+    host.run("rm", "-f", "box")
+    assert servers(host) == []
+    # what was made with one driver is the same with another
+    host.env["PYCTR_STORAGE_DRIVER"] = "overlay"
+    listed = host.run("run", "--rm", "--network", "none", "made", "sh", "-c", "ls /usr/share; cat /new /came")
+    assert listed.stdout == "y\nx\ncame"
+
+
+def test_a_build_on_fuse_overlayfs_has_the_same_files(fused: Host, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM base\nCOPY Dockerfile /dir/here\nCOPY Dockerfile /kept/\n"
+        "RUN --network=none --mount=type=cache,target=/cached rm -r /dir /etc/shells && mkdir /dir && echo x >/dir/n\n"
+    )
+    files = []
+    for driver in ("fuse-overlayfs", "overlay"):
+        fused.env["PYCTR_STORAGE_DRIVER"] = driver
+        epoch = ("--build-arg", "SOURCE_DATE_EPOCH=1600000000")
+        fused.run("build", "-q", "--no-cache", *epoch, "-t", driver, str(tmp_path))
+        fused.run("create", "--name", f"of-{driver}", driver)
+        fused.run("export", "-o", str(tmp_path / driver), f"of-{driver}")
+        with tarfile.open(tmp_path / driver) as tar:
+            files.append([(one.name, one.mode, one.uid, one.size, one.type, one.linkname, one.mtime) for one in tar])
+    assert files[0] == files[1] and any(one[0] == "dir/n" for one in files[0])
+    assert servers(fused) == []
+
+
+def test_a_killed_server_takes_its_container_along_and_nothing_else(fused: Host) -> None:
+    fused.run(
+        "run", "-d", "--name", "box", "--network", "none", "base", "sh", "-c", "while cat /etc/passwd; do :; done"
+    )
+    [pid] = servers(fused)
+    os.kill(pid, signal.SIGKILL)
+    fused.run("wait", "box")  # its files are gone, so its loop ends
+    fused.run("start", "box")
+    assert len(servers(fused)) == 1
+    fused.run("rm", "-f", "box")
 
 
 def _subvolumes(host: Host) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pyctr.core import fuseoverlay
 from pyctr.core.images.layers import LayerStore
 from pyctr.core.images.model import Image
 from pyctr.core.images.store import ImageStore
@@ -23,19 +24,22 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MOUNT = """
 import json, os, sys
 from pyctr.core.linux import const, mount, namespaces
-from pyctr.core.storage import mount_rootfs
+from pyctr.core.storage import mount_rootfs, serve
 rootfs, target = json.loads(sys.argv[1]), sys.argv[2]
+served = serve(rootfs)
 namespaces.unshare(const.CLONE_NEWNS)
 mount.mount(None, "/", None, const.MS_REC | const.MS_PRIVATE)
 before = os.getcwd()
-mount_rootfs(rootfs, target)
+mount_rootfs(rootfs, target, served)
 assert os.getcwd() == before
 os.chdir(target)
 """
 
 
-@pytest.fixture(params=["overlay", "vfs"])
-def driver(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["overlay", "fuse-overlayfs", "vfs"])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "fuse-overlayfs" and not fuseoverlay.works(str(tmp_path)):
+        pytest.skip("needs /dev/fuse, and fuse-overlayfs: apt install fuse-overlayfs")
     return str(request.param)
 
 
@@ -169,26 +173,32 @@ def test_nothing_is_mounted_on_the_host(paths: Paths, driver: str) -> None:
 
 
 def test_overlay_on_overlay_falls_back_to_copying(tmp_path: Path) -> None:
-    """As in a container without a volume for pyctr's root."""
+    """As in a container without a volume for pyctr's root. Only overlayfs itself can make its whiteouts there."""
     for name in ("l", "u", "w", "m"):
         (tmp_path / name).mkdir()
     code = f"""
 import os
 from pyctr.core.images.layers import LayerStore
+from pyctr.core.images.store import ImageStore
 from pyctr.core.linux import const, mount, namespaces
 from pyctr.core.paths import Paths
 from pyctr.core.storage import Storage
+from tests.kernel.test_storage_overlay import LAYERS
+from tests.support.images import image
 namespaces.unshare(const.CLONE_NEWNS)
 mount.mount(None, "/", None, const.MS_REC | const.MS_PRIVATE)
 os.chdir({str(tmp_path)!r})
 mount.mount("overlay", "m", "overlay", 0, "lowerdir=l,upperdir=u,workdir=w")
 paths = Paths(root={str(tmp_path)!r} + "/m/root", run={str(tmp_path)!r} + "/m/run")
-print(Storage(paths, LayerStore(paths)).driver())
+storage = Storage(paths, LayerStore(paths))
+print(storage.driver())
+path = storage.prepare("one", image(ImageStore(paths), "app", LAYERS))["path"]
+print(sorted(os.listdir(path + "/etc")), os.listdir(path + "/var"))
 """
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
     )
-    assert done.stdout == "vfs\n", done.stderr
+    assert done.stdout == "vfs\n['hostname', 'hosts', 'mtab', 'passwd', 'resolv.conf'] ['new']\n", done.stderr
 
 
 def test_mounting_imports_only_what_the_init_may(paths: Paths) -> None:
