@@ -21,7 +21,7 @@ PROG = "pyctr-runtime"
 
 def error(call: Call, failure: Exception) -> None:
     message, hint = _words(call, failure)
-    message = " ".join(message.split())
+    message = _line(message)
     _write(call, "error", message)
     from pyctr.cli.diagnostics import safe
 
@@ -32,8 +32,19 @@ def error(call: Call, failure: Exception) -> None:
         print(f"  hint: {safe(hint)}", file=sys.stderr)
 
 
+_LONGEST = 1000
+
+
+def _line(message: str) -> str:
+    """One line that can be read; of a value as long as a bundle may have it, the beginning and the end."""
+    line = " ".join(message.split())
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+
+
 def warnings(call: Call) -> None:
-    for text in call.warnings:
+    for text in map(_line, call.warnings):
         if call.log:
             _write(call, "warning", text)
         else:

@@ -46,8 +46,7 @@ def config(document: dict[str, Any]) -> list[str]:
     _net_devices(linux.get("netDevices") or {}, kinds)
     if linux.get("seccomp"):
         _seccomp(linux["seccomp"])
-    if ".." in (linux.get("cgroupsPath") or "").split("/"):
-        refuse("linux.cgroupsPath", f"{shown(linux['cgroupsPath'])} leads upwards")
+    _group(linux.get("cgroupsPath") or "")
     if (linux.get("personality") or {}).get("flags"):
         warnings.append("linux.personality.flags: no flag is supported, they are ignored")
     _rdt(linux.get("intelRdt") or {})
@@ -114,6 +113,23 @@ def _namespaces(linux: dict[str, Any]) -> dict[str, str]:
     return kinds
 
 
+_LONGEST_GROUP = 3800
+"""Bytes; with the mount point and a file's name it stays below PATH_MAX."""
+
+
+def _group(text: str) -> None:
+    path = "linux.cgroupsPath"
+    if not text:
+        return
+    parts = text.strip("/").split("/")
+    if ".." in parts:
+        refuse(path, f"{shown(text)} leads upwards")
+    if "" in parts or "." in parts:
+        refuse(path, f"{shown(text)} is not the path of a group below the root", "like /machine/web")
+    if "\n" in text or len(text.encode()) > _LONGEST_GROUP:
+        refuse(path, f"{shown(text)} is too long for a path, or has more than one line")
+
+
 def _users(linux: dict[str, Any], kinds: dict[str, str]) -> None:
     for name in ("uidMappings", "gidMappings"):
         given = linux.get(name) or []
@@ -131,7 +147,7 @@ def mappings(given: list[dict[str, int]], path: str) -> None:
         if not entry["size"]:
             refuse(f"{path}[{index}].size", "is 0")
         for name in ("containerID", "hostID"):
-            if entry[name] + entry["size"] > 1 << 32:
+            if entry[name] + entry["size"] >= 1 << 32:
                 refuse(f"{path}[{index}].size", f"goes beyond the last id, with {name} {entry[name]}")
         for before in given[:index]:
             for name in ("containerID", "hostID"):

@@ -51,7 +51,7 @@ def _is(document: Any, key: str, kind: type) -> bool:
     if not isinstance(document, dict) or not isinstance(document.get(key), kind):
         return False
     # the root of a hierarchy is everybody's, and would be killed with it
-    return key != "group" or (bool(document[key].strip("/.")) and "/../" not in f"{document[key]}/")
+    return key != "group" or not {"", ".", ".."}.intersection(document[key].strip("/").split("/"))
 
 
 class Root:

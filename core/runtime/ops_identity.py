@@ -247,5 +247,6 @@ class Directory(Operation):
         except OSError as error:
             kind = errors.CannotInvoke if isinstance(error, PermissionError) else errors.RuntimeFailure
             raise kind(
-                f"working directory '{self.path}': {(error.strerror or '').lower()}", hint="choose another with -w"
+                f"process.cwd: working directory '{self.path}': {(error.strerror or '').lower()}",
+                hint="choose another with -w",
             ) from error

@@ -69,7 +69,13 @@ class Mount(Operation):
         if self.is_bind():
             ready = context.trees.pop(self.index, -1)
             tree = ready if ready >= 0 else self._clone(flags)
-            target = self._target(context, bool(stat.S_ISDIR(os.fstat(tree).st_mode)))
+            directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+            target = self._target(context, directory)
+            if not directory and stat.S_ISDIR(os.fstat(target).st_mode):
+                raise errors.RuntimeFailure(
+                    f"{self.field}.source: '{self.source}' is no directory, and '{self.destination}' inside is one",
+                    hint="only a directory can be mounted on a directory",
+                )
             on, off = attributes(flags), attributes(clear)
             if on & const.MOUNT_ATTR__ATIME or flags & const.MS_RELATIME:
                 off |= const.MOUNT_ATTR__ATIME
@@ -270,7 +276,8 @@ class Mount(Operation):
         )
 
     def _target(self, context: Context, directory: bool) -> int:
-        return target(context, self.destination, directory, strict=self.type in ("proc", "sysfs"))
+        strict = self.type in ("proc", "sysfs")
+        return target(context, self.destination, directory, strict=strict, field=f"{self.field}.destination")
 
 
 def refused_source(field: str, source: str, error: OSError) -> errors.PyctrError:
@@ -326,7 +333,7 @@ _UNLABELLED = frozenset({"proc", "sysfs", "mqueue", "cgroup", "cgroup2"})
 _OF_HOST = {"proc": "/proc", "sysfs": "/sys", "mqueue": "/dev/mqueue"}
 
 
-def target(context: Context, destination: str, directory: bool, *, strict: bool = False) -> int:
+def target(context: Context, destination: str, directory: bool, *, strict: bool = False, field: str = "mounts") -> int:
     """An O_PATH descriptor of a mount target in the root, made if missing.
 
     `strict`: an image whose /proc or /sys is a symlink could send our own checks elsewhere (CVE-2019-19921).
@@ -346,10 +353,11 @@ def target(context: Context, destination: str, directory: bool, *, strict: bool 
     except OSError as error:
         if error.errno == errno.EROFS:
             raise errors.RuntimeFailure(
-                f"mount target '{destination}' is missing and its filesystem is read-only", hint="make it in the image"
+                f"{field}: mount target '{destination}' is missing and its filesystem is read-only",
+                hint="make it in the image",
             ) from error
         raise errors.RuntimeFailure(
-            f"mount target '{destination}' cannot be used: {(error.strerror or '').lower()}",
+            f"{field}: mount target '{destination}' cannot be used: {(error.strerror or '').lower()}",
             hint="it has to be a real directory" if strict else "a file or link in the image is in the way",
         ) from error
 

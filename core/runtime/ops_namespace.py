@@ -152,6 +152,12 @@ class Clone(Operation):
         if namespaces.kind_of(fd) != namespaces.FLAGS[kind]:
             os.close(fd)
             raise errors.UsageError(f"{field}: '{path}' is no {kind} namespace", hint="like /proc/PID/ns/net")
+        if kind == "mount" and os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/mnt")):
+            os.close(fd)
+            raise errors.UsageError(
+                f"{field}: '{path}' is the host's own mount namespace, in which the container's mounts would stay",
+                hint="leave the path out for a new one",
+            )
         return fd
 
     def _map(self, pid: int) -> None:

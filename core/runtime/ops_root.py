@@ -299,7 +299,8 @@ class Workdir(Operation):
             if error.errno == errno.EROFS:
                 return  # `Directory` says later that it is not there
             raise errors.RuntimeFailure(
-                f"working directory '{self.path}': {(error.strerror or '').lower()}", hint="choose another with -w"
+                f"process.cwd: working directory '{self.path}': {(error.strerror or '').lower()}",
+                hint="choose another with -w",
             ) from error
 
 

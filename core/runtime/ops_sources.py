@@ -75,7 +75,12 @@ class Sources(Operation):
 
         options = entry["options"]
         if entry["uid"]:
-            users = usernamespace.make(entry["uid"], entry["gid"])
+            try:
+                users = usernamespace.make(entry["uid"], entry["gid"])
+            except OSError as error:
+                raise errors.UsageError(
+                    f"{field}.uidMappings: the kernel refuses the mappings: {(error.strerror or '').lower()}"
+                ) from error
         else:
             users = os.open(entry["userns"], os.O_RDONLY | os.O_CLOEXEC)
         deep = const.AT_RECURSIVE if "ridmap" in options else 0

@@ -42,7 +42,7 @@ def filesystem(
     plan.append(ops_root.Devices(devices=linux.get("devices") or [], own=own_dev))
     cwd = process.get("cwd") or "/"
     if not cwd.startswith("/"):
-        raise errors.UsageError(f"working directory '{cwd}' is not absolute")
+        raise errors.UsageError(f"process.cwd: '{cwd}' is not absolute")
     if cwd != "/":
         plan.append(ops_root.Workdir(path=cwd))
     return plan

@@ -76,6 +76,21 @@ def test_each_of_these_is_refused_by_its_path(oci: Oci) -> None:
             {"readonlyPaths": ["/proc/self/fd/3"]},
         ),
         "root.path: '/etc/passwd' cannot be used: not a directory": ("root", {"path": "/etc/passwd"}),
+        "linux.namespaces[0].path: '/proc/self/ns/mnt' is the host's own mount namespace": (
+            "linux",
+            {"namespaces": [{"type": "mount", "path": "/proc/self/ns/mnt"}, {"type": "pid"}, {"type": "uts"}]},
+        ),
+        "linux.cgroupsPath: '/' is not the path of a group": ("linux", {"cgroupsPath": "/"}),
+        "linux.cgroupsPath: '/xx": ("linux", {"cgroupsPath": "/" + "x" * 5000}),
+        "linux.uidMappings[0].size: goes beyond the last id": (
+            "linux",
+            {
+                "namespaces": [*oci.config("x")["linux"]["namespaces"], {"type": "user"}],
+                "uidMappings": [{"containerID": 0, "hostID": (1 << 32) - 1, "size": 1}],
+                "gidMappings": [{"containerID": 0, "hostID": 0, "size": 1}],
+            },
+        ),
+        "process.cwd: working directory '/yy": ("process", {"cwd": "/" + "y" * 70_000}),
         "process.user.additionalGids: has more than 65536": ("process", {"user": {"additionalGids": [*range(70_000)]}}),
     }
     for words, (part, values) in cases.items():
@@ -86,7 +101,24 @@ def test_each_of_these_is_refused_by_its_path(oci: Oci) -> None:
                 config[part]["user"].update(uid=0, gid=0)
 
         said = oci.refused(change)
-        assert words in said, said
+        assert words in said and len(said) < 1100, said
+        assert not oci.host.census(), words
+
+
+def test_what_cannot_be_mounted_is_named_by_its_path(oci: Oci) -> None:
+    """A link in a circle, a file in the way, a place that cannot be a directory, and a file for one that is."""
+    (oci.rootfs / "loop").symlink_to("loop")
+    (oci.rootfs / "file").touch()
+    os.mkfifo(oci.path / "fifo")
+    tmpfs = {"type": "tmpfs", "source": "tmpfs"}
+    for words, entry in (
+        ("destination: mount target '/loop/x' cannot be used", {"destination": "/loop/x", **tmpfs}),
+        ("destination: mount target '/file/x' cannot be used", {"destination": "/file/x", **tmpfs}),
+        ("destination: mount target '/zz", {"destination": "/" + "z" * 9000, **tmpfs}),
+        ("source: ", {"destination": "/tmp", "source": f"{oci.path}/fifo", "options": ["bind"]}),
+    ):
+        said = oci.refused(lambda config, entry=entry: config["mounts"].append(entry))  # type: ignore[misc]
+        assert f"mounts[7].{words}" in said and len(said) < 1100, said
         assert not oci.host.census(), words
 
 
