@@ -122,6 +122,8 @@ def configure(parser: Declares) -> None:
         metavar="NETWORK",
         help="bridge, none, host, container:NAME or a name; several times for several, name=N,ip=A,alias=B",
     )
+    add("--network-rx-bps", type=values.size, metavar="SIZE", help="bytes per second it receives on each link")
+    add("--network-tx-bps", type=values.size, metavar="SIZE", help="bytes per second it sends on each link")
     add("--network-alias", "--net-alias", **many, metavar="NAME", help="a further name on the network")
     add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address")
     add("--ip6", default="", type=values.address, metavar="ADDRESS", help="its IPv6 address")
@@ -272,6 +274,8 @@ def _limits(args: Arguments) -> Limits:
         memory_swap=args.memory_swap or None,
         pids=args.pids_limit or None,
         blkio_weight=args.blkio_weight or None,
+        rx_bps=args.network_rx_bps or None,
+        tx_bps=args.network_tx_bps or None,
         device_read_bps=dict(args.device_read_bps),
         device_write_bps=dict(args.device_write_bps),
         device_read_iops=dict(args.device_read_iops),
@@ -404,6 +408,8 @@ def _check(wanted: ContainerSpec) -> None:
         raise UsageError(
             f"--publish: network '{wanted.network}' has no ports to publish", hint="publish needs a bridge network"
         )
+    if shares and (wanted.limits.rx_bps or wanted.limits.tx_bps):
+        raise UsageError(f"--network-rx-bps, --network-tx-bps: network '{wanted.network}' has no link to limit")
     if shares and (wanted.ip or wanted.network_aliases):
         flag = "--ip" if wanted.ip else "--network-alias"
         raise UsageError(f"{flag}: network '{wanted.network}' has no addresses to give", hint="use a bridge network")

@@ -208,6 +208,8 @@ def _host_config(container: Container) -> dict[str, Any]:
         "MemorySwap": memory.get("swap", 0),
         "PidsLimit": limits.pids,
         "BlkioWeight": limits.blkio_weight or 0,
+        "NetworkRxBps": limits.rx_bps or 0,
+        "NetworkTxBps": limits.tx_bps or 0,
         "OomKillDisable": limits.oom_kill_disable,
         "OomScoreAdj": limits.oom_score_adj or 0,
         "Devices": spec.devices,

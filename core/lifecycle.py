@@ -224,6 +224,10 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
         if limits and container.running:
             try:
                 engine.group(container.state.group).update(resources)
+                if "rx_bps" in limits or "tx_bps" in limits:
+                    from pyctr.core import bandwidth
+
+                    bandwidth.change(container, wanted)
             except OSError as error:
                 raise errors.from_oserror(error, f"updating container '{container.name}'") from error
         container.state.spec = spec.replace(limits=wanted, restart=policy or spec.restart).to_dict()

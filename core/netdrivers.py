@@ -1,7 +1,7 @@
 """What the drivers of networks ask of their options, and the links that they make on the host.
 
-    bridge    a bridge, NAT, published ports                                mtu
-    overlay   a bridge, and a VXLAN to the same network on other hosts      vni peers [local dev port mtu]
+    bridge    a bridge, NAT, published ports                                [mtu rx_bps tx_bps]
+    overlay   a bridge, and a VXLAN to the same network on other hosts      vni peers [local dev port mtu rx_bps tx_bps]
     macvlan   containers with faces of their own on a parent interface      parent [macvlan_mode mtu]
     ipvlan    the same with the parent's MAC                                parent [ipvlan_mode mtu]
 
@@ -23,9 +23,11 @@ MTU = "com.docker.network.driver.mtu"
 DRIVERS = ("bridge", "overlay", "macvlan", "ipvlan")
 FACES = ("macvlan", "ipvlan")
 """Drivers whose containers are on a parent interface, with no bridge and no firewall of ours between."""
+RATES = ("rx_bps", "tx_bps")
+"""Options that bound what each container on a network receives and sends, in bytes per second."""
 _KNOWN = {
-    "bridge": (),
-    "overlay": ("vni", "peers", "local", "dev", "port"),
+    "bridge": RATES,
+    "overlay": ("vni", "peers", "local", "dev", "port", *RATES),
     "macvlan": ("parent", "macvlan_mode"),
     "ipvlan": ("parent", "ipvlan_mode"),
 }
@@ -43,6 +45,8 @@ def checked(driver: str, given: dict[str, str]) -> dict[str, str]:
         if name != MTU and name not in _KNOWN[driver]:
             known = ", ".join(("mtu", *_KNOWN[driver]))
             raise errors.UsageError(f"'{key}' is not an option of driver '{driver}'", hint=f"known are {known}")
+        if name in RATES:
+            value = str(_rate(name, value))
         _check(name, value)
         found[name] = value
     if driver in FACES and not found.get("parent"):
@@ -51,6 +55,32 @@ def checked(driver: str, given: dict[str, str]) -> dict[str, str]:
         for key, example in (("vni", "vni=42"), ("peers", "peers=192.0.2.10,192.0.2.11")):
             if key not in found:
                 raise errors.UsageError(f"an overlay network needs '{key}'", hint=f"--opt {example}")
+    return found
+
+
+def _rate(name: str, value: str) -> int:
+    from pyctr.core import parse, refusals
+
+    try:
+        rate = parse.size(value)
+    except ValueError as error:
+        raise errors.UsageError(f"'{value}' is not a valid {name}: {error}", hint="such as 10m") from None
+    if rate < refusals.LEAST_RATE:
+        raise errors.UsageError(f"'{value}' is not a valid {name}", hint=f"{refusals.LEAST_RATE} are the least")
+    return rate
+
+
+def rates(network: Network, rx_bps: int | None, tx_bps: int | None) -> dict[str, int]:
+    """The bounds of one link: what a container asks for, else what its network says. Raises UsageError."""
+    found = {}
+    for key, own in zip(RATES, (rx_bps, tx_bps), strict=True):
+        if rate := own or int(network.options.get(key) or 0):
+            found[key] = rate
+    if "rx_bps" in found and network.driver in FACES:
+        raise errors.UsageError(
+            f"what a container receives cannot be limited on {network.driver} network '{network.name}'",
+            hint="its parent interface is not ours to limit; --network-tx-bps is possible",
+        )
     return found
 
 

@@ -74,16 +74,21 @@ class _Prepared:
             self.inside.append(rtmessages.address(0, attachment["address6"], name=name))
             if attachment.get("gateway6"):
                 self.inside.append(rtmessages.default_route(attachment["gateway6"], name=name))
+        if attachment.get("tx_bps"):
+            from pyctr.core.linux import qdisc
+
+            self.inside.append(qdisc.limit(0, attachment["tx_bps"], name))
 
     def aimed(self, index: int) -> list[netlink.Message]:
         """The messages for inside, now that the link has an index."""
         for message in self.inside:
-            if message.kind == netlink.RTM_NEWADDR:
+            if message.kind in (netlink.RTM_NEWADDR, _NEWQDISC):
                 message.aim(index)
         return self.inside
 
 
 _PLACE = 0x7FFFFFFF
+_NEWQDISC = 36
 _prepared: dict[str, _Prepared] = {}
 
 
@@ -150,6 +155,11 @@ def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -
                 if error.errno != errno.EEXIST or suffix == _SUFFIXES[-1]:
                     raise
                 continue
+            if attachment.get("rx_bps"):
+                from pyctr.core.linux import qdisc
+
+                # what leaves this end is what the container receives
+                socket.send([qdisc.limit(netlink.index(name), attachment["rx_bps"], name)])
             return name
     raise AssertionError("unreachable")
 

@@ -62,6 +62,13 @@ class Networks(NetworkSet):
                     f"ports cannot be published on {network.driver} network '{network.name}'",
                     hint="its containers have addresses of their own there",
                 )
+            for port in spec.ports:
+                if ":" in port.host_ip and not network.subnet6:
+                    raise errors.UsageError(
+                        f"port {port.host_port} cannot be published on '{port.host_ip}': network '{network.name}' has "
+                        "no IPv6 addresses",
+                        hint="network create --ipv6 makes one that has",
+                    )
             before = self.lease(id)
             for more in (before or {}).get("more") or ():
                 if more["network"] not in spec.endpoints:
@@ -72,6 +79,7 @@ class Networks(NetworkSet):
             attachment = self._attachment(
                 network, mtu, id, name, _names(name, spec), spec.ip, spec.ip6, spec.mac, before
             )
+            attachment |= netdrivers.rates(network, spec.limits.rx_bps, spec.limits.tx_bps)
             if network.name != DEFAULT or any(wish != DEFAULT for wish in spec.endpoints):
                 attachment["resolver"] = list(spec.dns)
             attachment["hairpin"] = bool(spec.ports) and bridges.filtered(self.paths.proc)
@@ -166,6 +174,7 @@ class Networks(NetworkSet):
         )
         if before and _moved(before, made):
             self._book.drop(before)
+        made |= netdrivers.rates(found, spec.limits.rx_bps, spec.limits.tx_bps)
         made |= {"key": key, "host_if": netns.host_if(id, number), "container_if": f"eth{number}"}
         self._book.write(made)
         return made

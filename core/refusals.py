@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LEAST_MEMORY = 6 << 20
 """Bytes; Docker's minimum. Below it not even the process that becomes the container's command fits in reliably."""
+LEAST_RATE = 1024
+"""Bytes per second: a frame of the usual size passes in 1.5 s."""
 LEAST_QUOTA = 1000
 """Microseconds (min_cfs_quota_period of the kernel's sched/core.c)."""
 _LONGEST_NAME = 253
@@ -31,6 +33,9 @@ def limits(wanted: Limits) -> None:
     ):
         if size is not None and 0 < size < LEAST_MEMORY:
             raise errors.UsageError(f"{flag}: {size} bytes are too few", hint="6m is the least")
+    for flag, rate in (("--network-rx-bps", wanted.rx_bps), ("--network-tx-bps", wanted.tx_bps)):
+        if rate is not None and 0 < rate < LEAST_RATE:
+            raise errors.UsageError(f"{flag}: {rate} bytes per second are too few", hint=f"{LEAST_RATE} are the least")
     if wanted.cpu_quota is not None and 0 < wanted.cpu_quota < LEAST_QUOTA:
         raise errors.UsageError(
             f"--cpu-quota: {wanted.cpu_quota} microseconds are too few",
@@ -41,9 +46,9 @@ def limits(wanted: Limits) -> None:
 def ports(wanted: list[Port]) -> None:
     """Raises Unsupported."""
     for port in wanted:
-        if ":" in port.host_ip:
+        if port.host_ip == "::1":
             raise errors.Unsupported(
-                f"publishing on the IPv6 address '{port.host_ip}' is not possible yet", hint="use IPv4"
+                "a port cannot be published on '::1': the kernel routes nothing from there", hint="use 127.0.0.1"
             )
 
 

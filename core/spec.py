@@ -29,6 +29,9 @@ class Limits(Record):
     """Memory plus swap, as in Docker; -1 unlimited swap."""
     pids: int | None = None
     blkio_weight: int | None = None
+    rx_bps: int | None = None
+    """Bytes per second that it receives at most on each of its links; likewise `tx_bps` what it sends."""
+    tx_bps: int | None = None
     device_read_bps: dict[str, int] = {}
     device_write_bps: dict[str, int] = {}
     device_read_iops: dict[str, int] = {}

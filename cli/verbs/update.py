@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _LIMITS = (
     *("cpus", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems"),
-    *("memory", "memory_reservation", "memory_high", "memory_swap", "pids", "blkio_weight"),
+    *("memory", "memory_reservation", "memory_high", "memory_swap", "pids", "blkio_weight", "rx_bps", "tx_bps"),
 )
 
 
@@ -33,6 +33,10 @@ def configure(parser: Declares) -> None:
     add("--pids-limit", dest="pids", type=values.integer(-1, 1 << 22, "a number of processes"), metavar="N",
         help="-1 unlimited")  # fmt: skip
     add("--blkio-weight", type=values.integer(10, 1000, "a weight"), metavar="N", help="10 to 1000")
+    add("--network-rx-bps", dest="rx_bps", type=values.size, metavar="SIZE",
+        help="bytes per second it receives on each link, 0 unlimited")  # fmt: skip
+    add("--network-tx-bps", dest="tx_bps", type=values.size, metavar="SIZE",
+        help="bytes per second it sends on each link, 0 unlimited")  # fmt: skip
     add("--restart", type=values.restart, metavar="POLICY", help="no, on-failure[:N], always, unless-stopped")
     add("container", nargs="+", metavar="CONTAINER")
 

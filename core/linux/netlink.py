@@ -86,7 +86,7 @@ class Message:
         self.body = self.body.replace(u32(kind, place), u32(kind, value))
 
     def aim(self, index: int) -> None:
-        """Set the interface of an address message: struct ifaddrmsg, bytes 4 to 8."""
+        """Set the interface of an address or qdisc message: bytes 4 to 8 of struct ifaddrmsg and struct tcmsg."""
         self.body = self.body[:4] + struct.pack("=I", index) + self.body[8:]
 
 

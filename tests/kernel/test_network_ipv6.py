@@ -32,7 +32,7 @@ def test_ipv6_flows_where_it_may(lab: Lab) -> None:
     lab.networks.create("six", ipv6=True)
     lab.networks.create("own", subnet6="fd77::/64")
     lab.networks.create("closed", ipv6=True, internal=True)
-    web = lab.container("web", "8080:80", "fd99::1:8081:81", network="six")
+    web = lab.container("web", "8080:80", "[fd99::1]:8081:81", network="six")
     client = lab.container("client", network="six")
     lab.container("stranger", network="own")
     lab.container("shut", network="closed")

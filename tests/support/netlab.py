@@ -19,11 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pyctr.core import netns
+from pyctr.core import netns, parse
 from pyctr.core.linux import namespaces
 from pyctr.core.networks import Networks
 from pyctr.core.paths import Paths
-from pyctr.core.spec import ContainerSpec, Port
+from pyctr.core.spec import ContainerSpec
 
 HOST = "198.51.100.1"
 OUTSIDE = "198.51.100.2"
@@ -126,6 +126,42 @@ class Lab:
         os.close(reading)
         return pid
 
+    def serve_udp(self, space: str, port: int) -> None:
+        """A UDP server that tells every caller the address it sees, from the address that was asked."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._enter(space)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+                    server.bind(("0.0.0.0", port))
+                    os.write(writing, b"1")
+                    while True:
+                        _, peer = server.recvfrom(2048)
+                        server.sendto(peer[0].encode(), peer)
+            finally:
+                os._exit(1)
+        os.close(writing)
+        self._children.append(pid)
+        assert os.read(reading, 1) == b"1", f"no server on {port} in {space}"
+        os.close(reading)
+
+    def ask_udp(self, space: str, address: str, port: int, timeout: float = 5) -> str:
+        """What a `serve_udp` says, or the class of the failure."""
+
+        def question() -> str:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.settimeout(timeout)
+                try:
+                    # connected: an answer from another address than the one asked would be no answer
+                    asking.connect((address, port))
+                    asking.send(b"?")
+                    return asking.recv(2048).decode()
+                except OSError as error:
+                    return type(error).__name__
+
+        return str(self.call(space, question))
+
     def ask(self, space: str, address: str, port: int, timeout: float = 5) -> str:
         """Connect from a namespace to a `serve`: the address it saw us with, or the class of the failure."""
 
@@ -139,13 +175,8 @@ class Lab:
         return str(self.call(space, connect))
 
     def spec(self, *ports: str, **fields: Any) -> ContainerSpec:
-        """A container that publishes "8080:80" or "127.0.0.1:8080:80"."""
-        parsed = []
-        for text in ports:
-            *host_ip, host_port, container_port = text.split(":")
-            parsed.append(
-                Port(container_port=int(container_port), host_port=int(host_port or 0), host_ip=":".join(host_ip))
-            )
+        """A container that publishes "8080:80", "127.0.0.1:8080:80", "[fd99::1]:53:53/udp" or "7000-7002:70-72"."""
+        parsed = [port for text in ports for port in parse.ports(text)]
         return ContainerSpec(image="none", ports=parsed, **fields)
 
     def attach(self, name: str, *ports: str, id: str = "", **fields: Any) -> dict[str, Any]:
