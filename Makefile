@@ -8,7 +8,7 @@ ARGS ?=
 .PHONY: run test check bench clean setup
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml tools/setup.sh tools/scripts.py
+$(STAMP): pyproject.toml tools/setup.sh tools/scripts.py tools/pyctr-runtime
 	@sh tools/setup.sh "$(VENV)"
 	@touch $@
 

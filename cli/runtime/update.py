@@ -6,7 +6,7 @@ import os
 import sys
 
 from pyctr.core import errors
-from pyctr.core.runtime import ocistate
+from pyctr.core.runtime import ocistate, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def run(call: Call, args: Arguments) -> int:
         record = container.record()
         if not container.alive(record):
             raise ocistate.not_running(args.id)
+        plain.forget(container.directory)  # it may get further cgroups now
         container.manager(record).update(resources)
     finally:
         lock.release()

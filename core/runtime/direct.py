@@ -19,7 +19,7 @@ from pyctr.core.runtime.ocistate import Container
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from pyctr.core.paths import Paths
     from pyctr.core.runtime.context import Context
@@ -129,6 +129,11 @@ def _create(container: Container, order: Order, paths: Paths) -> Context:
             write_pid(order.pid_file, context.pid)
         if not order.held:
             poststart(container, record)
+        elif order.departs and context.manager is not None:
+            from pyctr.core.runtime import plain
+
+            if line := plain.line(record, order.config, context.manager):
+                plain.write(container.directory, line)
     except BaseException:
         start.undo(context, made.host)
         raise
@@ -299,13 +304,18 @@ def send_master(path: str, master: int) -> None:
 
 def write_pid(path: str, pid: int) -> None:
     try:
-        fsutil.write_atomic(path, str(pid).encode(), mode=0o644, durable=False)
+        # over an old one: see `write_atomic` for what that would cost
+        fsutil.write_atomic(path, str(pid).encode(), mode=0o644, durable=False, throwaway=True)
     except OSError as error:
         raise errors.from_oserror(error, f"--pid-file: writing '{path}'") from error
 
 
 def release(container: Container, warn: Warn) -> None:
     """Let a created container run. Raises IllegalTransition, or what its init said."""
+    from pyctr.core.runtime import plain
+
+    if told := plain.told():
+        _refused(container, told)
     lock = container.lock()
     try:
         record = container.record()
@@ -321,9 +331,7 @@ def release(container: Container, warn: Warn) -> None:
                 elif kind == gate.FAILED:
                     _refuse(payload)
                 elif kind == gate.REFUSED:
-                    from pyctr.core.runtime import ops_depart
-
-                    raise ops_depart.refused(payload, container.process()["process"]["args"][0])
+                    _refused(container, payload)
         except OSError as error:
             raise errors.IllegalTransition(f"cannot start a container that is stopped: '{container.id}'") from error
         _check_executed(record)
@@ -345,6 +353,12 @@ def _listener(container: Container, record: dict[str, Any], payload: bytes) -> N
         raise
     finally:
         os.close(fd)
+
+
+def _refused(container: Container, payload: bytes) -> NoReturn:
+    from pyctr.core.runtime import ops_depart
+
+    raise ops_depart.refused(payload, container.process()["process"]["args"][0])
 
 
 def _refuse(payload: bytes) -> None:

@@ -1,6 +1,6 @@
 """Containers of `pyctr-runtime`: one directory each below its root, and their state (runtime.md, "State").
 
-    <root>/<id>/    lock  state.json  process.marshal  exec.fifo said.fifo (until started)
+    <root>/<id>/    lock  state.json  process.marshal  exec.fifo said.fifo (until started)  plain started (see `plain`)
 
 Nothing of ours runs beside such a container. Its status is what the kernel says: whether the recorded process lives
 (pid, start time and boot id), whether an init waits at the gate, whether the group is frozen.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -391,6 +392,69 @@ def test_concurrent_starts_and_deletes_each_happen_once(oci: Oci) -> None:
         assert together("start", "one") == [0, 1, 1, 1]
         assert together("delete", "--force", "one") == [0, 0, 0, 0]
         assert wait(pid) == -9
+
+
+def test_a_plain_container_is_started_and_deleted_without_an_interpreter(oci: Oci) -> None:
+    script = oci.path / "pyctr-runtime"
+    shutil.copy(oci.command()[0], script)
+    (oci.path / "pyctr-runtime-python").write_text("#!/bin/sh\nexit 7\n")
+    (oci.path / "pyctr-runtime-python").chmod(0o755)
+
+    def alone(*words: str) -> int:
+        return subprocess.run([str(script), *words], env=oci.host.env, timeout=60).returncode
+
+    with subreaper():
+        pid = create(oci, oci.config("sh", "-c", "exit 42"))
+        assert alone("delete", "one") == 7, "it has not been started"
+        assert alone("start", "one") == 0
+        assert alone("start", "one") == 7
+        assert wait(pid) == 42
+        assert alone("delete", "one") == 0
+        assert not oci.host.groups() and alone("delete", "one") == 7
+        pid = create(oci, oci.config("sleep", "100"))
+        assert alone("start", "one") == 0
+        assert alone("delete", "one") == 7 and alone("delete", "--force", "one") == 7, "it runs"
+        assert oci.cli("delete", "--force", "one").returncode == 0
+        wait(pid)
+
+
+def test_a_pid_that_is_somebody_elses_now_is_not_the_containers(oci: Oci) -> None:
+    """The script cannot know; the interpreter compares when they started."""
+    with subreaper():
+        wait_for = create(oci, oci.config("true"))
+        oci.cli("start", "one")
+        wait(wait_for)
+        directory = Path(oci.host.paths.run) / "runtime/one"
+        for name in ("plain", "state.json"):
+            text = (directory / name).read_text()
+            (directory / name).write_text(text.replace(str(wait_for), str(os.getpid())))
+        assert oci.cli("delete", "one").returncode == 0
+        assert not directory.exists()
+
+
+def test_groups_that_an_update_has_made_are_deleted_too(oci: Oci) -> None:
+    with subreaper():
+        pid = create(oci, oci.config("sleep", "100"))
+        oci.cli("start", "one")
+        done = oci.cli("update", "--cpuset-cpus", "0", "one")
+        assert done.returncode == 0, done.stderr
+        oci.cli("kill", "one", "KILL")
+        wait(pid)
+        assert oci.cli("delete", "one").returncode == 0
+        assert not oci.host.groups()
+
+
+def test_a_start_and_a_delete_at_the_same_time_leave_nothing(oci: Oci) -> None:
+    with subreaper():
+        for _ in range(5):
+            pid = create(oci, oci.config("sleep", "100"))
+            words = [("start", "one"), ("delete", "--force", "one"), ("delete", "--force", "one")]
+            calls = [subprocess.Popen(oci.command(*each), env=oci.host.env, stderr=subprocess.PIPE) for each in words]
+            said = [call.communicate(timeout=60)[1].decode() for call in calls]
+            assert [call.returncode for call in calls[1:]] == [0, 0], said
+            assert calls[0].returncode in (0, 1) and "Traceback" not in said[0]
+            wait(pid)
+            assert not oci.host.groups() and not oci.cli("list", "-q").stdout
 
 
 def test_hooks_after_start_and_after_delete(oci: Oci) -> None:

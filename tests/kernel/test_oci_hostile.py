@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_of_a_creator_that_is_killed_early_delete_removes_the_group_too(oci: Oci
         "readonly.protect = lambda *_: None\n"
         "from pyctr.cli.runtime import main; main()\n"
     )
-    command = [oci.command()[0], "-c", code, str(oci.path)]
+    command = [sys.executable, "-c", code, str(oci.path)]
     done = subprocess.run(command, env=oci.host.env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert oci.host.groups(), "there is something to be removed"

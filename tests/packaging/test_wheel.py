@@ -34,7 +34,9 @@ def test_the_wheel_holds_what_git_tracks(wheel: Path):
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     pages = {name for name in packed if ".data/data/share/man/" in name}
     assert {Path(name).name for name in pages} == {"pyctr.1", "pyctr-runtime.8"}
-    assert packed - pages == expected
+    scripts = {name for name in packed if ".data/scripts/" in name}
+    assert {Path(name).name for name in scripts} == {"pyctr-runtime"}
+    assert packed - pages - scripts == expected
 
 
 def test_an_installed_wheel_runs(wheel: Path, tmp_path: Path):

@@ -29,7 +29,7 @@ class Oci(Bundle):
     """`oci.config(...)` is a document to change, `oci.run_config` runs it, `oci.inside(script)` is both."""
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "pyctr.cli.runtime", *words]
+        return [str(Path(sys.executable).parent / "pyctr-runtime"), *words]
 
     def cli(self, *words: str, stdin: str | None = None) -> Done:
         """Output goes to files: a created container holds on to it, so a pipe would have no end."""
