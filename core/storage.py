@@ -181,26 +181,41 @@ class Storage:
             return overlaid(lower, self.paths.container(id, "upper"))
 
     def usage(self, id: str) -> int:
-        """Bytes on disk of a container's writable layer (for vfs: of its whole copy)."""
+        """Bytes on disk of what a container wrote: of its upper directory, with vfs of its whole copy, with btrfs of
+        the files that are not as in the image (their blocks that it still shares are counted)."""
         copied = self.paths.container(id, "rootfs")
-        return disk_usage(copied if os.path.isdir(copied) else self.paths.container(id, "upper"))
+        if not os.path.isdir(copied):
+            return disk_usage(self.paths.container(id, "upper"))
+        if self._rootfs(id).get("driver") != BTRFS:
+            return disk_usage(copied)
+        total = 0
+        for kind, path in self.changes(id):
+            try:
+                total += os.lstat(copied + path).st_blocks * 512 if kind != "D" else 0
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # the container is at work
+        return total
 
     # inside
 
     def _lower(self, id: str, image: Image | None) -> list[str]:
         """From the container's own record, which outlives the image."""
         from pyctr.core.errors import StorageError
-        from pyctr.core.fsutil import read_json
 
-        try:
-            lower = (read_json(self.paths.container(id, "state.json")).get("rootfs") or {}).get("lower")
-        except (OSError, ValueError):
-            lower = None
+        lower = self._rootfs(id).get("lower")
         if not lower and image is not None:
             lower = [*self.layers.ensure(image), self._mount_points()]
         if not lower:
             raise StorageError(f"the layers of container '{id[:12]}' are unknown", hint="its image was removed")
         return list(lower)
+
+    def _rootfs(self, id: str) -> dict[str, Any]:
+        from pyctr.core.fsutil import read_json
+
+        try:
+            return read_json(self.paths.container(id, "state.json")).get("rootfs") or {}
+        except (OSError, ValueError):
+            return {}
 
     def _mount_points(self) -> str:
         link = f"{self.layers.links}/m"

@@ -297,15 +297,12 @@ class CopyJob:
             raise UsageError(f"a name for the file in '{copy.destination}' is missing", hint="name it there")
         parent = writing.directory_path(root, target, Attributes(attributes.uid, attributes.gid, 0o755, None))
         try:
-            fd = writing.new_file(parent, name)
-            try:
+            with writing.NewFile(parent, name) as fd:
                 while piece := read():
                     view = memoryview(piece)
                     while view:
                         view = view[os.write(fd, view) :]
                 writing.apply(fd, attributes)
-            finally:
-                os.close(fd)
         finally:
             os.close(parent)
 

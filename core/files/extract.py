@@ -79,12 +79,9 @@ class Extractor:
                 self._directory(parent, last, name, attributes)
             elif entry.kind == tarstream.FILE:
                 self._way(parent, last, entry)
-                fd = writing.new_file(parent, last)
-                try:
+                with writing.NewFile(parent, last) as fd:
                     stream.fill(entry, fd)
                     writing.apply(fd, attributes)
-                finally:
-                    os.close(fd)
             elif entry.kind == tarstream.SYMLINK:
                 self._way(parent, last, entry)
                 writing.new_link(parent, last, entry.linkname, attributes)

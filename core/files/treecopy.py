@@ -139,12 +139,9 @@ class Copier:
             now = os.fstat(reader)
             if not stat.S_ISREG(now.st_mode):
                 raise StorageError(f"'{entry.path or entry.name}' became something else while it was copied")
-            writer = writing.new_file(into, name)
-            try:
+            with writing.NewFile(into, name) as writer:
                 copy_contents(reader, writer, now.st_size)
                 writing.apply(writer, self._attributes(now, writing.xattrs(reader)))
-            finally:
-                os.close(writer)
         finally:
             os.close(reader)
         self.size += now.st_size

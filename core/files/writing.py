@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 
+from pyctr.core.files.contents import copy_contents
 from pyctr.core.linux import const
 from pyctr.core.linux.inroot import make_directories
 from pyctr.core.linux.mount import fd_path, openat2
@@ -24,6 +25,7 @@ OVERLAYS_OWN = ("user.overlay.", "user.fuseoverlayfs.")
 """Those that steer an overlay, and never travel."""
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REFILL = os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BENEATH = const.RESOLVE_BENEATH | const.RESOLVE_NO_SYMLINKS
 
 
@@ -100,19 +102,79 @@ def enter(parent: int, name: str) -> tuple[int, bool]:
         raise
 
 
-def new_file(parent: int, name: str) -> int:
-    """A writable descriptor of a new, empty file, mode 0600 for now, in the place of what was there.
+class NewFile:
+    """A regular file, mode 0600 for now, that takes the place of what was there when it is whole: a context manager
+    that gives the descriptor to write to.
 
-    A mount point cannot be replaced (/etc/hosts): its file is emptied. Raises IsADirectoryError.
+    Until its end it has no name (O_TMPFILE), so neither a full disk nor SIGKILL leaves a part of it, and what was there
+    stays. Where the file system cannot do that what was there goes first. A mount point (/etc/hosts) cannot be replaced
+    and is filled instead. Raises IsADirectoryError.
     """
+
+    def __init__(self, parent: int, name: str) -> None:
+        self._parent = parent
+        self._name = name
+        self._named = False
+        try:
+            self.fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+            self._named = True
+            self.fd = _in_place(parent, name)
+
+    def __enter__(self) -> int:
+        return self.fd
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                if not self._named:
+                    self._publish()
+            elif self._named:
+                make_way(self._parent, self._name)
+        finally:
+            os.close(self.fd)
+
+    def _publish(self) -> None:
+        place = fd_path(self.fd)
+        try:
+            os.link(place, self._name, dst_dir_fd=self._parent, follow_symlinks=True)
+            return
+        except FileExistsError:
+            pass  # it has to go at the moment in which ours comes
+        between = f".{self._name[:100]}.{os.urandom(8).hex()}"
+        os.link(place, between, dst_dir_fd=self._parent, follow_symlinks=True)
+        try:
+            os.rename(between, self._name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
+        except OSError as error:
+            os.unlink(between, dir_fd=self._parent)
+            if error.errno != errno.EBUSY:
+                raise
+            self._fill()
+
+    def _fill(self) -> None:
+        found = os.fstat(self.fd)
+        target = os.open(self._name, _REFILL, dir_fd=self._parent)
+        try:
+            copy_contents(self.fd, target, found.st_size)
+            kept = Attributes(
+                found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), found.st_mtime_ns, xattrs(self.fd)
+            )
+            apply(target, kept)
+        finally:
+            os.close(target)
+
+
+def _in_place(parent: int, name: str) -> int:
+    """A writable descriptor of a new, empty file in the place of what was there; of a mount point's file, emptied."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     for _ in range(16):
         try:
             return os.open(name, flags, 0o600, dir_fd=parent)
         except FileExistsError:
             if not make_way(parent, name):
-                return os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                               dir_fd=parent)  # fmt: skip
+                return os.open(name, _REFILL, dir_fd=parent)
     raise OSError(errno.EBUSY, "open: somebody else keeps making that file", name)
 
 

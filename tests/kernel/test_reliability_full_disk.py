@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,3 +134,42 @@ def test_an_image_that_does_not_fit_leaves_nothing(bare_host: Host, tmp_path: Pa
         bare_host.run("rm", "box")
     finally:
         subprocess.run(["umount", root], check=True)
+
+
+def test_a_copy_that_does_not_fit_changes_nothing(host: Host, tmp_path: Path) -> None:
+    """From a path and from an archive; what was there before is there afterwards."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path], check=True)
+    try:
+        (tmp_path / "old").write_text("as it was")
+        host.run("create", "--name", "box", "-v", f"{tmp_path}:/v", "--network", "none", "base", "true")
+        Path(f"{host.base}/old").write_bytes(bytes(3 << 20))
+        subprocess.run(["tar", "-C", host.base, "-cf", f"{host.base}/old.tar", "old"], check=True)
+        with open(f"{host.base}/old.tar", "rb") as packed:
+            for words, stdin in (
+                ((f"{host.base}/old", "box:/v/old"), None),
+                ((f"{host.base}/old", "box:/v/new"), None),
+                (("-", "box:/v"), packed),
+            ):
+                done = subprocess.run(
+                    host.command("cp", *words), env=host.env, stdin=stdin, capture_output=True, text=True, timeout=60
+                )
+                assert done.returncode and "no space left on device" in done.stderr, (words, done.stderr)
+                assert os.listdir(tmp_path) == ["old"] and (tmp_path / "old").read_text() == "as it was"
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_copy_that_is_killed_leaves_no_part_of_a_file(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("as it was")
+    host.run("create", "--name", "box", "-v", f"{tmp_path}:/v", "--network", "none", "base", "true")
+    info = tarfile.TarInfo("old")
+    info.size = 1 << 20
+    copying = subprocess.Popen(host.command("cp", "-", "box:/v"), env=host.env, stdin=subprocess.PIPE)
+    assert copying.stdin is not None
+    # more than pipe and readers hold: when it is written some of it has arrived
+    copying.stdin.write(info.tobuf() + bytes(info.size // 2))
+    copying.stdin.flush()
+    copying.kill()
+    copying.wait(30)
+    copying.stdin.close()
+    assert os.listdir(tmp_path) == ["old"] and (tmp_path / "old").read_text() == "as it was"

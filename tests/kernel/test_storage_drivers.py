@@ -135,6 +135,8 @@ def test_containers_on_btrfs_are_snapshots(snapshots: Host, tmp_path: Path) -> N
     host.run("cp", "one:/new", f"{tmp_path}/back")
     assert (tmp_path / "back").read_text() == "x\n"
     host.run("start", "-a", "two", check=False)
+    sizes = json.loads(host.run("inspect", "-s", "one", "two").stdout)
+    assert all(0 < one["SizeRw"] < 100_000 for one in sizes), "the image's blocks are the image's"
     assert len(_subvolumes(host)) == 3, "an image's and two containers'"
     base = Path(host.paths.root, "snapshots")
     first = next(path for path in base.glob("*/files/etc/passwd"))
