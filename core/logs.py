@@ -25,17 +25,21 @@ _BLOCK = 1 << 16
 class LogWriter:
     """Appends what one read(2) of the container's output gave. One timestamp and one write(2) per call."""
 
-    def __init__(self, path: str, max_size: int = 10 * 1024 * 1024, max_files: int = 3) -> None:
-        """`max_size` in bytes, 0 or less never rotates; `max_files` counts the current file too."""
+    def __init__(self, path: str, max_size: int = 10 * 1024 * 1024, max_files: int = 3, fd: int = -1) -> None:
+        """`max_size` in bytes, 0 or less never rotates; `max_files` counts the current file too. `fd` is the file of
+        another writer that has it open already."""
         self.path = path
         self.max_size = max_size
         self.max_files = max(1, max_files)
         self._second = -1
         self._second_text = ""
-        self.fd = -1
+        self.fd = fd
         self.size = 0
         try:
-            self._open()
+            if fd < 0:
+                self._open()
+            else:
+                self.size = os.fstat(fd).st_size
         except OSError:
             pass  # disk full: the container runs without, each write tries again
 

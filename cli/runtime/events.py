@@ -57,12 +57,12 @@ def run(call: Call, args: Arguments) -> int:
 def _follow(id: str, pidfd: int, group: Manager, interval: float) -> None:
     """Until the container's first process has ended."""
     from pyctr.core.runtime.loop import READ, Loop
-    from pyctr.core.runtime.oom import Watch
+    from pyctr.core.runtime.oom import Watch, notifier
 
     loop = Loop()
     ended = []
     loop.add(pidfd, READ, lambda events: ended.append(True))
-    watch = Watch(loop, group, lambda kills: _say("oom", id, None))
+    watch = Watch(loop, notifier(group), lambda: group, lambda kills: _say("oom", id, None))
     due = time.monotonic() + interval
     while not ended:
         loop.turn(due)

@@ -96,8 +96,9 @@ def keep_capabilities(keep: bool) -> None:
 
 def set_name(name: str) -> None:
     """What ps shows as the command, 15 bytes of it."""
-    buffer = foreign.buffer(os.fsencode(name)[:15])
-    prctl(const.PR_SET_NAME, foreign.addressof(buffer))
+    # as bytes: a buffer of its own length would be a type of its own
+    none = foreign.c_long(0)
+    check(libc.prctl(foreign.c_int(const.PR_SET_NAME), os.fsencode(name)[:15], none, none, none), "prctl PR_SET_NAME")
 
 
 def execveat(fd: int, arguments: list[str], environment: list[str] | None = None) -> None:

@@ -37,6 +37,8 @@ class Context:
         """How many descriptors from 3 on the command inherits."""
         self.keeps_init = False
         """PID 1 becomes a program of ours, the command is its child."""
+        self.sibling = False
+        """We are a `worker`: what we clone is our parent's child, who waits for it."""
         self.pid = 0
         self.pidfd = -1
         self.joined: list[tuple[int, int]] = []

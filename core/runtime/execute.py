@@ -85,11 +85,12 @@ def _environment(items: list[str]) -> list[str]:
 
 
 def execute(plan: Plan, manager: Manager, pidfd: int, own: list[str], request: dict[str, Any]) -> Context:
-    """Run a request in the container whose first process `pidfd` is. Raises start.Failed.
+    """Run a request in the container whose first process `pidfd` is, as our parent's child. Raises start.Failed.
 
     `own` are the namespace types that differ from the host's.
     """
     context = Context(plan)
+    context.sibling = True
     context.manager = manager
     if size := request.get("winsize"):
         context.winsize = (size[0], size[1])
@@ -99,7 +100,6 @@ def execute(plan: Plan, manager: Manager, pidfd: int, own: list[str], request: d
         start.listen(context, [])
     except start.Failed:
         start.close(context)
-        os.waitpid(context.pid, 0)
         os.close(context.pidfd)
         raise
     return context
@@ -112,11 +112,12 @@ def begin(
     `listed` are the operations, if not those of the plan as the request changes them.
 
     Two of them: the first, still in our pid namespace, joins the others and lays down all rights; the second is born
-    into the pid namespace as our child (see `ops_exec.Appear`).
+    into the pid namespace as its sibling (see `ops_exec.Appear`): our child, or our parent's (see `worker`).
     """
-    from pyctr.core.linux import namespaces
+    from pyctr.core.linux import const, namespaces
 
     assert context.manager is not None
+    place = const.CLONE_PARENT if context.sibling else 0
     flags = 0
     for kind in own:
         flags |= namespaces.FLAGS[kind]
@@ -126,7 +127,7 @@ def begin(
             listed = operations(context.plan, request)
         context.group_fd = context.manager.open_for_clone()
         try:
-            pid, first = namespaces.clone3(0, context.group_fd)
+            pid, first = namespaces.clone3(place, context.group_fd)
         except OSError as error:
             if context.group_fd is None or error.errno not in (errno.EBUSY, errno.EOPNOTSUPP):
                 raise
@@ -134,7 +135,7 @@ def begin(
             # in the upper one then, and the first process has gone down, too
             os.close(context.group_fd)
             context.group_fd = context.manager.open_group_of(_pid(pidfd))
-            pid, first = namespaces.clone3(0, context.group_fd)
+            pid, first = namespaces.clone3(place, context.group_fd)
         if pid == 0:
             context.packets = theirs
             _enter(context, pidfd, flags, listed)
@@ -153,8 +154,9 @@ def begin(
         raise
     finally:
         os.close(first)
-        # when it has not quite ended, or is frozen, it is reaped with the others
-        os.waitpid(pid, os.WNOHANG)
+        if not context.sibling:
+            # when it has not quite ended, or is frozen, it is reaped with the others
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _pid(pidfd: int) -> int:

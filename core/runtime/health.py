@@ -7,6 +7,7 @@ while a probe runs, or hangs before it even is the command (a working directory 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
 import fcntl
 import os
 import time
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.runtime.plan import Plan
+    from pyctr.core.runtime.worker import Reply
 
 _PF_EXITING = 0x4
 """Of the flags in proc_pid_stat(5): include/linux/sched.h."""
@@ -36,12 +38,23 @@ _ROUNDS = 20
 class Inside:
     """The incarnation that is probed. `own` are its namespace types that differ from the host's."""
 
-    def __init__(self, pid: int, pidfd: int, manager: Manager, own: list[str], plan: Callable[[], Plan]) -> None:
+    def __init__(
+        self,
+        pid: int,
+        pidfd: int,
+        own: list[str],
+        *,
+        manager: Callable[[], Manager],
+        plan: Callable[[], Plan],
+        ask: Callable[[Callable[[Reply], None]], tuple[Any, list[int]]],
+    ) -> None:
         self.pid = pid
         self.pidfd = pidfd
-        self.manager = manager
         self.own = own
+        self.manager = manager
         self.plan = plan
+        self.ask = ask
+        """Have a worker do something: `Shim.ask`."""
 
     def dying(self) -> bool:
         """Whether its first process is on its way out. The kernel kills the others before that one can be waited for,
@@ -113,7 +126,7 @@ class Monitor:
                 # it sleeps uninterruptibly: another one would pile up behind it
                 self._take(-1, "the probe before this one was killed and does not end", time.time(), time.monotonic())
             self._rest()
-        elif self._inside.manager.frozen():
+        elif self._inside.manager().frozen():
             self._rest()
         else:
             self._begin()
@@ -135,7 +148,7 @@ class Monitor:
         """The probe's time is up."""
         assert self._probe is not None
         probe = self._probe
-        if self._inside.manager.frozen():
+        if self._inside.manager().frozen():
             # it had no chance to end: a paused container is not measured
             self._loop.at(time.monotonic() + self._settings["timeout"], self._late)
             return
@@ -195,32 +208,20 @@ class Probe:
         self._inside = inside
         self._kept = bytearray()
         self._cut = False
-        context = self._context = Context(inside.plan())
-        context.manager = inside.manager
-        self._pipe, writing = os.pipe2(os.O_CLOEXEC)
+        value, (said, self._pipe) = inside.ask(lambda reply: _begin(inside, args, reply))
+        self.pid: int = value["pid"]
+        self._packets: sync.Packets | None = sync.Packets(_socket.socket(fileno=said))
+        self._packets.early = value["early"]
+        self._packets.socket.setblocking(False)
         os.set_blocking(self._pipe, False)
-        context.stdio[1] = writing
-        try:
-            context.stdio[0] = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-            context.stdio[2] = os.dup(writing)
-            execute.begin(context, inside.pidfd, inside.own, {"args": args, "probe": True})
-        except BaseException:
-            start.close(context)
-            os.close(self._pipe)
-            raise
-        assert context.packets is not None
-        self.pid = context.pid
-        os.close(context.pidfd)
-        context.packets.socket.setblocking(False)
-        for fd in context.stdio:
-            os.close(fd)
-        context.stdio = [-1, -1, -1]
-        loop.add(context.packets.socket.fileno(), READ, self._heard)
+        loop.add(said, READ, self._heard)
         loop.add(self._pipe, READ, self._readable)
+        if self._packets.early:
+            self._heard(0)
 
     def _heard(self, events: int) -> None:
         """What it says on the way to its execve."""
-        packets = self._context.packets
+        packets = self._packets
         while packets is not None:
             try:
                 kind, payload, _ = packets.receive()
@@ -231,7 +232,7 @@ class Probe:
             elif not kind:
                 self._loop.remove(packets.socket.fileno())
                 packets.close()
-                packets = self._context.packets = None
+                packets = self._packets = None
 
     def _readable(self, events: int) -> None:
         self._read()
@@ -294,7 +295,7 @@ class Probe:
         """Everything below it, and of its session, that lives in the container's cgroup."""
         parents: dict[int, int] = {}
         found: set[int] = set()
-        for pid in self._inside.manager.pids():
+        for pid in self._inside.manager().pids():
             try:
                 stat = procfs.stat(pid)
             except (FileNotFoundError, ProcessLookupError):
@@ -313,9 +314,10 @@ class Probe:
 
     def close(self) -> None:
         """Every descriptor."""
-        if self._context.packets is not None:
-            self._loop.remove(self._context.packets.socket.fileno())
-        start.close(self._context)
+        if self._packets is not None:
+            self._loop.remove(self._packets.socket.fileno())
+            self._packets.close()
+            self._packets = None
         self._close_pipe()
 
     def _close_pipe(self) -> None:
@@ -323,6 +325,19 @@ class Probe:
             self._loop.remove(self._pipe)
             os.close(self._pipe)
             self._pipe = -1
+
+
+def _begin(inside: Inside, args: list[str], reply: Reply) -> None:
+    """In a worker: the process, what it says on its way, and its output. Raises start.Failed, OSError."""
+    context = Context(inside.plan())
+    context.sibling = True
+    context.manager = inside.manager()
+    output, writing = os.pipe2(os.O_CLOEXEC)
+    context.stdio = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), writing, os.dup(writing)]
+    execute.begin(context, inside.pidfd, inside.own, {"args": args, "probe": True})
+    assert context.packets is not None
+    early: list[tuple[bytes, bytes, list[int]]] = [(kind, payload, []) for kind, payload, _ in context.packets.early]
+    reply({"pid": context.pid, "early": early}, (context.packets.socket.fileno(), output))
 
 
 def _unlink(path: str) -> None:

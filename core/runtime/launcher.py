@@ -20,10 +20,6 @@ import select
 
 from pyctr.core.runtime import sync
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pyctr.core.runtime.sync import Channel
-
 LINGER = 10.0
 _STATUS = (b"Uid", b"Gid", b"Groups", b"CapInh", b"CapPrm", b"CapBnd", b"CapAmb", b"NoNewPrivs", b"Seccomp", b"Cpus_al")
 
@@ -99,8 +95,12 @@ def _name(key: str) -> str:
     return f"launcher-{key}.sock"
 
 
-def serve(run: str, key: str) -> Channel:
-    """The launcher's life. Returns in each forked shim, with the channel to its client."""
+def serve(run: str, key: str) -> int:
+    """The launcher's life. Returns in each forked shim, with the connection to a client whom nobody knows yet.
+
+    What this loop writes to between two forks is a page that the earlier shim has for itself from then on, so it does
+    next to nothing: who the client is, the shim's worker asks.
+    """
     from pyctr.core import fsutil
     from pyctr.core.linux import process
 
@@ -124,20 +124,20 @@ def serve(run: str, key: str) -> Channel:
                 pass  # removed with its directory
             listening = False  # whoever connected before that is still served
         try:
-            fd, _ = listener._accept()  # type: ignore[attr-defined]
+            accepted, _ = listener._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             if not listening:
                 os._exit(0)
             continue
-        socket = _socket.socket(fileno=fd)
-        if sync.trusted(socket) and os.fork() == 0:
+        fd = int(accepted)
+        if os.fork() == 0:
             listener.close()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             os.setsid()
             process.set_name("pyctr-shim")
             process.subreaper()
-            return sync.Channel(socket)
-        socket.close()
+            return fd
+        os.close(fd)
 
 
 def _listen(run: str, key: str) -> _socket.socket | None:

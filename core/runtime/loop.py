@@ -16,11 +16,19 @@ HANGUP = select.EPOLLHUP | select.EPOLLERR
 
 
 class Loop:
+    """Its descriptor is made when there is something to wait for: a loop may be made before a fork."""
+
     def __init__(self) -> None:
-        self._epoll = select.epoll(select.EPOLL_CLOEXEC)
+        self._made: select.epoll | None = None
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._events: dict[int, int] = {}
         self._alarms: dict[Callable[[], None], float] = {}
+
+    @property
+    def _epoll(self) -> select.epoll:
+        if self._made is None:
+            self._made = select.epoll(select.EPOLL_CLOEXEC)
+        return self._made
 
     def add(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         self._epoll.register(fd, events)

@@ -18,6 +18,31 @@ PATIENCE = 5.0
 """Seconds after a notification of v1 in which its kill may still be counted."""
 
 
+def notifier(manager: Manager) -> list[int]:
+    """The descriptor that tells of kills, and on v1 one that is kept with it; none where the kernel does not tell."""
+    try:
+        if manager.has_v2("memory"):
+            return [os.open(f"{manager.directory('memory')}/memory.events", os.O_RDONLY | os.O_CLOEXEC)]
+        if not manager.has_v1("memory"):
+            return []
+        directory = manager.directory("memory")
+        register = os.open(f"{directory}/cgroup.event_control", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return []  # the count at the end still tells
+    made: list[int] = []
+    try:
+        made.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
+        made.append(os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC))
+        os.write(register, f"{made[0]} {made[1]}".encode())
+        return made
+    except OSError:
+        for fd in made:
+            os.close(fd)
+        return []
+    finally:
+        os.close(register)
+
+
 class Watch:
     """Calls `happened(kills)` when the group's count of OOM kills has grown.
 
@@ -26,31 +51,18 @@ class Watch:
     has chosen whom to kill, so the count is looked at again until it has grown.
     """
 
-    def __init__(self, loop: Loop, manager: Manager, happened: Callable[[int], None]) -> None:
+    def __init__(
+        self, loop: Loop, descriptors: list[int], manager: Callable[[], Manager], happened: Callable[[int], None]
+    ) -> None:
+        """`descriptors` are what `notifier` made; `manager` is asked for when something is to be counted."""
         self._loop = loop
         self._manager = manager
         self._happened = happened
-        self._kept: list[int] = []
-        self._watched = -1
+        self._watched, self._kept = (descriptors[0], descriptors[1:]) if descriptors else (-1, [])
         self._patient_until = 0.0
         self.kills = 0
-        try:
-            if manager.has_v2("memory"):
-                self._watched = os.open(f"{manager.directory('memory')}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
-                loop.add(self._watched, PRIORITY, self._changed)
-            elif manager.has_v1("memory"):
-                directory = manager.directory("memory")
-                control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
-                self._kept = [control]
-                self._watched = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-                register = os.open(f"{directory}/cgroup.event_control", os.O_WRONLY | os.O_CLOEXEC)
-                try:
-                    os.write(register, f"{self._watched} {control}".encode())
-                finally:
-                    os.close(register)
-                loop.add(self._watched, READ, self._changed)
-        except OSError:
-            self.close()  # the count at the end still tells
+        if self._watched >= 0:
+            loop.add(self._watched, READ if self._kept else PRIORITY, self._changed)
 
     def _changed(self, events: int) -> None:
         if self._kept:
@@ -71,7 +83,7 @@ class Watch:
 
     def count(self) -> int:
         """OOM kills of this incarnation so far."""
-        kills = self._manager.oom_events().get("oom_kill", 0)
+        kills = self._manager().oom_events().get("oom_kill", 0)
         if kills > self.kills:
             self.kills = kills
             self._happened(kills)

@@ -48,9 +48,9 @@ class Clone(Operation):
         return " ".join(words)
 
     def execute(self, context: Context) -> None:
-        from pyctr.core.linux import namespaces
+        from pyctr.core.linux import const, namespaces
 
-        flags = 0
+        flags = const.CLONE_PARENT if context.sibling else 0
         for kind in self.new:
             # a cgroup namespace's root is the group of the moment it is made: init makes it after having moved;
             # a time namespace's clocks are set before anybody is in it
@@ -110,7 +110,8 @@ class Clone(Operation):
         from pyctr.core.linux import const, namespaces
 
         ours, theirs = sync.packets()
-        between = os.fork()
+        # with CLONE_PARENT in `flags` it is our sibling as well, and its own siblings are our parent's children
+        between, watch = namespaces.clone3(flags & const.CLONE_PARENT)
         if between == 0:
             try:
                 namespaces.setns(context.joined.pop(0)[0], const.CLONE_NEWUSER)
@@ -126,7 +127,8 @@ class Clone(Operation):
         theirs.close()
         kind, payload, descriptors = ours.receive()
         ours.close()
-        os.waitpid(between, 0)
+        ended(between, watch)
+        os.close(watch)
         if kind != sync.MASTER:
             raise errors.RuntimeFailure(
                 f"linux.namespaces[{self.places.get('user', 0)}].path: cannot join the user namespace "
@@ -180,10 +182,7 @@ class Clone(Operation):
             namespaces.pidfd_send_signal(context.pidfd, 9)
         except OSError:
             pass  # it died by itself
-        try:
-            os.waitpid(context.pid, 0)
-        except ChildProcessError:
-            pass  # reaped already
+        ended(context.pid, context.pidfd)
         os.close(context.pidfd)
         context.pidfd = -1
         if context.packets is not None:
@@ -371,6 +370,19 @@ class Sysctls(Operation):
                     f"linux.sysctl.{name}: cannot be set to '{value}': {(error.strerror or '').lower()}",
                     hint="'sysctl -a' lists what this kernel has",
                 ) from error
+
+
+def ended(pid: int, pidfd: int) -> None:
+    """Wait until it has, and reap it if it is our child."""
+    import select
+
+    watch = select.poll()
+    watch.register(pidfd, select.POLLIN)
+    watch.poll()
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # our parent's, see `worker`, or reaped already
 
 
 def wait_for(context: Context, kind: bytes) -> None:

@@ -46,6 +46,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyctr.core.cgroups.group import Manager
+
 CLASSES: dict[str, type[Operation]] = {
     name: value
     for module in (ops_cgroup, ops_namespace, ops_mount, ops_cgroupfs, ops_root, ops_identity, ops_seccomp, ops_exec)
@@ -121,6 +123,11 @@ class Plan:
     def cgroup_root(self) -> str:
         return next((item.root for item in self.host if isinstance(item, ops_cgroup.MakeGroup)), "")
 
+    def manager(self) -> Manager:
+        """Of the group it makes."""
+        made = next(item for item in self.host if isinstance(item, ops_cgroup.MakeGroup))
+        return ops_cgroup.manager(made.group, made.root, made.scope)
+
     @property
     def own(self) -> list[str]:
         """Namespace types in which the container differs from its shim."""
@@ -152,6 +159,7 @@ class Plan:
             if name == "Clone" and network["mode"] == "bridge":
                 changed.append(("LinkHost", {"attachment": network}))
         self._document["operations"] = changed
+        self.wishes["network"] = network
         self._host = None
 
     def to_document(self) -> dict[str, Any]:

@@ -74,15 +74,15 @@ def exit_of(status: int) -> dict[str, Any]:
     return {"code": status if status >= 0 else 128 - status, "signal": max(0, -status)}
 
 
-def process(pid: int, proc: str = "/proc") -> dict[str, Any]:
-    """A `state.Process` of a container's first process and of this shim."""
+def process(pid: int, shim: int, proc: str = "/proc") -> dict[str, Any]:
+    """A `state.Process` of a container's first process and of its shim."""
     from pyctr.core.linux import procfs
 
     return {
         "pid": pid,
         "start_time": procfs.start_time(pid, proc) or 0,
-        "shim_pid": os.getpid(),
-        "shim_start_time": procfs.start_time(os.getpid(), proc) or 0,
+        "shim_pid": shim,
+        "shim_start_time": procfs.start_time(shim, proc) or 0,
         "boot_id": procfs.boot_id(proc),
         "started_at": time.time(),
         "started_monotonic": time.clock_gettime(time.CLOCK_BOOTTIME),

@@ -19,6 +19,8 @@ from pyctr.core.runtime.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from pyctr.core.runtime.shim import Shim
 
 _NETLINK_NETFILTER = 12
@@ -32,14 +34,36 @@ _LONGEST = 60.0
 """Seconds between two looks at somebody who takes our rules out again and again."""
 
 
-class RuleGuard:
-    """`lock` is the descriptor that makes this shim the guard, `bridge` begins all our bridges' names. Raises OSError
-    where this kernel tells nothing."""
+def take(wishes: dict[str, Any]) -> int:
+    """The descriptor that makes a shim the guard, -1 when another one is or it is not on a network of ours."""
+    import fcntl
 
-    def __init__(self, shim: Shim, lock: int, bridge: str) -> None:
+    attachment, paths = wishes.get("network") or {}, wishes.get("paths")
+    if not paths or attachment.get("mode") != "bridge" or "driver" in attachment:
+        return -1
+    try:
+        lock = os.open(f"{paths['run']}/networks/guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return -1
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return -1
+    return lock
+
+
+class RuleGuard:
+    """`lock` is what `take` gave. Raises OSError where this kernel tells nothing."""
+
+    def __init__(self, shim: Shim, lock: int) -> None:
         self.shim = shim
+        wishes = shim.plan().wishes
         self._lock = lock
-        self._mark = bridge.encode()
+        self._id: str = wishes["id"]
+        self._paths: dict[str, str] = wishes["paths"]
+        # what all our bridges' names begin with
+        self._mark = self._paths["bridge"][:9].encode()
         self._pause = _PAUSE
         self._last = 0.0
         self._child = 0
@@ -101,7 +125,7 @@ class RuleGuard:
             return  # no memory for a process: what comes next is the next reason to look
         if pid == 0:
             try:
-                repair(self.shim.wishes["paths"])
+                repair(self._paths)
             finally:
                 os._exit(0)
         self._child = pid
@@ -118,7 +142,7 @@ class RuleGuard:
         self.shim.loop.remove(self._socket.fileno())
         self._socket.close()
         os.close(self._lock)
-        run = self.shim.wishes["paths"]["run"]
+        run = self._paths["run"]
         try:
             ids = os.listdir(f"{run}/networks/ids")
         except OSError:
@@ -127,7 +151,7 @@ class RuleGuard:
         for id in ids:
             if time.monotonic() > patience:
                 return
-            if id != self.shim.wishes["id"] and "@" not in id and _asked(f"{run}/containers/{id}/shim.sock"):
+            if id != self._id and "@" not in id and _asked(f"{run}/containers/{id}/shim.sock"):
                 return
 
 

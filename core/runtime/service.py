@@ -11,8 +11,7 @@ import marshal
 import os
 import time
 
-from pyctr.core import errors
-from pyctr.core.runtime import clients, init, record, start, sync
+from pyctr.core.runtime import clients, record, start, sync
 from pyctr.core.runtime.loop import READ
 from pyctr.core.runtime.streams import Streams
 
@@ -23,9 +22,13 @@ if TYPE_CHECKING:
 
     from pyctr.core.runtime.clients import Client
     from pyctr.core.runtime.shim import Shim
+    from pyctr.core.runtime.worker import Reply
 
 _RETRY = 0.5
 """Seconds until connections are accepted again after there was no descriptor left for one."""
+
+_QUEUE = 16
+"""Connections that wait to be accepted."""
 
 
 class Service:
@@ -36,21 +39,12 @@ class Service:
         self._left = left
         self._listener: _socket.socket | None = None
 
-    def open(self, directory: str) -> None:
-        """Listen on shim.sock, by a path that fits whatever the length of the root's."""
-        if self._listener is not None:
-            return
-        place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
-        try:
-            os.unlink("shim.sock", dir_fd=place)
-        except FileNotFoundError:
-            pass
-        listener.bind(f"/proc/self/fd/{place}/shim.sock")
-        os.close(place)
-        listener.listen(16)
-        self._listener = listener
-        self.shim.loop.add(listener.fileno(), READ, self._accept)
+    def open(self, fd: int) -> None:
+        """Serve who connects to a socket of `listen`."""
+        self._listener = _socket.socket(fileno=fd)
+        # once more: what the other side sees as its peer is who has done this last
+        self._listener.listen(_QUEUE)
+        self.shim.loop.add(fd, READ, self._accept)
 
     def close(self) -> None:
         """No further connections."""
@@ -104,32 +98,28 @@ class Service:
         elif kind == sync.HEALTH:
             self._check_health(client)
         elif kind == sync.GUARD:
-            if self.guard():
+            from pyctr.core.runtime import ruleguard
+
+            if self.shim.rules is None and self.guard(ruleguard.take(self.shim.plan().wishes)):
                 client.send(sync.DONE)
             client.finish()
         else:
             client.close()
 
-    def guard(self) -> bool:
-        """Watch over the firewall for everybody on this host's networks, unless another shim does; see `ruleguard`."""
-        import fcntl
-
+    def guard(self, lock: int) -> bool:
+        """Watch over the firewall for everybody on this host's networks; `lock` is of `ruleguard.take`."""
         shim = self.shim
-        attachment, paths = shim.network or shim.wishes.get("network") or {}, shim.wishes.get("paths")
-        if shim.rules is not None or not paths or attachment.get("mode") != "bridge" or "driver" in attachment:
-            return False
-        try:
-            lock = os.open(f"{paths['run']}/networks/guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return False
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if lock >= 0 and shim.rules is None:
             from pyctr.core.runtime.ruleguard import RuleGuard
 
-            shim.rules = RuleGuard(shim, lock, paths["bridge"][:9])
-        except OSError:
+            try:
+                shim.rules = RuleGuard(shim, lock)
+                return True
+            except OSError:
+                pass  # this kernel tells nothing
+        if lock >= 0:
             os.close(lock)
-        return shim.rules is not None
+        return False
 
     def _check_health(self, client: Client) -> None:
         """One probe now: its code and what the status is then."""
@@ -169,26 +159,17 @@ class Service:
         shim.listen(client, shim.streams)
 
     def _exec(self, client: Client, request: dict[str, Any]) -> None:
-        from pyctr.core.runtime import execute
-
         shim = self.shim
+        if shim.status is not None or shim.pidfd < 0:
+            _refuse(client, "IllegalTransition", "the container does not run now")
+            return
         try:
-            if shim.status is not None or shim.manager is None or shim.pidfd < 0:
-                raise start.Failed("IllegalTransition", "the container does not run now", "")
-            if shim.manager.frozen():
-                raise start.Failed("IllegalTransition", "the container is paused", "unpause it first")
-            plan = shim.plan()
-            try:
-                context = execute.execute(plan, shim.manager, shim.pidfd, shim.own, request)
-            except (errors.PyctrError, OSError) as error:
-                raise start.Failed(*init.describe(error, "exec")) from None
+            value, descriptors = shim.ask(lambda reply: _execute(shim, request, reply))
         except start.Failed as failed:
             _refuse(client, *failed.report)
             return
-        fds, context.streams = context.streams, [-1, -1, -1]
-        pid = context.pid
-        os.close(context.pidfd)
-        start.close(context)
+        pid = value["pid"]
+        fds = [descriptors.pop(0) if open else -1 for open in value["open"]]
         streams = Streams(shim.loop, fds, terminal=bool(request.get("tty")))
         client.pid = pid
         # an exec's output is the client's own stdout: it may slow its process down, which is not the container's
@@ -210,6 +191,32 @@ class Service:
                 streams.close_input()
 
         shim.children[pid] = ended
+
+
+def _execute(shim: Shim, request: dict[str, Any], reply: Reply) -> None:
+    """In a worker: one more process. Raises start.Failed, PyctrError, OSError."""
+    from pyctr.core.runtime import execute
+
+    manager = shim.manager()
+    if manager.frozen():
+        raise start.Failed("IllegalTransition", "the container is paused", "unpause it first")
+    context = execute.execute(shim.plan(), manager, shim.pidfd, shim.own, request)
+    given = tuple(fd for fd in context.streams if fd >= 0)
+    reply({"pid": context.pid, "open": [fd >= 0 for fd in context.streams]}, given)
+
+
+def listen(directory: str) -> int:
+    """shim.sock there, by a path that fits whatever the length of the root's."""
+    place = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+    try:
+        os.unlink("shim.sock", dir_fd=place)
+    except FileNotFoundError:
+        pass
+    listener.bind(f"/proc/self/fd/{place}/shim.sock")
+    os.close(place)
+    listener.listen(_QUEUE)
+    return listener.detach()
 
 
 def _refuse(client: Client, kind: str, message: str, hint: str = "") -> None:

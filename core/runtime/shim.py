@@ -1,71 +1,63 @@
-"""One process per container, until its end: starts it, keeps its log, serves attach and exec, records how it ended.
+"""One process per container, until its end: keeps its log, serves attach and exec, records how it ended.
 
 It is reparented, in a session of its own, and imports as little as can be: one of these sleeps beside every
-container. `spawned` makes its interpreter ready and says what may be loaded, `service` is what clients ask of it.
+container. So little happens in it: what takes memory is done by a `worker`, the start by `incarnation`. `spawned` makes
+its interpreter ready and says what may be loaded, `service` is what clients ask of it.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
 import marshal
 import os
 import time
 
-from pyctr.core import errors, fsutil
-from pyctr.core.runtime import clients, init, record, restart, start, sync
+from pyctr.core import errors
+from pyctr.core.runtime import clients, incarnation, init, record, restart, start, sync, worker
 from pyctr.core.runtime.children import Children
 from pyctr.core.runtime.loop import READ, Loop
-from pyctr.core.runtime.plan import Plan, build
+from pyctr.core.runtime.plan import Plan
 from pyctr.core.runtime.service import Service
 from pyctr.core.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable
     from typing import Any
 
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.fuseoverlay import Served
-    from pyctr.core.logs import LogWriter
     from pyctr.core.runtime.clients import Client
-    from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.health import Monitor
     from pyctr.core.runtime.nameserver import NameServer
     from pyctr.core.runtime.oom import Watch
     from pyctr.core.runtime.ruleguard import RuleGuard
+    from pyctr.core.runtime.worker import Reply
 
-_SETTLE = 0.5
-"""Seconds without events after which the memory of the start is given back."""
 _PATIENCE = 5.0
 """Seconds a foreground client gets to say, after the end, that it cleans up."""
 
 
 class Shim:
-    """The container's keeper. `order` is the marshal'ed pair of config.json and wishes."""
+    """The container's keeper."""
 
-    def __init__(self, order: bytes, channel: sync.Channel, descriptors: list[int]) -> None:
-        self.order = order
+    def __init__(self) -> None:
         self.document = b""
         """The marshal'ed plan: kept as bytes, it is small."""
-        self.channel: sync.Channel | None = channel
-        self.lock = descriptors[0] if descriptors else -1
         self.loop = Loop()
         self.policy = restart.Policy()
         self.children = Children()
         self.clients: list[Client] = []
         self.foreground: Client | None = None
         self.streams: Streams | None = None
-        self.manager: Manager | None = None
         self.watch: Watch | None = None
-        self.log: LogWriter | None = None
         self.health: Monitor | None = None
         self.served: Served | None = None
         """The process behind the root file system, where there is one."""
         self.names: NameServer | None = None
         self.name_sockets: list[_socket.socket] = []
         self.rules: RuleGuard | None = None
-        self.facts: dict[str, Any] = {}
         self.pid = 0
         self.pidfd = -1
         self.began = 0.0
@@ -75,38 +67,25 @@ class Shim:
         self.terminal = False
         self.own: list[str] = []
         self.wishes: dict[str, Any] = {}
-        self.network: dict[str, Any] | None = None
-        """What its record says now, once it is started again."""
-        self._directory = ""
+        """Those of `incarnation.KEPT`."""
+        self._manager: Manager | None = None
 
-    def run(self) -> int:
-        """Incarnations, one after another; returns when nothing is left to do."""
-        trace: list[tuple[str, str, int, int]] = []
-        try:
-            context, trace = self._start()
-        except start.Failed as failed:
-            self._say(sync.FAILED, failed.report)
-            return 125
+    def run(self, client: int) -> int:
+        """Incarnations, one after another; returns when nothing is left to do. `client` is the connection to who will
+        say which container."""
+        launcher = os.getppid()
+        begun = worker.fork(lambda reply: incarnation.first(client, launcher, reply))
         self.children.watch(self.loop)
-        facts = self._began()
         try:
-            if self.lock >= 0 or not self.recorder.path:
-                self.recorder.running(facts, None)
-            self._adopt(context)
-        except OSError as error:
-            self._abandon(context)
-            self._say(sync.FAILED, init.describe(error, "recording the start"))
+            answer = begun.answer()
+        except start.Failed:
+            answer = None
+        if answer is None:
+            # it has told the client, or the client hears that nobody is left
+            worker.end_strangers(())
             return 125
-        for line in trace:
-            self._say(sync.TRACE, line)
-        self._say(sync.RUNNING, facts)
-        self._keep_client()
-        self._event("start")
-        # the next verb may come now, and its event after this one's
-        if self.lock >= 0:
-            os.close(self.lock)
-            self.lock = -1
-        self.service.guard()
+        self._adopt(*answer)
+        self._keep_client(client, answer[0]["say"])
         while True:
             exit, again = self._live()
             if not again:
@@ -116,101 +95,77 @@ class Shim:
         self._finish()
         return 0
 
-    def _start(self) -> tuple[Context, list[tuple[str, str, int, int]]]:
-        plan = self.plan()
-        self.wishes = plan.wishes
-        self.terminal = plan.terminal
-        self.recorder = record.Recorder(self.wishes.get("state") or "")
-        self._make_directory()
+    def plan(self) -> Plan:
+        """The one of the container that runs, made anew: for somebody who soon goes away."""
+        return Plan.from_document(marshal.loads(self.document))
+
+    def manager(self) -> Manager:
+        """Of the container's group."""
+        if self._manager is None:
+            self._manager = self.plan().manager()
+        return self._manager
+
+    def ask(self, work: Callable[[Reply], None], doing: str = "exec") -> tuple[Any, list[int]]:
+        """Have a worker do something in the container: its answer. Raises start.Failed."""
         try:
-            context, trace = start.start(plan, meanwhile=self._meanwhile)
-        except start.Failed:
-            self._forget()
-            raise
-        self.pid, self.pidfd, self.manager = context.pid, context.pidfd, context.manager
-        self.own = plan.own
+            if (answer := worker.fork(work, doing).answer()) is not None:
+                return answer
+            failed = start.Failed("RuntimeFailure", f"{doing}: the process at work was killed", "is memory short?")
+        except OSError as error:
+            failed = start.Failed(*init.describe(error, doing))
+        except start.Failed as error:
+            failed = error
+        worker.end_strangers(self.children)
+        raise failed
+
+    def _adopt(self, value: dict[str, Any], descriptors: list[int]) -> None:
+        """A new incarnation, as `incarnation.hand_over` says."""
+        given: dict[str, list[int]] = {}
+        for letter, fd in zip(value["letters"], descriptors, strict=True):
+            given.setdefault(letter, []).append(fd)
+        self.pid, self.own, self.terminal, self.wishes = value["pid"], value["own"], value["terminal"], value["wishes"]
+        self.pidfd = given[incarnation.PIDFD][0]
+        self.document = value["document"] or self.document
         self.began = time.monotonic()
         self.status = None
-        return context, trace
+        self.children[self.pid] = self._died
+        if listener := given.get(incarnation.LISTENER):
+            self.service.open(listener[0])
+        if watched := given.get(incarnation.WATCH):
+            from pyctr.core.runtime.oom import Watch
 
-    def plan(self) -> Plan:
-        """Made once, from the caller's order; the networks are those that the container has been put on since."""
-        if self.document:
-            plan = Plan.from_document(marshal.loads(self.document))
-            if self.network is not None:
-                plan.relink(self.network)
-            return plan
-        config, wishes = marshal.loads(self.order)
-        try:
-            plan = build(config, wishes)
-        except errors.PyctrError as error:
-            raise start.Failed(*init.describe(error)) from None
-        self.document, self.order = marshal.dumps(plan.to_document()), b""
-        return plan
-
-    def _abandon(self, context: Context) -> None:
-        """Undo a start: nothing runs that no record tells of."""
-        start.undo(context, context.plan.host)
-        self.pidfd = -1
-        self._forget()
-
-    def _forget(self) -> None:
-        """What `_meanwhile` made."""
-        if self.watch is not None:
-            self.watch.close()
-            self.watch = None
-        if self.log is not None:
-            self.log.close()
-            self.log = None
-        self._remove_directory()
-
-    def _began(self) -> dict[str, Any]:
-        """The `state.Process` of the incarnation that runs since now."""
-        self.facts["started_at"] = time.time()
-        self.facts["started_monotonic"] = time.clock_gettime(time.CLOCK_BOOTTIME)
-        return self.facts
-
-    def _meanwhile(self, context: Context) -> None:
-        """What the running container will need of us; nothing of it is seen before `_adopt`."""
-        if self._directory:
-            self.service.open(self._directory)
+            self.watch = Watch(self.loop, watched, self.manager, self._out_of_memory)
+        log = None
         if wish := self.wishes.get("log"):
             from pyctr.core.logs import LogWriter
 
-            self._try(lambda: fsutil.make_private_directory(os.path.dirname(wish["path"])))
-            self.log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1)
-        assert context.manager is not None
-        from pyctr.core.runtime.oom import Watch
+            fd = given.get(incarnation.LOG, (-1,))[0]
+            log = LogWriter(wish["path"], wish.get("max_size") or 0, wish.get("max_files") or 1, fd)
+        if served := given.get(incarnation.SERVED):
+            from pyctr.core.fuseoverlay import Served
 
-        self.watch = Watch(self.loop, context.manager, self._out_of_memory)
-        self.facts = record.process(context.pid)
-        self.recorder.read_ahead()
-
-    def _adopt(self, context: Context) -> None:
-        """The streams of a new incarnation, and who listens."""
-        fds, context.streams = context.streams, [-1, -1, -1]
-        sockets, context.names = context.names, []
-        self.served, context.served = context.served, None
-        start.close(context)
-        if sockets:
-            self._answer_names(sockets)
-        self.streams = Streams(self.loop, fds, terminal=self.terminal, log=self.log)
-        self.log = None
+            self.served = Served(-1, value["server"], served[0])
+        if guard := given.get(incarnation.GUARD):
+            self.service.guard(guard[0])
+        if names := given.get(incarnation.NAMES):
+            self._answer_names(names)
+        fds = [given.get(letter, (-1,))[0] for letter in (incarnation.INPUT, incarnation.OUTPUT, incarnation.ERRORS)]
+        self.streams = Streams(self.loop, fds, terminal=self.terminal, log=log)
         for client in self.clients:
             if client.pid == 0 and (client is self.foreground or client.streams is not None):
                 self.listen(client, self.streams)
-        self.children[self.pid] = self._died
         self._watch_health()
 
-    def _answer_names(self, sockets: list[_socket.socket]) -> None:
+    def _answer_names(self, descriptors: list[int]) -> None:
         """From its first question on; what answers is not loaded before."""
+        sockets = [_socket.socket(fileno=fd) for fd in descriptors]
 
         def load(fd: int) -> None:
             from pyctr.core.runtime.nameserver import NameServer
 
-            network = self.network or self.wishes["network"]
-            run = f"{self.wishes['paths']['run']}/networks"
-            self.names = NameServer(self.loop, sockets, run, self.wishes["id"], list(network.get("resolver") or ()))
+            wishes = self.plan().wishes
+            run, servers = f"{wishes['paths']['run']}/networks", list(wishes["network"].get("resolver") or ())
+            self.names = NameServer(self.loop, sockets, run, wishes["id"], servers)
             for socket, handler in zip(sockets, (self.names.datagram, self.names.connection), strict=True):
                 self.loop.remove(socket.fileno())
                 self.loop.add(socket.fileno(), READ, handler)
@@ -218,8 +173,7 @@ class Shim:
                     handler(0)
 
         self.name_sockets = sockets
-        for socket in sockets:
-            fd = socket.fileno()
+        for fd in descriptors:
             self.loop.add(fd, READ, lambda _, fd=fd: load(fd))  # type: ignore[misc]
 
     def _hush_names(self) -> None:
@@ -237,10 +191,10 @@ class Shim:
         from pyctr.core.health import FILE
         from pyctr.core.runtime.health import Inside, Monitor
 
-        assert self.manager is not None
-        inside = Inside(self.pid, self.pidfd, self.manager, self.own, self.plan)
-        path = f"{self._directory}/{FILE}"
-        final = "" if self.wishes.get("auto_remove") else f"{self.wishes['bundle']}/{FILE}"
+        inside = Inside(self.pid, self.pidfd, self.own, manager=self.manager, plan=self.plan, ask=self.ask)
+        wishes = self.plan().wishes
+        path = f"{wishes['run']}/{FILE}"
+        final = "" if wishes.get("auto_remove") else f"{wishes['bundle']}/{FILE}"
         self.health = Monitor(self.loop, self.children, inside, settings, path, final, self._health_changed)
 
     def _health_changed(self, status: str) -> None:
@@ -250,12 +204,15 @@ class Shim:
         client.streams = streams
         streams.audience.append(client)
 
-    def _keep_client(self) -> None:
-        """The starting client stays as listener if it wants; in any case we notice when it goes."""
-        channel, self.channel = self.channel, None
-        assert channel is not None
+    def _keep_client(self, fd: int, say: bytes) -> None:
+        """The starting client hears `say`, stays as listener if it wants; in any case we notice when it goes."""
+        socket = _socket.socket(fileno=fd)
+        try:
+            socket.sendall(say, _socket.MSG_NOSIGNAL)
+        except OSError:
+            pass  # nobody wants to know any more
         client = clients.Client(
-            self.loop, channel.socket, self.service.request, self._left, foreground=bool(self.wishes.get("attach"))
+            self.loop, socket, self.service.request, self._left, foreground=bool(self.wishes.get("attach"))
         )
         self.clients.append(client)
         self.foreground = client
@@ -266,11 +223,8 @@ class Shim:
 
     def _live(self) -> tuple[dict[str, Any], bool]:
         """Until this incarnation has ended and is on record; (its exit, whether to start again)."""
-        settled = False
         while self.status is None:
-            if not self.loop.turn(None if settled else time.monotonic() + _SETTLE) and not settled:
-                settled = True
-                _give_back_memory()
+            self.loop.turn()
         return self._ended(self.status)
 
     def _died(self, code: int) -> None:
@@ -282,17 +236,17 @@ class Shim:
     def _left(self, client: Client) -> None:
         if client in self.clients:
             self.clients.remove(client)
-        if client is self.foreground and self.wishes.get("bound") and self.status is None and self.manager is not None:
-            self._try(self.manager.kill)
+        if client is self.foreground and self.wishes.get("bound") and self.status is None:
+            self._try(self.manager().kill)
 
     # the end of an incarnation
 
     def _ended(self, status: int) -> tuple[dict[str, Any], bool]:
-        assert self.streams is not None and self.manager is not None
+        assert self.streams is not None
         ran = time.monotonic() - self.began
         kills = 0
         if self.watch is not None:
-            kills = self.watch.count()
+            kills = self.watch.kills
             self.watch.close()
             self.watch = None
         if self.health is not None:
@@ -301,7 +255,7 @@ class Shim:
         self._hush_names()
         if "pid" not in self.own:
             # without a pid namespace of its own, others of it may have outlived the first process
-            self._try(self.manager.kill)
+            self._try(self.manager().kill)
         self.streams.drain()
         listeners = list(self.streams.audience)
         self.streams.close()
@@ -312,10 +266,7 @@ class Shim:
             # before it is on record that the writable layer is free
             self.served.end()
             self.served = None
-        exit = {**record.exit_of(status), "oom_killed": bool(kills and status), "finished_at": time.time(), "error": ""}
-        again = self._record(exit)
-        self._event("die", exitCode=exit["code"], oom_killed=exit["oom_killed"])
-        self._try(self.manager.remove)
+        exit, again = incarnation.ended(self.plan(), status, kills, not self.no_restart)
         if again:
             self._delay = self.policy.delay(ran)
             return exit, True
@@ -330,71 +281,46 @@ class Shim:
             if client is not self.foreground:
                 client.finish()
 
-    def _record(self, exit: dict[str, Any]) -> bool:
-        """Write the end down; whether the policy wants it started again."""
-        lock = self.recorder.lock()
-        try:
-            state = self.recorder.read()
-            if state is None:
-                return False
-            policy = str((state.get("spec") or {}).get("restart") or self.wishes.get("restart") or "no")
-            again = not self.no_restart and self.policy.again(policy, state, exit["code"])
-            self.recorder.ended(state, exit, restarting=again)
-            return again
-        except OSError:
-            return False  # disk full: the next pyctr finds the process gone and says that the code is unknown
-        finally:
-            if lock is not None:
-                lock.release()
-
     def _again(self, exit: dict[str, Any]) -> bool:
         """Wait out the back-off and start anew; False when somebody stopped it or it failed."""
         deadline = time.monotonic() + self._delay
         while not self.no_restart and time.monotonic() < deadline:
             self.loop.turn(deadline)
-        lock = self.recorder.lock()
         listeners = [client for client in self.clients if client.pid == 0]
+        document, wanted = self.document, not self.no_restart
         try:
-            state = self.recorder.read()
-            if state is None or lock is None:
-                return False
-            if self.no_restart or state.get("desired") in ("stopped", "removing") or state.get("removing"):
-                self._try(lambda: self.recorder.ended(state, exit, restarting=False))
-                self._tell(listeners, exit)
-                return False
-            self.network = state.get("network") or None
-            try:
-                context, _ = self._start()
-            except start.Failed as failed:
-                kind, message, _ = failed.report
-                code = getattr(errors, kind, errors.RuntimeFailure).exit_code
-                return self._give_up(state, code, message, listeners)
-            try:
-                self.recorder.running(self._began(), int(state.get("restarts") or 0) + 1)
-                self._adopt(context)
-            except OSError as error:
-                self._abandon(context)
-                _, message, _ = init.describe(error, "recording the start")
-                return self._give_up(state, errors.RuntimeFailure.exit_code, message, listeners)
+            value, descriptors = self.ask(lambda reply: incarnation.again(document, exit, wanted, reply), "start")
+        except start.Failed as failed:
+            last: dict[str, Any] | None = self._give_up(failed)
+        else:
+            if "failed" not in value:
+                self._adopt(value, descriptors)
+                return True
+            last = value["failed"]
+        if last is not None:
+            self._tell(listeners, last)
+        return False
+
+    def _give_up(self, failed: start.Failed) -> dict[str, Any]:
+        """A start whose worker was killed, or could not be made: nothing of it stays. The end on record."""
+        wishes = self.plan().wishes
+        self._try(self.manager().kill)
+        self._try(self.manager().remove)
+        recorder = record.Recorder(wishes.get("state") or "")
+        lock = recorder.lock()
+        try:
+            return incarnation.give_up(recorder, recorder.read(), errors.RuntimeFailure.exit_code, failed.report[1])
         finally:
             if lock is not None:
                 lock.release()
-        self._event("start", restarts=int(state.get("restarts") or 0) + 1)
-        return True
-
-    def _give_up(self, state: dict[str, Any], code: int, message: str, listeners: list[Client]) -> bool:
-        exit = {"code": code, "signal": 0, "oom_killed": False, "finished_at": time.time(), "error": message}
-        self._try(lambda: self.recorder.ended(state, exit, restarting=False))
-        self._tell(listeners, exit)
-        return False
 
     def _finish(self) -> None:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
         self.service.close()
         if self.rules is not None:
             self.rules.close()
-        self._remove_directory()
-        cleanup = self.wishes.get("cleanup") or []
+        incarnation.remove_directory(self.wishes.get("run") or "")
+        cleanup = self.plan().wishes.get("cleanup") or []
         client = self.foreground
         patience = time.monotonic() + _PATIENCE
         while any(other.behind for other in self.clients):
@@ -415,54 +341,11 @@ class Shim:
 
     # small things
 
-    def _say(self, kind: bytes, value: Any) -> None:
-        """To the client that asked for the start; it may be gone."""
-        if self.channel is not None:
-            try:
-                self.channel.send(sync.document(kind, value))
-            except OSError:
-                pass  # nobody wants to know any more
-
     def _event(self, action: str, **attributes: Any) -> None:
-        paths = self.wishes.get("paths")
-        if not paths:
-            return
-        from pyctr.core.events import Events
-        from pyctr.core.paths import Paths
-
-        about: dict[str, Any] = {"image": self.wishes.get("image") or "", "labels": self.wishes.get("labels")}
-        id, name = self.wishes.get("id") or "", self.wishes.get("name") or ""
-        Events(Paths(**paths)).record(action, id, name, **about, **attributes)
+        incarnation.event(self.plan().wishes, action, **attributes)
 
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
         except (OSError, errors.PyctrError):
             pass  # the next pyctr finds what is left
-
-    def _make_directory(self) -> None:
-        self._directory = self.wishes.get("run") or ""
-        if self._directory:
-            fsutil.make_private_directory(self._directory)
-
-    def _remove_directory(self) -> None:
-        if not self._directory:
-            return
-        for remove, name in ((os.unlink, "/shim.sock"), (os.rmdir, "")):
-            try:
-                remove(self._directory + name)
-            except OSError:
-                pass  # somebody removing the container was quicker, or keeps more in there
-
-
-def _give_back_memory() -> None:
-    import gc
-
-    from pyctr.core.linux.libc import libc
-
-    gc.collect()
-    gc.freeze()
-    try:
-        libc.malloc_trim(0)
-    except AttributeError:
-        pass  # not glibc

@@ -5,12 +5,9 @@ ALLOWED is all of the standard library that may be loaded when it sleeps beside 
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # `signal` imports enum
-import _socket
 import os
 
 from pyctr.core import bytecode
-from pyctr.core.runtime import sync
 from pyctr.core.runtime.shim import Shim
 
 TYPE_CHECKING = False
@@ -28,33 +25,26 @@ def main(run: str = "", key: str = "") -> NoReturn:
     """The whole life of a shim; its socket to the client is descriptor 3. With `key` it leaves a launcher behind."""
     code = 1
     try:
-        channel = sync.Channel(_socket.socket(fileno=3))
-        os.set_inheritable(3, False)
-        prepare()
+        client = 3
+        os.set_inheritable(client, False)
+        shim = prepare()
         if key and os.fork() == 0:
-            channel.close()
+            os.close(client)
             from pyctr.core.runtime import launcher
 
             if bytecode.pending() and os.fork() == 0:
                 bytecode.keep()
                 os._exit(0)
             bytecode.done()
-            channel = launcher.serve(run, key)
+            client = launcher.serve(run, key)
         bytecode.done()
-        order = _receive(channel)
-        if order is not None:
-            descriptors, channel.descriptors = channel.descriptors, []
-            shim = Shim(order, channel, descriptors)
-            del order  # it does not live as long as we do
-            code = shim.run()
-        else:
-            code = 0
+        code = shim.run(client)
     finally:
         os._exit(code)
 
 
-def prepare() -> None:
-    """What a start will need, while the client is still thinking."""
+def prepare() -> Shim:
+    """What a start will need, while the client is still thinking: a shim that has no container yet."""
     import fcntl
 
     from pyctr.core import events, jsontext, logs, netns, paths, storage
@@ -73,19 +63,10 @@ def prepare() -> None:
     # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
     process.set_dumpable(False)
     process.set_name("pyctr-shim")
+    shim = Shim()
     import gc
 
     gc.collect()
     # copies of this process keep sharing what exists now: a collection would write to every object
     gc.freeze()
-
-
-def _receive(channel: sync.Channel) -> bytes | None:
-    try:
-        kind, payload = channel.receive()
-    except EOFError:
-        return None
-    if kind == sync.STOP:
-        # the launcher that forked us is not wanted any more
-        os.kill(os.getppid(), _signal.SIGTERM)
-    return payload if kind == sync.PLAN else None
+    return shim

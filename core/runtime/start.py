@@ -58,13 +58,16 @@ def start(
     *,
     stdio: list[int] | None = None,
     meanwhile: Callable[[Context], None] | None = None,
+    sibling: bool = False,
 ) -> tuple[Context, Trace]:
     """Carry a plan out until its command runs, or with the wish `gate` until init waits there (OCI "created").
 
     `meanwhile` is called while init works: on a second processor it costs nothing. `stdio` are given descriptors
-    instead of pipes of ours. Raises Failed after everything was undone in reverse.
+    instead of pipes of ours. With `sibling` init becomes our parent's child. Raises Failed after everything was undone
+    in reverse.
     """
     context = Context(plan)
+    context.sibling = sibling
     context.keeps_init = bool(plan.wishes.get("init"))
     context.kept = plan.wishes.get("keep_fds") or 0
     if size := plan.wishes.get("winsize"):
@@ -251,17 +254,23 @@ def merge(trace: Trace) -> Trace:
 
 
 def executed(pid: int) -> bool:
-    """Whether a process, alive or a zombie, has gone through execve: PF_FORKNOEXEC of its flags (proc_pid_stat(5))."""
+    """Whether a process, alive or a zombie, has gone through execve: PF_FORKNOEXEC of its flags."""
+    return not int(_stat(pid)[6]) & 0x40
+
+
+def _stat(pid: int) -> list[bytes]:
+    """From its state on: proc_pid_stat(5), field 3."""
     with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return not int(fields[6]) & 0x40
+        return file.read().rpartition(b")")[2].split()
 
 
 def _death(pid: int) -> str:
-    found = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if found is None:
+    """How a child of ours or of our parent ended, who has not been reaped; as waitpid(2) would say it."""
+    fields = _stat(pid)
+    if fields[0] != b"Z":
         return ""
-    return f" (code {found.si_status})" if found.si_code == os.CLD_EXITED else f" (signal {found.si_status})"
+    code = os.waitstatus_to_exitcode(int(fields[49]))
+    return f" (code {code})" if code >= 0 else f" (signal {-code})"
 
 
 def raise_failure(report: tuple[str, str, str]) -> None:

@@ -162,7 +162,7 @@ class Channel:
             data, ancillary, _, _ = self.socket.recvmsg(_CHUNK, 256, _socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             raise EOFError from None
-        self.descriptors += _descriptors(ancillary)
+        self.descriptors += descriptors(ancillary)
         if not data:
             raise EOFError
         return list(self._parser.feed(data))
@@ -196,7 +196,7 @@ class Packets:
             except ConnectionResetError:
                 # the peer died with a packet of ours unread: that is told once, before what it had still said
                 continue
-            return data[:1], data[1:], _descriptors(ancillary)
+            return data[:1], data[1:], descriptors(ancillary)
 
     def ask(self, kind: bytes, payload: bytes) -> bool:
         """A word and its answer, which is the same kind again, with write(2) and read(2) alone."""
@@ -267,7 +267,8 @@ def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
     return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))]
 
 
-def _descriptors(ancillary: list[Any]) -> list[int]:
+def descriptors(ancillary: list[Any]) -> list[int]:
+    """Those that came with a message."""
     found: list[int] = []
     for level, kind, data in ancillary:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:

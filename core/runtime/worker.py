@@ -1,0 +1,129 @@
+"""Copies of a shim that do what would cost the shim its memory, hand back what came of it and end.
+
+    shim ── fork ──> worker        a start, an exec, a probe: unmarshals the plan, makes groups, links, mounts, clones
+      │                │
+      │                └── CLONE_PARENT ──> init, a child of the shim like one of its own making
+      <── answer ──────┘                    marshal, descriptors as SCM_RIGHTS
+
+A page that a process writes to is its own from then on, and shared with the launcher and the other shims until then.
+One start writes to most of an interpreter's pages. So the shim only waits, and sleeps with what it has not touched;
+what the worker has touched goes with it. The shim sees the container's end, its pidfd and its signals as ever, because
+it is the parent. A worker dies with its shim. Whoever kills a worker has killed the start: see `Worker.answer`.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
+import marshal
+import os
+
+from pyctr.core import errors
+from pyctr.core.runtime import init, start, sync
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, NoReturn
+
+    Reply = Callable[..., None]
+    """(value, descriptors): the one answer. Raises OSError when nobody hears it any more."""
+
+
+_CHUNK = 1 << 16
+
+
+class Worker:
+    """One that is at work."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self._socket = socket
+
+    def answer(self) -> tuple[Any, list[int]] | None:
+        """What it hands back, with descriptors; None when it ended without a word: killed, or with nothing to say.
+
+        Raises start.Failed with what it could not do. What a killed one had made is without anybody who knows it.
+        """
+        pieces, descriptors = [], []
+        while True:
+            piece, ancillary, _, _ = self._socket.recvmsg(_CHUNK, 512, _socket.MSG_CMSG_CLOEXEC)
+            if not piece:
+                break
+            pieces.append(piece)
+            descriptors += sync.descriptors(ancillary)
+        self._socket.close()
+        try:
+            failure, count, value = marshal.loads(b"".join(pieces))
+        except (EOFError, ValueError, TypeError):
+            return None
+        if failure is None and len(descriptors) != count:
+            failure = "RuntimeFailure", "the shim has no file descriptors left", "'ulimit -n'"
+        if failure is not None:
+            for fd in descriptors:
+                os.close(fd)
+            raise start.Failed(*failure)
+        return value, descriptors
+
+
+def fork(work: Callable[[Reply], None], doing: str = "") -> Worker:
+    """A worker that does `work`, called `doing` in messages. It is reaped with the shim's other children. Raises
+    OSError."""
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    shim = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    if pid == 0:
+        ours.close()
+        _work(work, doing, theirs, shim)
+    theirs.close()
+    return Worker(ours)
+
+
+def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shim: int) -> NoReturn:
+    try:
+        from pyctr.core.linux import process
+
+        # the pipe behind it is the shim's, too
+        _signal.set_wakeup_fd(-1)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        process.parent_death_signal(_signal.SIGKILL)
+        if os.getppid() != shim:
+            os._exit(1)
+        process.set_name("pyctr-worker")
+        channel = sync.Channel(socket)
+
+        def reply(value: Any, descriptors: tuple[int, ...] = ()) -> None:
+            channel.send(marshal.dumps((None, len(descriptors), value)), descriptors)
+            socket.shutdown(_socket.SHUT_WR)
+
+        try:
+            work(reply)
+        except (start.Failed, errors.PyctrError, OSError) as error:
+            report = error.report if isinstance(error, start.Failed) else init.describe(error, doing)
+            channel.send(marshal.dumps((report, 0, None)))
+    finally:
+        os._exit(0)
+
+
+def end_strangers(known: Iterable[int]) -> None:
+    """Kill what a worker that was killed has left us: our children inside the container that we do not know of.
+
+    An init or a further process just through its execve outlives its maker.
+    """
+    try:
+        with open("/proc/thread-self/children", "rb", buffering=0) as file:
+            pids = {int(word) for word in file.read().split()}
+    except OSError:
+        return  # a kernel without CONFIG_PROC_CHILDREN
+    here = os.stat("/proc/self/ns/pid").st_ino
+    for pid in pids.difference(known):
+        try:
+            # others are orphans of a container in our own pid namespace, or what a hook has left running
+            if os.stat(f"/proc/{pid}/ns/pid").st_ino != here:
+                os.kill(pid, _signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a zombie: nobody else gets its pid before we have reaped it
