@@ -102,6 +102,11 @@ def program(name: str, data: bytes = b"") -> int:
         content = image(name, os.uname().machine, data)
     except KeyError:
         raise OSError(errno.ENOSYS, f"no '{name}' for this machine") from None
+    return sealed(name, content)
+
+
+def sealed(name: str, content: bytes) -> int:
+    """The same of any program. Raises OSError."""
     fd = _memory(name)
     try:
         os.write(fd, content)

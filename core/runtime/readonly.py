@@ -18,11 +18,11 @@ def protect(module: str, words: list[str]) -> None:
     """Start this program anew in an interpreter that nobody can write to through /proc/PID/exe (CVE-2019-5736).
 
     For commands whose own process becomes a container's: `module` has a `main` that takes sys.argv. Returns when it is
-    such a process already, or cannot become one: not as root, or as `stub` says.
+    such a process already, or cannot become one, as `stub` says.
     """
-    if os.geteuid() or _AGAIN in sys._xoptions or os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
+    if _AGAIN in sys._xoptions or os.statvfs("/proc/self/exe").f_flag & os.ST_RDONLY:
         return
-    program = stub()
+    program = _copy() if os.geteuid() else stub()
     if program < 0:
         return
     executable = getattr(sys, "_base_executable", "") or sys.executable
@@ -38,6 +38,18 @@ def stub() -> int:
     """What makes the interpreter read-only for all that comes of this shim; -1 where that cannot be executed."""
     try:
         return machine.program("spawn")
+    except OSError:
+        return -1
+
+
+def _copy() -> int:
+    """The interpreter in sealed memory, for an ordinary user who mounts nothing; -1 where the user, who is the root of
+    the container, could not write to it anyway."""
+    if os.stat("/proc/self/exe").st_uid != os.geteuid() and not os.access("/proc/self/exe", os.W_OK):
+        return -1
+    try:
+        with open("/proc/self/exe", "rb", buffering=0) as file:
+            return machine.sealed("python", file.readall())
     except OSError:
         return -1
 

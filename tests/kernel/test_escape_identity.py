@@ -163,6 +163,30 @@ def test_a_working_directory_behind_a_descriptor_is_refused(host: Host, fd: int)
     assert done.returncode != 0 and done.stdout == ""
 
 
+def test_a_descriptor_that_was_handed_in_is_no_working_directory(oci: Oci) -> None:
+    """CVE-2024-21626: what the caller means to give away still leads nowhere while the runtime is in charge."""
+    oci.write(oci.config("sleep", "1000"))
+    directory = os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        assert oci.cli("run", "-d", "--bundle", str(oci.path), "one").returncode == 0
+        place = "/proc/self/fd/3"
+        words = oci.command("exec", "--preserve-fds", "1", "--cwd", place, "one", "pwd")
+        done = subprocess.run(
+            ["bash", "-c", f'exec 3<&{directory}; exec "$@"', "bash", *words],
+            env=oci.host.env,
+            pass_fds=[directory],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 255 and f"working directory '{place}'" in done.stderr, done
+        assert done.stdout == ""
+    finally:
+        os.close(directory)
+        oci.cli("delete", "--force", "one")
+
+
 def test_the_starters_keys_stay_outside(host: Host) -> None:
     """A session keyring of its own, also where the filter would let a container ask."""
     keyctl = NUMBERS["keyctl"]

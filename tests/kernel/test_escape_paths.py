@@ -14,6 +14,9 @@ import pytest
 
 from pyctr.core import errors
 from pyctr.core.images import merged
+from pyctr.core.runtime.context import Context
+from pyctr.core.runtime.ops_root import Pivot
+from pyctr.core.runtime.plan import Plan
 from tests.support.bundle import Bundle
 from tests.support.host import Host
 from tests.support.oci import Oci
@@ -66,6 +69,25 @@ def test_masks_hold_when_proc_is_exchanged_during_the_start(bundle: Bundle) -> N
             started += 1
             assert result.out == "", "a procfs without its masks"
     assert started, "the race never let one through: it shows nothing"
+
+
+def test_a_procfs_that_was_led_away_ends_the_start(tmp_path: Path) -> None:
+    """What the container would see as its /proc is somebody's directory."""
+    (tmp_path / "proc").mkdir()
+    context = Context(Plan({"operations": [], "execs": [], "wishes": {}}))
+    context.root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    try:
+        for exchanged in (False, True):
+            context.pinned = {"/proc": os.open(tmp_path / "proc", os.O_PATH)}
+            if not exchanged:
+                Pivot()._check_places(context)
+                continue
+            (tmp_path / "proc").rename(tmp_path / "away")
+            (tmp_path / "proc").symlink_to("away")
+            with pytest.raises(errors.RuntimeFailure, match="'/proc' was moved while"):
+                Pivot()._check_places(context)
+    finally:
+        os.close(context.root)
 
 
 def test_a_mount_target_exchanged_for_a_link_never_leads_out(bundle: Bundle, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,11 +60,26 @@ class Ordinary(Manager):
 
     def interpreter(self) -> str:
         """One that this user may execute: a virtual environment's may be below somebody else's home."""
+        ask = "import sys, sysconfig, tomllib, pyctr.cli.runtime; "
+        ask += "print(sys.base_prefix, sysconfig.get_path('stdlib'))"
         for python in (sys.executable, "/usr/bin/python3"):
-            words = self.by_user("env", f"PYTHONPATH={REPOSITORY}", python, "-c", "import pyctr.cli.runtime, tomllib")
-            if subprocess.run(words, capture_output=True).returncode == 0:
-                return f"env PYTHONPATH={REPOSITORY} {python}"
+            words = self.by_user("env", f"PYTHONPATH={REPOSITORY}", python, "-c", ask)
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode == 0:
+                self.prefix, self.library = done.stdout.split()
+                return self.own(python)
         pytest.skip("no interpreter, or not this directory, can be used by an ordinary user")
+
+    def own(self, python: str) -> str:
+        """A copy of it that belongs to the user, as those do that users install for themselves."""
+        top = Path(self.home) / "python"
+        (top / "bin").mkdir(parents=True)
+        copy = top / "bin" / os.path.basename(os.path.realpath(python))
+        shutil.copy(os.path.realpath(python), copy)
+        (top / "pyvenv.cfg").write_text(f"home = {os.path.dirname(os.path.realpath(python))}\n")
+        os.chown(copy, UID, UID)
+        self.python = str(copy)
+        return f"env PYTHONPATH={REPOSITORY} {copy}"
 
     @property
     def env(self) -> Mapping[str, str]:
@@ -157,7 +173,7 @@ def test_podman_without_root_runs_containers(user: Ordinary) -> None:
 @pytest.fixture
 def bundle(user: Ordinary) -> Path:
     """Made by `spec --rootless`."""
-    path = Path(user.home) / "bundle"
+    path = Path(tempfile.mkdtemp(prefix="bundle", dir=user.home))
     (path / "rootfs").mkdir(parents=True)
     subprocess.run(["tar", "xf", user.rootfs, "-C", path / "rootfs"], check=True)
     subprocess.run(["chown", "-R", f"{UID}:{UID}", path], check=True)
@@ -166,9 +182,18 @@ def bundle(user: Ordinary) -> Path:
     return path
 
 
-def change(bundle: Path, *words: str, resources: object = None, pid: bool = True, ids: tuple[int, ...] = ()) -> None:
+def change(
+    bundle: Path,
+    *words: str,
+    resources: object = None,
+    pid: bool = True,
+    ids: tuple[int, ...] = (),
+    mounts: Sequence[object] = (),
+    env: Sequence[str] = (),
+) -> None:
     config = json.loads((bundle / "config.json").read_text())
-    config["process"].update(terminal=False, args=list(words), env=["PATH=/bin"])
+    config["process"].update(terminal=False, args=list(words), env=["PATH=/bin", *env])
+    config["mounts"] += mounts
     linux = config["linux"]
     linux["resources"] = resources
     if not pid:
@@ -177,6 +202,24 @@ def change(bundle: Path, *words: str, resources: object = None, pid: bool = True
         for name in ("uidMappings", "gidMappings"):
             linux[name] = [*linux[name][:1], {"containerID": place, "hostID": first, "size": 100}]
     (bundle / "config.json").write_text(json.dumps(config))
+
+
+def test_the_users_own_interpreter_cannot_be_written_to_from_inside(user: Ordinary, bundle: Path) -> None:
+    """CVE-2019-5736: root inside is the user, to whom it belongs. The image has us execute ourselves."""
+    for path in subprocess.run(["ldd", user.python], capture_output=True, text=True).stdout.split():
+        if path.startswith("/") and not (bundle / "rootfs" / path[1:]).exists():
+            (bundle / "rootfs" / path[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, bundle / "rootfs" / path[1:])
+    library = {"destination": user.library, "type": "bind", "source": user.library, "options": ["rbind", "ro"]}
+    change(bundle, "sleep", "1000", mounts=[library], env=[f"PYTHONHOME={user.prefix}"])
+    assert user.direct("run", "-d", "--bundle", str(bundle), "one").returncode == 0
+    try:
+        attack = "import os; print(os.readlink('/proc/self/exe')); os.open('/proc/self/exe', os.O_RDWR)"
+        done = user.direct("exec", "one", "/proc/self/exe", "-S", "-c", attack)
+        assert done.stdout.startswith("/memfd:pyctr-python"), done
+        assert done.returncode == 1, "nor is that one written to"
+    finally:
+        user.direct("delete", "--force", "one")
 
 
 def test_a_bundle_of_an_ordinary_user_lives_and_ends_without_a_cgroup(user: Ordinary, bundle: Path) -> None:
