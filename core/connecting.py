@@ -93,6 +93,11 @@ def disconnect(engine: Engine, network: str, ref: str, *, force: bool = False) -
 
 def _permit(container: Container) -> None:
     mode = container.spec.network.partition(":")[0]
+    if container.state.network.get("mode") == "cni":
+        raise errors.Conflict(
+            f"network '{mode}' of container '{container.name}' is made by plugins: it can have no other",
+            hint="only bridge networks can be joined and left",
+        )
     if mode in ("host", "container"):
         whose = "the host's network" if mode == "host" else f"the network of '{container.spec.network[10:]}'"
         raise errors.Conflict(

@@ -42,13 +42,13 @@ def hosts(
     if mode == "host":
         return _read(f"{etc}/hosts") + extra
     text = _STATIC + extra
-    if mode == "bridge":
+    if mode in ("bridge", "cni"):
         address = attachment["address"].partition("/")[0]
         names = " ".join(dict.fromkeys((hostname, *attachment["names"])))
         text += f"{address}\t{names}\n"
         if attachment.get("address6"):
             text += f"{attachment['address6'].partition('/')[0]}\t{names}\n"
-        if "resolver" not in attachment:
+        if mode == "bridge" and "resolver" not in attachment:
             text += f"{BEGIN}{others}{END}"
     return text
 
@@ -110,7 +110,8 @@ def resolv_conf(
     replace what the host has; `search` "." means none.
     """
     text = _read(f"{etc}/resolv.conf")
-    own = attachment.get("mode") == "bridge"
+    own = attachment.get("mode") in ("bridge", "cni")
+    dns = dns or attachment.get("nameservers") or ()
     if "resolver" in attachment:
         _, domains, opts = _parse(text)
         domains = list(search) or domains

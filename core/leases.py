@@ -196,6 +196,10 @@ class Book:
 
     def drop(self, lease: dict[str, Any]) -> None:
         """Strike an attachment out."""
+        if lease.get("mode") == "cni":
+            from pyctr.core import cni
+
+            cni.delete(lease)
         self.free_ports(lease)
         self._name(lease["network"], lease["id"], "")
         unlink(f"{self.run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")

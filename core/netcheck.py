@@ -54,6 +54,15 @@ def check(engine: Engine, source: str, target: str) -> Iterator[Step]:
             f"container '{container.name}' is {container.status}: nothing can be sent from it",
             hint=f"'pyctr start {container.name}' first",
         )
+    if container.state.network.get("mode") == "cni" and (lease := engine.networks.lease(container.id)):
+        from pyctr.core import cni
+
+        try:
+            cni.check(lease)
+        except errors.NetworkError as error:
+            yield Step("plugins", False, error.message)
+            return
+        yield Step("plugins", True, "all of its network's plugins find it as they left it")
     host, port = _parse(target)
     outside = target == INTERNET
     address, words = _outside() if outside else _resolve(container, host)
@@ -300,4 +309,4 @@ def _echo(container: Container, address: str) -> tuple[bool, str]:
 
 def _drops(engine: Engine) -> dict[str, int]:
     """Packets that the drop rules of each network have counted."""
-    return {network.name: ruleview.dropped(network.bridge) for network in engine.networks.list()}
+    return {network.name: ruleview.dropped(network.bridge) for network in engine.networks.list() if network.bridge}

@@ -4,6 +4,7 @@
     overlay   a bridge, and a VXLAN to the same network on other hosts      vni peers [local dev port mtu rx_bps tx_bps]
     macvlan   containers with faces of their own on a parent interface      parent [macvlan_mode mtu]
     ipvlan    the same with the parent's MAC                                parent [ipvlan_mode mtu]
+    cni       whatever a list of CNI plugins makes, see `cni`               conflist [path]
 
 The hosts of an overlay know each other by its option `peers`; each gives addresses out of its own --ip-range.
 """
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 MTU = "com.docker.network.driver.mtu"
 """The one option of a bridge network, in the words that other engines use."""
-DRIVERS = ("bridge", "overlay", "macvlan", "ipvlan")
+CNI = "cni"
+DRIVERS = ("bridge", "overlay", "macvlan", "ipvlan", CNI)
 FACES = ("macvlan", "ipvlan")
 """Drivers whose containers are on a parent interface, with no bridge and no firewall of ours between."""
 RATES = ("rx_bps", "tx_bps")
@@ -30,6 +32,7 @@ _KNOWN = {
     "overlay": ("vni", "peers", "local", "dev", "port", *RATES),
     "macvlan": ("parent", "macvlan_mode"),
     "ipvlan": ("parent", "ipvlan_mode"),
+    CNI: ("conflist", "path"),
 }
 _HEADERS = 50
 """Bytes that VXLAN adds to a frame over IPv4."""
@@ -42,8 +45,8 @@ def checked(driver: str, given: dict[str, str]) -> dict[str, str]:
     found = {}
     for key, value in given.items():
         name = MTU if key == "mtu" else key
-        if name != MTU and name not in _KNOWN[driver]:
-            known = ", ".join(("mtu", *_KNOWN[driver]))
+        if name not in _KNOWN[driver] and (name != MTU or driver == CNI):
+            known = ", ".join((*(() if driver == CNI else ("mtu",)), *_KNOWN[driver]))
             raise errors.UsageError(f"'{key}' is not an option of driver '{driver}'", hint=f"known are {known}")
         if name in RATES:
             value = str(_rate(name, value))
@@ -51,6 +54,10 @@ def checked(driver: str, given: dict[str, str]) -> dict[str, str]:
         found[name] = value
     if driver in FACES and not found.get("parent"):
         raise errors.UsageError(f"a {driver} network needs a parent interface", hint="--opt parent=eth0")
+    if driver == CNI and not found.get("conflist"):
+        raise errors.UsageError(
+            "a cni network needs a list of plugins", hint="--opt conflist=/etc/cni/net.d/NAME.conflist"
+        )
     if driver == "overlay":
         for key, example in (("vni", "vni=42"), ("peers", "peers=192.0.2.10,192.0.2.11")):
             if key not in found:
@@ -114,6 +121,17 @@ def settle(network: Network) -> Network:
             hint="--subnet 10.90.0.0/16 --ip-range 10.90.1.0/24, another range on each host",
         )
     return network.replace(gateway=network.gateway or to_text(parse_subnet(network.ip_range)[0] + 1))
+
+
+def of_plugins(wanted: Network) -> Network:
+    """A network that plugins make: addresses are theirs to give. Raises UsageError."""
+    from pyctr.core import cni
+
+    if wanted.subnet or wanted.gateway or wanted.ip_range or wanted.reserved or wanted.subnet6 or wanted.internal:
+        raise errors.UsageError(
+            f"addresses of cni network '{wanted.name}' are its plugins' to give", hint="'ipam' in the list says which"
+        )
+    return wanted.replace(bridge="", plugins=cni.load(wanted.options))
 
 
 def parent(network: Network) -> int:

@@ -55,6 +55,9 @@ class Networks(NetworkSet):
                     f"ports cannot be published in the network of '{rest}'", hint="publish them there"
                 )
             return {"mode": mode, "container": rest}
+        plugins = self._read(mode) if mode not in ("", "default", DEFAULT) else None
+        if plugins is not None and plugins.driver == netdrivers.CNI:
+            return self._plug(plugins, id, name, spec)
         with self._book.lock():
             network, mtu = self._ensure(DEFAULT if mode in ("", "default") else mode)
             if spec.ports and network.driver in netdrivers.FACES:
@@ -107,6 +110,34 @@ class Networks(NetworkSet):
                 self._book.drop({**attachment, "ports": reserved})
                 raise
             return attachment
+
+    def _plug(self, network: Network, id: str, name: str, spec: ContainerSpec) -> dict[str, Any]:
+        """The attachment to a network of plugins; they work without the lock, since they may take their time."""
+        from pyctr.core import cni
+
+        if spec.endpoints or spec.ip6 or spec.network_aliases:
+            what = "no further network" if spec.endpoints else "no --ip6" if spec.ip6 else "no --network-alias"
+            raise errors.UsageError(f"network '{network.name}' is made by plugins: {what} is possible there")
+        with self._book.lock():
+            before = self.lease(id)
+            if before and before.get("netns") and os.path.ismount(before["netns"]):
+                return {key: value for key, value in before.items() if key != "cni"}
+            ports: builtins.list[dict[str, Any]] = []
+            try:
+                ports.extend(self._book.reserve(id, port, None) for port in spec.ports)
+            except BaseException:
+                self._book.free_ports({"id": id, "ports": ports, "mode": "cni", "bridge": ""})
+                raise
+        asked = {"ip": spec.ip, "mac": _mac(spec.mac), "rx_bps": spec.limits.rx_bps, "tx_bps": spec.limits.tx_bps}
+        try:
+            lease = cni.attach(network, self.paths.run, id, name, asked, ports)
+        except BaseException:
+            with self._book.lock():
+                self._book.free_ports({"id": id, "ports": ports, "mode": "cni", "bridge": ""})
+            raise
+        with self._book.lock():
+            self._book.write(lease)
+        return {key: value for key, value in lease.items() if key != "cni"}
 
     def _attachment(
         self,
@@ -214,7 +245,13 @@ class Networks(NetworkSet):
 
     def unpublish(self, attachment: dict[str, Any]) -> None:
         """Give an attachment's ports back, keeping its address: at stop."""
-        if attachment.get("mode") != "bridge" or not attachment.get("ports"):
+        if not attachment.get("ports"):
+            return
+        if attachment.get("mode") == "cni":
+            # a plugin leads the ports: they are free again when all of the attachment is gone
+            self.release(attachment["id"])
+            return
+        if attachment.get("mode") != "bridge":
             return
         with self._book.lock():
             self._book.free_ports(attachment)

@@ -60,6 +60,8 @@ class Network(Record):
     subnet6: str = ""
     """"" without IPv6."""
     gateway6: str = ""
+    plugins: dict[str, Any] = {}
+    """A list of CNI plugins, for driver cni."""
 
 
 class NetworkSet:
@@ -171,6 +173,8 @@ class NetworkSet:
             if driver in netdrivers.FACES:
                 wanted.bridge = options["parent"]
                 netdrivers.parent(wanted)
+            if driver == netdrivers.CNI:
+                return self._record(netdrivers.of_plugins(wanted))
             return self._create(netdrivers.settle(wanted))
 
     def remove(self, name: str) -> None:
@@ -221,7 +225,7 @@ class NetworkSet:
 
     def _undo(self, network: Network) -> None:
         try:
-            if network.driver not in netdrivers.FACES:
+            if network.bridge and network.driver not in netdrivers.FACES:
                 self._remove_bridge(network)
         except OSError as error:
             raise errors.from_oserror(error, f"removing network '{network.name}'") from error
@@ -261,7 +265,9 @@ class NetworkSet:
             subnet = bridges.adopted_subnet(wanted.bridge) or self._choose(wanted.name, taken)
         gateway = wanted.gateway or to_text(parse_subnet(subnet)[0] + 1)
         check_addresses(subnet, gateway, wanted.ip_range, wanted.reserved)
-        network = wanted.replace(subnet=subnet, gateway=gateway)
+        return self._record(wanted.replace(subnet=subnet, gateway=gateway))
+
+    def _record(self, network: Network) -> Network:
         make_private_directory(self.paths.networks)
         write_json(f"{self.paths.networks}/{network.name}.json", network.to_dict())
         return network
@@ -293,6 +299,11 @@ class NetworkSet:
                 raise errors.Conflict(
                     f"network '{name}' is on bridge '{network.bridge}', not '{self.paths.bridge}'",
                     hint="leave the bridge out, or choose another --root",
+                )
+            if network.driver == netdrivers.CNI:
+                raise errors.UsageError(
+                    f"network '{name}' is made by plugins: it can only be a container's first and only one",
+                    hint="another network, or a container of its own",
                 )
             if network.driver in netdrivers.FACES:
                 netdrivers.parent(network)
@@ -363,7 +374,11 @@ class NetworkSet:
         return bridges.used_subnets(bridge) + self._ours(bridge)
 
     def _ours(self, bridge: str = "") -> builtins.list[tuple[str, str]]:
-        return [(network.subnet, f"network '{network.name}'") for network in self.list() if network.bridge != bridge]
+        return [
+            (network.subnet, f"network '{network.name}'")
+            for network in self.list()
+            if network.subnet and network.bridge != bridge
+        ]
 
     def lease(self, id: str) -> dict[str, Any] | None:
         """A container's attachment as last given out."""
@@ -391,6 +406,8 @@ class NetworkSet:
 
 
 def _withdraw(lease: dict[str, Any]) -> None:
+    if lease.get("mode") == "cni":
+        return  # its plugins have
     try:
         firewall.unpublish(lease)
     except OSError as error:

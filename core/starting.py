@@ -99,7 +99,7 @@ def document(
         rootfs=container.path("rootfs"),
         volumes=state.volumes,
         files=_files(container, dry=dry),
-        join=join,
+        join={**join, "network": state.network["netns"]} if state.network.get("mode") == "cni" else join,
     )
     secrets: list[dict[str, Any]] = []
     if spec.secrets:

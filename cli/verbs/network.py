@@ -28,14 +28,14 @@ def create_configure(parser: Declares) -> None:
     add("--ip-range", default="", type=_subnet, metavar="CIDR", help="the part that addresses are given from")
     add("--aux-address", action="append", type=values.pair, metavar="NAME=IP", help="an address never given out")
     add("--internal", action="store_true", help="no way out to the world")
-    add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge, overlay, macvlan or ipvlan")
+    add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge, overlay, macvlan, ipvlan or cni")
     add(
         "-o",
         "--opt",
         action="append",
         type=values.pair,
         metavar="KEY=VALUE",
-        help="an option: mtu=1400, parent=eth0, vni=42, peers=IP,IP",
+        help="an option: mtu=1400, parent=eth0, vni=42, peers=IP,IP, conflist=NAME",
     )
     add("--label", action="append", type=values.label, metavar="KEY=VALUE", help="metadata")
     add("name", metavar="NAME")

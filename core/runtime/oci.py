@@ -34,7 +34,7 @@ def config(
     rootfs: str = "rootfs",
     volumes: Mapping[str, str] | None = None,
     files: Iterable[tuple[str, str]] = (),
-    join: Mapping[str, int] | None = None,
+    join: Mapping[str, int | str] | None = None,
     host_dev: str = "/dev",
 ) -> dict[str, Any]:
     """The whole config.json.
@@ -363,7 +363,7 @@ def _opposite(word: str) -> str:
     return word.removeprefix("no")
 
 
-def _namespaces(spec: ContainerSpec, join: Mapping[str, int]) -> list[dict[str, str]]:
+def _namespaces(spec: ContainerSpec, join: Mapping[str, int | str]) -> list[dict[str, str]]:
     asked = {"network": spec.network, "pid": spec.pid, "ipc": spec.ipc, "uts": spec.uts, "cgroup": spec.cgroupns}
     namespaces = []
     for kind in defaults.NAMESPACES:
@@ -372,7 +372,8 @@ def _namespaces(spec: ContainerSpec, join: Mapping[str, int]) -> list[dict[str, 
             continue
         entry = {"type": kind}
         if kind in join:
-            entry["path"] = f"/proc/{join[kind]}/ns/{_PROC_NAMES.get(kind, kind)}"
+            place = join[kind]
+            entry["path"] = place if isinstance(place, str) else f"/proc/{place}/ns/{_PROC_NAMES.get(kind, kind)}"
         elif wish and kind != "network" and wish not in ("private", "shareable") and not wish.startswith("container:"):
             raise errors.UsageError(f"unknown {kind} namespace '{wish}'", hint="host, private or container:NAME")
         namespaces.append(entry)
