@@ -44,7 +44,7 @@ class LateSite:
 def without_site(name: str) -> int:
     """The command `name` in an interpreter started with -S (tools/scripts.py)."""
     sys.meta_path.append(LateSite())
-    return runtime() if name == "pyctr-runtime-python" else command()
+    return runtime() if name.startswith("pyctr-runtime") else command()
 
 
 if __name__ == "__main__":
