@@ -1,12 +1,16 @@
 """The modules of one verb from one file of bytecode, because every module found by itself costs a start 0.2 ms.
 
     <package>/__pycache__/NAME.TAG.modules      header, two lengths, what marshal makes of
-                                                {module: (path, package, facts, offset, length)}, the bytecode
+                                                {module: (path, package, facts, offset, length)} and
+                                                [(modules, offset, length)], the bytecode
 
 `guess` and `use` put a finder before the interpreter's own, `keep` writes the file at the end of a run that missed
-something. A module comes from the file only while its source is what was compiled: inode, size, mtime and ctime to the
-nanosecond (more than a .pyc checks), and only if nobody but root and the package's owner can have written the file.
-Whatever is not as it should be is imported as ever. See docs/decisions/0014.
+something. What a run imports after a call of `at_once`, until the next one, is a stage: once a run has missed nothing,
+later ones make all modules of a stage when it begins, for two thirds of the time that one by one takes.
+
+A module comes from the file only while its source is what was compiled: inode, size, mtime and ctime to the nanosecond
+(more than a .pyc checks), and only if nobody but root and the package's owner can have written the file. Whatever is
+not as it should be is imported as ever. See docs/decisions/0014.
 """
 
 # no `from __future__ import annotations`: that module is one of those which should come from the file
@@ -14,7 +18,7 @@ import marshal
 import os
 import sys
 import time
-from _frozen_importlib import ModuleSpec
+from _frozen_importlib import ModuleSpec, module_from_spec
 from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
 
 TYPE_CHECKING = False
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     Facts = tuple[int, int, int, int]
     Index = dict[str, tuple[str, bool, Facts, int, int]]
+    Stages = list[tuple[list[str], int, int]]
 
 _SETTLED = 2 * 10**9
 """Nanoseconds after which a file that changes again has another ctime, whatever the clock's and file system's grain."""
@@ -31,6 +36,9 @@ _SETTLED = 2 * 10**9
 _PACKAGE = "pyctr."
 _PYTHON = ("__future__", "struct")
 """Modules of the standard library that every verb needs."""
+_FORMAT = 2
+_STRAYS = 8
+"""Modules beside those of its stages that a run may need without becoming the model for later ones."""
 _WORDS = 16
 """Where a verb stands at the latest, as a rule."""
 _BEFORE = frozenset(sys.modules)
@@ -45,13 +53,18 @@ class Finder:
         self.root = root
         self.served: set[str] = set()
         self.index: "Index" = {}
+        self.stages: "Stages" = []
+        self.codes: dict[str, CodeType] = {}
+        """Of the stages that were read, as far as nobody has asked for them."""
+        self.singles: list[list[str]] = []
+        """What was imported one by one since each call of `at_once`, in the order in which it was ready."""
         self.bytecode = memoryview(b"")
         content = _read(path, root)
         header = _header(root)
         at = len(header) + 16
         head, rest = (int.from_bytes(content[to - 8 : to], "little") for to in (at - 8, at))
         if content.startswith(header) and len(content) == at + head + rest:
-            self.index = marshal.loads(content[at : at + head])
+            self.index, self.stages = marshal.loads(content[at : at + head])
             self.bytecode = memoryview(content)[at + head :]
 
     def find_spec(
@@ -60,20 +73,51 @@ class Finder:
         found = self.index.get(name)
         if found is None:
             return None
-        source, package, facts, offset, length = found
+        source, package, facts, _, _ = found
         try:
             if _facts(os.stat(source)) != facts:
                 return None
         except OSError:
             return None
         self.served.add(name)
-        spec = ModuleSpec(
-            name, _Loader(name, source, self.bytecode[offset : offset + length]), origin=source, is_package=package
-        )
+        spec = ModuleSpec(name, _Loader(name, source, self), origin=source, is_package=package)
         spec.has_location = True
         if package:
             spec.submodule_search_locations = [os.path.dirname(source)]
         return spec
+
+    def code(self, name: str) -> "CodeType":
+        """A module's, which is given away."""
+        _, _, _, offset, length = self.index[name]
+        if length:
+            code: "CodeType" = marshal.loads(self.bytecode[offset : offset + length])
+            return code
+        if name not in self.codes:
+            for names, offset, length in self.stages:
+                if name in names:
+                    self.codes |= zip(names, marshal.loads(self.bytecode[offset : offset + length]), strict=True)
+        return self.codes.pop(name)
+
+    def make(self, names: list[str]) -> None:
+        """Import modules without all that an import statement does. One that fails is left to such a statement."""
+        for name in names:
+            parent, _, last = name.rpartition(".")
+            if name in sys.modules or (parent and parent not in sys.modules):
+                continue
+            if (spec := self.find_spec(name)) is None:
+                continue
+            module = sys.modules[name] = module_from_spec(spec)
+            try:
+                exec(self.code(name), module.__dict__)
+            except Exception:
+                del sys.modules[name]
+                self.served.discard(name)
+                return
+            if parent:
+                setattr(sys.modules[parent], last, module)
+
+    def strays(self) -> int:
+        return sum(map(len, self.singles))
 
     def missed(self) -> dict[str, str]:
         """Modules that were imported in the ordinary way since this one, and their sources: ours and Python's own."""
@@ -90,13 +134,19 @@ class Finder:
 class _Loader(SourceFileLoader):
     """That of the interpreter, for tracebacks and whoever asks for sources, but for where bytecode comes from."""
 
-    def __init__(self, name: str, path: str, bytecode: memoryview) -> None:
+    def __init__(self, name: str, path: str, finder: Finder) -> None:
         super().__init__(name, path)
-        self._bytecode = bytecode
+        self._finder: Finder | None = finder
 
     def get_code(self, fullname: str) -> "CodeType | None":
-        code: "CodeType" = marshal.loads(self._bytecode)
-        return code
+        if self._finder is None or fullname not in self._finder.index:
+            return super().get_code(fullname)
+        return self._finder.code(fullname)
+
+    def exec_module(self, module: "ModuleType") -> None:
+        super().exec_module(module)
+        if self._finder is not None and self._finder.singles:
+            self._finder.singles[-1].append(module.__name__)
 
 
 _finder: Finder | None = None
@@ -126,6 +176,15 @@ def _path(name: str) -> str:
     return f"{_ROOT}/__pycache__/{name}.{sys.implementation.cache_tag}-{sys.flags.optimize}.modules"
 
 
+def at_once(stage: int) -> None:
+    """A stage begins, by number: make the modules that it had in earlier runs."""
+    if _finder is None:
+        return
+    _finder.singles += [[] for _ in range(len(_finder.singles), stage + 1)]
+    if stage < len(_finder.stages):
+        _finder.make(_finder.stages[stage][0])
+
+
 def done() -> None:
     """Nothing that matters is imported any more: let go of the memory."""
     global _finder
@@ -134,13 +193,15 @@ def done() -> None:
         for name in _finder.served:
             loader = getattr(sys.modules.get(name), "__loader__", None)
             if isinstance(loader, _Loader):
-                loader._bytecode = memoryview(b"")
+                loader._finder = None
         _finder = None
 
 
 def pending() -> bool:
     """Whether `keep` has something to do."""
-    return _finder is not None and not sys.dont_write_bytecode and bool(_finder.missed())
+    if _finder is None or sys.dont_write_bytecode:
+        return False
+    return bool(_finder.missed()) or _finder.strays() > _STRAYS
 
 
 def keep() -> None:
@@ -173,27 +234,41 @@ def _write(finder: Finder) -> None:
 
 
 def _content(finder: Finder) -> bytes:
-    index: "Index" = {}
-    pieces: list[bytes] = []
-    end = 0
-
-    def add(name: str, source: str, package: bool, facts: "Facts", piece: bytes) -> None:
-        nonlocal end
-        index[name] = source, package, facts, end, len(piece)
-        pieces.append(piece)
-        end += len(piece)
-
-    for name, (source, package, facts, offset, length) in finder.index.items():
-        if os.path.exists(source) and _facts(os.stat(source)) == facts:
-            add(name, source, package, facts, bytes(finder.bytecode[offset : offset + length]))
-    for name, source in finder.missed().items():
+    missed = finder.missed()
+    stages = [names for names, _, _ in finder.stages]
+    if not missed:
+        # nothing out of the ordinary in this run: what it has imported one by one belongs to its stages
+        stages += [[] for _ in finder.singles[len(stages) :]]
+        for names, singles in zip(stages, finder.singles, strict=False):
+            names += [name for name in singles if not any(name in stage for stage in stages)]
+    codes: "dict[str, CodeType]" = {}
+    facts: "dict[str, tuple[str, bool, Facts]]" = {}
+    for name, (source, package, known, _, _) in finder.index.items():
+        if os.path.exists(source) and _facts(os.stat(source)) == known:
+            codes[name], facts[name] = finder.code(name), (source, package, known)
+    for name, source in missed.items():
         status = os.stat(source)
         if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED:
             continue  # may change once more without a trace
         with open(source, "rb") as file:
-            code = compile(file.read(), source, "exec", dont_inherit=True)
-        add(name, source, os.path.basename(source) == "__init__.py", _facts(status), marshal.dumps(code))
-    head = marshal.dumps(index)
+            codes[name] = compile(file.read(), source, "exec", dont_inherit=True)
+        facts[name] = source, os.path.basename(source) == "__init__.py", _facts(status)
+    pieces: list[bytes] = []
+    index: "Index" = {}
+    placed: "Stages" = []
+    end = 0
+    for names in stages:
+        names = [name for name in names if name in codes]
+        pieces.append(marshal.dumps([codes[name] for name in names]))
+        placed.append((names, end, len(pieces[-1])))
+        end += len(pieces[-1])
+        index |= {name: (*facts[name], 0, 0) for name in names}
+    for name, code in codes.items():
+        if name not in index:
+            pieces.append(marshal.dumps(code))
+            index[name] = (*facts[name], end, len(pieces[-1]))
+            end += len(pieces[-1])
+    head = marshal.dumps((index, placed))
     lengths = (length.to_bytes(8, "little") for length in (len(head), end))
     return b"".join((_header(finder.root), *lengths, head, *pieces))
 
@@ -204,7 +279,7 @@ def _facts(status: os.stat_result) -> "Facts":
 
 def _header(root: str) -> bytes:
     """Of another interpreter, or of a package that was moved since, is no file for us."""
-    return MAGIC_NUMBER + marshal.dumps((sys.version, root))
+    return MAGIC_NUMBER + marshal.dumps((sys.version, root, _FORMAT))
 
 
 def _read(path: str, root: str) -> bytes:

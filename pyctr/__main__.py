@@ -19,6 +19,7 @@ def command() -> int:
 
 def runtime() -> int:
     bytecode.guess("runtime")
+    bytecode.at_once(0)
     from pyctr.cli.runtime import main
 
     return main()

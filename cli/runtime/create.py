@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pyctr.cli.runtime.inherited import descriptors
+from pyctr.core import bytecode
 from pyctr.core.linux import process
 from pyctr.core.runtime import direct
 
@@ -102,4 +103,5 @@ def _order(call: Call, args: Arguments, *, held: bool = True, detached: bool = T
     direct.read(order, call.paths, call.warn)
     if not order.departs:
         call.protect()
+    bytecode.at_once(1)
     return order

@@ -168,6 +168,77 @@ def test_a_verb_is_known_by_the_file_there_is_for_it(package: Package):
     assert run(program) == "_Loader"
 
 
+STAGED = """
+import sys
+sys.path.insert(0, {top!r})
+from pyctr.core import bytecode
+bytecode._SETTLED = bytecode._STRAYS = 0
+bytecode.use("verb")
+bytecode.at_once(0)
+first = [name for name in sys.modules if name.startswith("pyctr.core.")]
+import pyctr.core.one
+bytecode.at_once(1)
+then = [name for name in sys.modules if name.startswith("pyctr.core.")]
+import pyctr.core.two
+print(*[" ".join(name[11:] for name in names if name[11:] != "bytecode") for names in (first, then)], sep=";")
+print(pyctr.core.two.answer.value(), pyctr.core.answer is pyctr.core.two.answer, pyctr.core.two.__spec__.origin)
+bytecode.keep()
+"""
+
+
+class Staged(Package):
+    """`one` is wanted in a first stage; `two`, which imports `answer`, in a second."""
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        (self.core / "one.py").touch()
+        (self.core / "two.py").write_text("from pyctr.core import answer\n")
+
+    def stages(self, program: str = STAGED) -> tuple[str, str, str]:
+        """The modules there are when each stage has begun; what the answer is."""
+        words = [sys.executable, "-I", "-c", program.format(top=str(self.top))]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        stages, said = done.stdout.splitlines()
+        word, same, origin = said.split()
+        assert (same, origin) == ("True", str(self.core / "two.py"))
+        return (*stages.split(";"), word)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Staged:
+    """After a run that compiled, and one that missed nothing."""
+    package = Staged(tmp_path)
+    assert [package.stages() for _ in range(2)] == [("", "one", "one")] * 2
+    return package
+
+
+def test_a_stage_begins_with_the_modules_it_had(staged: Staged):
+    assert [staged.stages() for _ in range(2)] == [("one", "one answer two", "one")] * 2
+
+
+def test_a_module_of_a_stage_that_was_edited_is_what_runs(staged: Staged):
+    staged.says("other")
+    assert staged.stages()[2] == "other"
+    assert staged.stages()[2] == "other"
+
+
+def test_a_stage_that_is_left_out_does_no_harm(staged: Staged):
+    """A process that begins in the middle, as one that was started anew does."""
+    assert staged.stages(STAGED.replace("bytecode.at_once(0)\n", "")) == ("", "one answer two", "one")
+    assert staged.stages() == ("one", "one answer two", "one")
+
+
+def test_a_module_that_fails_does_so_where_it_is_imported(staged: Staged):
+    (staged.core / "answer.py").unlink()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", STAGED.format(top=str(staged.top))], capture_output=True, text=True
+    )
+    assert "cannot import name 'answer'" in done.stderr
+    at = 1 + STAGED.splitlines().index("import pyctr.core.two")
+    assert f'File "<string>", line {at}, in <module>' in done.stderr
+
+
 def test_a_traceback_shows_the_source(kept: Package):
     program = PROGRAM.format(top=str(kept.top), settled=0).replace("answer.value()", "answer.value(1)")
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
