@@ -97,6 +97,34 @@ class Events:
             except FileNotFoundError:
                 continue
 
+    def appended(self, mark: tuple[int, int] = (0, 0), tail: int = 1 << 18) -> tuple[list[Event], tuple[int, int]]:
+        """What was written since `mark` (file, position), which the call before gave, and the next mark.
+
+        Without one: the events within the last `tail` bytes. For who looks now and then and does not want to wait.
+        """
+        found: list[Event] = []
+        for name in (f"{self.path}.1", self.path) if mark[0] else (self.path,):
+            try:
+                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            with open(fd, "rb") as file:
+                status = os.fstat(fd)
+                if name != self.path and status.st_ino != mark[0]:
+                    continue  # put aside before
+                if not mark[0] and status.st_size > tail:
+                    file.seek(status.st_size - tail)
+                    file.readline()
+                elif status.st_ino == mark[0]:
+                    file.seek(mark[1])
+                read = file.read()
+                whole = read[: read.rfind(b"\n") + 1]
+                found += [event for line in whole.splitlines() if (event := _parse(line, None, None, None))]
+                mark_here = (status.st_ino, file.tell() - len(read) + len(whole))
+            if name == self.path:
+                return found, mark_here
+        return found, mark
+
     def follow(
         self,
         since: int | None = None,

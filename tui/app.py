@@ -143,6 +143,13 @@ class PyctrApp(App[None], inherit_bindings=False):
         if name != self.current_mode:
             await self.switch_mode(name)
 
+    async def open_container(self, id: str, tab: str = "overview") -> None:
+        """One container on the screen of containers."""
+        await self.action_screen("containers")
+        show = getattr(self.main_screen, "show_tab", None)
+        if self.main_screen is not None and show is not None:
+            self.main_screen.call_after_refresh(show, id, tab)
+
     async def action_quit(self) -> None:
         """A verb that waits (a stop before its timeout) ends with us: that is said once, a second time it goes."""
         if self.acts.running and not self._warned:

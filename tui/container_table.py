@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pyctr.core import triage
 from pyctr.tui import format as f
 from pyctr.tui.snapshot import ContainerRow
 from pyctr.tui.table import Column, Layout, Look
@@ -352,5 +353,10 @@ def sick(row: ContainerRow) -> bool:
         return True
     return any(
         value is not None and value >= limit
-        for value, limit in ((row.memory_of_limit, 90), (row.throttled, 25), (row.psi_memory, 10), (row.psi_io, 25))
+        for value, limit in (
+            (row.memory_of_limit, triage.MEMORY),
+            (row.throttled, triage.THROTTLED),
+            (row.psi_memory, triage.HOST_MEMORY_STALL),
+            (row.psi_io, triage.IO_STALL),
+        )
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.cgroupstats import Sampler
     from pyctr.tui.journal import Journal
+    from pyctr.tui.snapshot import ContainerRow, HostRow
     from pyctr.tui.sources import Scene
 
 
@@ -128,18 +129,19 @@ class Poller:
             error, good_at = self._list.broken, now
         except (OSError, errors.PyctrError, ValueError) as problem:
             error = f.reason(problem)
+        host = self._host.look(moment)
         snapshot = Snapshot(
             time=now,
             monotonic=moment,
             containers=rows,
-            host=self._host.look(moment),
+            host=host,
             detail=self._closer.look(focus, self._list.known.get(focus.selected), moment, threads=threads),
             read_only=self.read_only,
             error=error,
             limited=self._list.limited,
             good_at=good_at,
             cost=self._cost(moment),
-            scenes=self._look_around(focus, now, moment, threads=threads),
+            scenes=self._look_around(focus, now, moment, rows, host, threads=threads),
         )
         self._last = snapshot
         return snapshot
@@ -150,13 +152,17 @@ class Poller:
 
         return Journal(self.engine.events, wake)
 
-    def _look_around(self, focus: Focus, now: float, moment: float, *, threads: bool) -> dict[str, Scene]:
+    def _look_around(
+        self, focus: Focus, now: float, moment: float, rows: tuple[ContainerRow, ...], host: HostRow, *, threads: bool
+    ) -> dict[str, Scene]:
         """What the visible screen shows besides containers."""
         if not focus.sources:
             return self.sources.look((), Seen(now, moment, (), {}), threads=False)
         known, statuses = self._list.known, self._list.statuses
         everybody = tuple(known[id].container for id in statuses if id in known)
-        return self.sources.look(focus.sources, Seen(now, moment, everybody, statuses), threads=threads)
+        rates = {id: known[id].rates for id in statuses if id in known and known[id].rates is not None}
+        seen = Seen(now, moment, everybody, statuses, {row.id: row for row in rows}, rates, host)
+        return self.sources.look(focus.sources, seen, threads=threads)
 
     def _sampling(self) -> Sampler:
         """The one reader of counters, made when first needed."""

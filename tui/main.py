@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="pyctr-tui", description="Containers, live, in a terminal.")
     made.add_argument("--version", action="version", version=f"pyctr-tui version {__version__}")
     made.add_argument("--demo", action="store_true", help="start four small containers to look at (pyctr demo up)")
+    made.add_argument("--triage", action="store_true", help="begin with who needs you, and why")
     made.add_argument("--read-only", action="store_true", help="change nothing; automatic without root")
     made.add_argument(
         "--theme", default=os.environ.get("PYCTR_THEME", ""), metavar="NAME", help="a theme or a .toml file"
@@ -124,6 +125,8 @@ def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) ->
         def begun(app: PyctrApp) -> None:
             if frame.saved is not None:
                 guard.stand(2, frame.saved)
+            if arguments.triage:
+                app.call_later(app.action_screen, "triage")
 
         app = PyctrApp(poller, theme=theme, ascii=arguments.ascii, first=first, tty=frame.saved, before=begun)
         app.run()
@@ -161,6 +164,8 @@ def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tup
     ):
         if name not in known:
             return _fail(f"no {what} '{name}'", f"one of {', '.join(known)}")
+    if arguments.triage:
+        arguments.screen = "triage"
     around = WANTED.get(arguments.screen, ())
     poller.look_at(Focus(sources=around))
     first = poller.collect()
@@ -191,9 +196,28 @@ def as_json(snapshot: Snapshot) -> str:
             "error": snapshot.error,
             "host": snapshot.host._asdict(),
             "containers": [row._asdict() for row in snapshot.containers],
+            **({"triage": _ward(snapshot)} if "triage" in snapshot.scenes else {}),
         },
         indent=1,
     )
+
+
+def _ward(snapshot: Snapshot) -> list[dict[str, object]]:
+    """Who needs somebody, worst first, with every diagnosis as in core/triage.py."""
+    from pyctr.tui.sources.triage import Ward
+
+    ward = snapshot.scenes["triage"].document
+    if not isinstance(ward, Ward):
+        return []
+    return [
+        {
+            "id": case.id,
+            "name": case.name,
+            "status": case.status,
+            "diagnoses": [{**one._asdict(), "facts": [fact._asdict() for fact in one.facts]} for one in case.diagnoses],
+        }
+        for case in ward.cases
+    ]
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def moment(engine: Engine) -> dict[str, str]:
         if container.running:
             pids |= set(engine.group(container.state.group).pids())
             process = container.state.process
-            if container.spec.health is not None and process is not None:
+            if process is not None:
                 shims.append(process.shim_pid)
     tree = record(f"/{PARENT}", pids=sorted(pids))
     for name in HOST:

@@ -124,3 +124,18 @@ def test_the_volumes(host: screens.Replay, size: tuple[int, int]) -> None:
             await screens.compare(app, f"volumes-{size[0]}x{size[1]}")
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_triage(host: screens.Replay, size: tuple[int, int]) -> None:
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=size) as pilot:
+            await app.action_screen("triage")
+            await pilot.pause()
+            app.take(host.poller.collect())
+            await pilot.pause()
+            await screens.compare(app, f"triage-{size[0]}x{size[1]}")
+
+    asyncio.run(go())

@@ -100,3 +100,35 @@ def test_the_journal_is_cut_when_it_grows_too_long(tmp_path: Path, monkeypatch) 
         log.record("start", f"{number}", "web", number=number)
     kept = [int(event.attributes["number"]) for event in log.read()]
     assert kept == list(range(50 - len(kept), 50)) and 5 < len(kept) < 50
+
+
+def test_who_looks_now_and_then_gets_each_event_once(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    assert log.appended() == ([], (0, 0))
+    log.record("create", "aa11", "web")
+    log.record("start", "aa11", "web")
+    found, mark = log.appended()
+    assert [event.action for event in found] == ["create", "start"]
+    assert log.appended(mark) == ([], mark)
+    log.record("die", "aa11", "web")
+    with open(log.path, "ab") as file:
+        file.write(b'{"half a line')
+    found, mark = log.appended(mark)
+    assert [event.action for event in found] == ["die"]
+    with open(log.path, "ab") as file:
+        file.write(b' of a crash"}\n')
+    log.record("stop", "aa11", "web")
+    os.rename(log.path, f"{log.path}.1")
+    log.record("destroy", "aa11", "web")
+    found, mark = log.appended(mark)
+    assert [event.action for event in found] == ["stop", "destroy"]
+    assert log.appended(mark)[0] == []
+
+
+def test_at_first_only_the_end_of_a_long_journal_is_read(tmp_path: Path) -> None:
+    log = journal(tmp_path)
+    for number in range(50):
+        log.record("start", "aa11", f"web-{number}")
+    found, mark = log.appended(tail=1000)
+    assert 1 < len(found) < 15 and found[-1].name == "web-49"
+    assert log.appended(mark)[0] == []

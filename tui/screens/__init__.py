@@ -39,6 +39,7 @@ REGISTRY = (
     Entry("volumes", "4", "Volumes", "pyctr.tui.screens.volumes:VolumesScreen"),
     Entry("host", "5", "Host", "pyctr.tui.screens.host:HostScreen"),
     Entry("events", "6", "Events", "pyctr.tui.screens.events:EventsScreen"),
+    Entry("triage", "7", "Triage", "pyctr.tui.screens.triage:TriageScreen"),
 )
 
 

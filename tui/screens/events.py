@@ -301,10 +301,5 @@ class EventsScreen(BaseScreen):
 
     async def action_to_container(self) -> None:
         """The event's container on its own screen."""
-        row = self.current_row()
-        if row is None:
-            return
-        await self.pyctr.action_screen("containers")
-        show = getattr(self.pyctr.main_screen, "show_tab", None)
-        if show is not None:
-            self.pyctr.main_screen.call_after_refresh(show, row.id, "overview")  # type: ignore[union-attr]
+        if (row := self.current_row()) is not None:
+            await self.pyctr.open_container(row.id)

@@ -274,10 +274,7 @@ class ImagesScreen(ImageLooks, ImageVerbs, SceneScreen):
         if row is None:
             return
         if row.node.kind == CONTAINER and row.container is not None:
-            await self.pyctr.action_screen("containers")
-            show = getattr(self.pyctr.main_screen, "show_tab", None)
-            if show is not None:
-                self.pyctr.main_screen.call_after_refresh(show, row.container.id, "layers")  # type: ignore[union-attr]
+            await self.pyctr.open_container(row.container.id, "layers")
             return
         if self.has_class("-both"):
             self.set_focus(self.files)

@@ -322,13 +322,8 @@ class NetworksScreen(SceneScreen):
 
     async def action_open(self) -> None:
         """The container on its own screen."""
-        row = self.current_row()
-        if row is None:
-            return
-        await self.pyctr.action_screen("containers")
-        show = getattr(self.pyctr.main_screen, "show_tab", None)
-        if show is not None:
-            self.pyctr.main_screen.call_after_refresh(show, row.id, "overview")  # type: ignore[union-attr]
+        if (row := self.current_row()) is not None:
+            await self.pyctr.open_container(row.id)
 
 
 def _lost(number: int) -> str:

@@ -18,8 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pyctr.core.cgroupstats import Rates
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.tui.snapshot import ContainerRow, HostRow
 
 
 class Seen(NamedTuple):
@@ -29,7 +31,11 @@ class Seen(NamedTuple):
     monotonic: float
     containers: tuple[Container, ...]
     statuses: Mapping[str, str]
-    """By id."""
+    """By id, like the next two."""
+    rows: Mapping[str, ContainerRow] = {}
+    rates: Mapping[str, Rates] = {}
+    """Of those that live and were measured."""
+    host: HostRow | None = None
 
 
 class Source(NamedTuple):
@@ -57,6 +63,7 @@ SOURCES = {
     for source in (
         Source("networks", 1.0, quick=True),
         Source("machine", 1.0, quick=True),
+        Source("triage", 1.0, quick=True),
         Source("findings", 30.0),
         Source("space", 30.0),
         Source("images", 5.0),
@@ -70,6 +77,7 @@ WANTED = {
     "networks": ("networks",),
     "volumes": ("volumes",),
     "host": ("machine", "findings", "space"),
+    "triage": ("triage",),
 }
 """Sources by the name of the main screen."""
 

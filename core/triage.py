@@ -1,0 +1,308 @@
+"""Which container is sick, of what, and since when: measurements in, diagnoses out. Nothing is read here.
+
+Every rule answers one question about one patient, with the numbers it went by. What is only a symptom of something
+worse is left to the worse: a container that is killed for memory again and again does not also "crash".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyctr.core.cgroupstats import Rates
+
+WINDOW = 600.0
+"""Seconds back in which kills and deaths count."""
+DEATHS = 3
+"""In that window: fewer are accidents."""
+PIDS = 95.0
+"""Percent of the limit: forks fail soon, or do already."""
+MEMORY = 90.0
+"""Percent of the limit that the working set takes, which is what the kernel cannot give back for free."""
+MEMORY_STALL = 5.0
+"""Percent of the last ten seconds in which something waited for memory: reclaim costs it time (PSI some avg10)."""
+HOST_MEMORY_STALL = 10.0
+"""Likewise where its own limit is far."""
+IO_STALL = 25.0
+"""Likewise for a disk."""
+THROTTLED = 25.0
+"""Percent of the periods of its quota that it was cut short in."""
+AT_QUOTA = 80.0
+"""Percent of its quota."""
+CPU_STALL = 30.0
+"""Percent of the last ten seconds in which something could run and did not (PSI some avg10)."""
+HOST_BUSY = 90.0
+"""Percent of all cores."""
+STALE = 24 * 3600.0
+"""Seconds after which a failure is history."""
+
+
+class Death(NamedTuple):
+    """An end that the journal tells of."""
+
+    time: float
+    code: int
+    oom: bool = False
+
+
+class Past(NamedTuple):
+    """What the journal tells of a container within WINDOW, oldest first. Epoch seconds."""
+
+    kills: tuple[tuple[float, int], ...] = ()
+    """When the kernel killed for memory, and how many processes."""
+    deaths: tuple[Death, ...] = ()
+    paused: float = 0.0
+    counted: int = 0
+    """Kills of this incarnation among `kills`: the journal counts from its start."""
+
+
+class Patient(NamedTuple):
+    """One container at one moment; None and "" where nothing is known."""
+
+    status: str
+    rates: Rates | None = None
+    past: Past = Past()
+    cpu_limit: float | None = None
+    """Cores."""
+    health: str = ""
+    streak: int = 0
+    """Probes that failed in a row."""
+    said: str = ""
+    """What the last probe said."""
+    watched: bool = True
+    """False when its shim was killed."""
+    restart: str = "no"
+    wanted: str = ""
+    code: int | None = None
+    signal: int = 0
+    error: str = ""
+    finished: float = 0.0
+    oom_killed: bool = False
+
+
+class Machine(NamedTuple):
+    """What it competes for."""
+
+    cpus: int | None = None
+    cpu: float | None = None
+    """Percent of all cores."""
+
+
+class Fact(NamedTuple):
+    """A number that led to a diagnosis. `unit`: bytes percent cores seconds count, or "" for words."""
+
+    name: str
+    value: float | str
+    unit: str = ""
+
+
+class Diagnosis(NamedTuple):
+    """`rank` orders: 100 is worst. `helps` are names of acts (tui/keys.py) with what each does about it."""
+
+    kind: str
+    rank: int
+    title: str
+    facts: tuple[Fact, ...]
+    why: str
+    since: float = 0.0
+    """Epoch seconds; 0 when only the present is known."""
+    helps: tuple[tuple[str, str], ...] = ()
+
+
+def diagnose(patient: Patient, machine: Machine, now: float) -> tuple[Diagnosis, ...]:
+    """Everything that is wrong with it, worst first; `now` in epoch seconds."""
+    found = [diagnosis for rule in RULES if (diagnosis := rule(patient, machine, now)) is not None]
+    kinds = {diagnosis.kind for diagnosis in found}
+    found = [diagnosis for diagnosis in found if not kinds & _WORSE.get(diagnosis.kind, frozenset())]
+    return tuple(sorted(found, key=lambda diagnosis: -diagnosis.rank))
+
+
+_WORSE = {
+    "crash-loop": frozenset({"oom"}),
+    "failed": frozenset({"oom", "crash-loop"}),
+    "memory": frozenset({"oom"}),
+    "near-limit": frozenset({"oom", "memory"}),
+}
+"""kind -> kinds it is only a symptom of"""
+
+
+def _alive(patient: Patient) -> bool:
+    return patient.status in (RUNNING, PAUSED)
+
+
+def _oom(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    kills = [(when, count) for when, count in patient.past.kills if when > now - WINDOW]
+    total = sum(count for _, count in kills)
+    fresh = patient.oom_killed and now - patient.finished < WINDOW
+    if not total and not fresh:
+        return None
+    first, last = (kills[0][0], kills[-1][0]) if kills else (patient.finished, patient.finished)
+    facts = [Fact("kills in 10 min", max(total, 1), "count"), Fact("last", now - last, "seconds")]
+    rates = patient.rates
+    if rates is not None and rates.memory_limit:
+        facts.append(Fact("limit", rates.memory_limit, "bytes"))
+        if rates.memory_peak is not None:
+            facts.append(Fact("peak", rates.memory_peak, "bytes"))
+    again = total > 1
+    return Diagnosis(
+        "oom",
+        100 if again else 96,
+        "OOM loop" if again else "OOM-killed",
+        tuple(facts),
+        "it needs more memory than its limit allows, and the kernel kills for it",
+        first,
+        (("limits", "raise its memory limit"), ("logs", "its last lines")),
+    )
+
+
+def _unwatched(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    if patient.watched or not _alive(patient):
+        return None
+    return Diagnosis(
+        "unwatched",
+        95,
+        "unwatched",
+        (),
+        "its shim was killed: its log, its exit code and its restart policy are lost",
+        helps=(("restart", "gives it a new shim"),),
+    )
+
+
+def _crash_loop(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    deaths = [death for death in patient.past.deaths if death.time > now - WINDOW]
+    bad = [death for death in deaths if death.code]
+    if len(bad) < DEATHS or patient.restart == "no":
+        return None
+    codes = sorted({death.code for death in bad})
+    facts = (
+        Fact("ends in 10 min", len(bad), "count"),
+        Fact("exit code", ", ".join(map(str, codes))),
+        Fact("last", now - bad[-1].time, "seconds"),
+    )
+    why = f"it ends by itself and its restart policy ({patient.restart}) brings it back"
+    helps = (("logs", "its last lines"), ("stop", "ends the loop"))
+    return Diagnosis("crash-loop", 90, "crash-looping", facts, why, bad[0].time, helps)
+
+
+def _pids(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    rates = patient.rates
+    if rates is None or not rates.pids or not rates.pids_limit or rates.pids * 100 < PIDS * rates.pids_limit:
+        return None
+    # a limit of a few is meant
+    if rates.pids_limit < 4:
+        return None
+    facts = (Fact("pids", rates.pids, "count"), Fact("limit", rates.pids_limit, "count"))
+    why = "it cannot make further processes or threads: a leak, a fork bomb, or a limit that is too low"
+    return Diagnosis("pids", 85, "out of pids", facts, why, helps=(("open", "its processes"), ("kill", "ends it")))
+
+
+def _unhealthy(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    if patient.health != "unhealthy" or not _alive(patient):
+        return None
+    facts = [Fact("failed probes in a row", patient.streak, "count")]
+    if patient.said:
+        facts.append(Fact("it said", patient.said))
+    why = "its own health check fails"
+    return Diagnosis("unhealthy", 80, "unhealthy", tuple(facts), why, helps=(("logs", "its log"), ("restart", "anew")))
+
+
+def _memory(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    rates = patient.rates
+    if rates is None:
+        return None
+    share = rates.memory_percent_of_limit
+    if share is None or share < MEMORY:
+        if rates.psi_memory is None or rates.psi_memory < HOST_MEMORY_STALL:
+            return None
+        facts = [Fact("psi memory", rates.psi_memory, "percent")]
+        why = "it waits for memory far from a limit of its own: the host, or a group above it, has none to spare"
+        return Diagnosis("memory", 75, "short of memory", tuple(facts), why, helps=(("open", "its charts"),))
+    facts = [Fact("of its limit", share, "percent"), Fact("limit", rates.memory_limit or 0, "bytes")]
+    helps = (("limits", "raise its memory limit"), ("open", "its processes"))
+    if rates.psi_memory is None or rates.psi_memory < MEMORY_STALL:
+        why = "what it holds leaves little room below its limit"
+        return Diagnosis("near-limit", 50, "near its memory limit", tuple(facts), why, helps=helps)
+    facts.append(Fact("psi memory", rates.psi_memory, "percent"))
+    why = "the kernel takes memory from it to stay below the limit, and it waits meanwhile"
+    return Diagnosis("memory", 75, "short of memory", tuple(facts), why, helps=helps)
+
+
+def _io(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    rates = patient.rates
+    if rates is None or rates.psi_io is None or rates.psi_io < IO_STALL:
+        return None
+    facts = (
+        Fact("psi io", rates.psi_io, "percent"),
+        Fact("reads per second", rates.io_read or 0.0, "bytes"),
+        Fact("writes per second", rates.io_write or 0.0, "bytes"),
+    )
+    why = "it waits for a disk: a throttle of its own, or a disk that others keep busy"
+    return Diagnosis("io", 70, "I/O stalled", facts, why, helps=(("open", "its charts"),))
+
+
+def _cpu(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    """Its own quota and a busy host look alike from inside: the numbers of both tell them apart."""
+    rates = patient.rates
+    if rates is None:
+        return None
+    stalled = Fact("psi cpu", rates.psi_cpu or 0.0, "percent")
+    if rates.throttled_percent is not None and rates.throttled_percent >= THROTTLED:
+        facts = [Fact("throttled periods", rates.throttled_percent, "percent"), stalled]
+        if patient.cpu_limit:
+            facts.append(Fact("quota", patient.cpu_limit, "cores"))
+        why = "its own quota is what holds it back"
+        if machine.cpus and machine.cpu is not None:
+            idle = machine.cpus * (100 - machine.cpu) / 100
+            facts.append(Fact("idle on the host", idle, "cores"))
+            why += ", not the host" if idle >= 0.5 else "; the host has nothing to spare either"
+        return Diagnosis("throttled", 65, "CPU-throttled", tuple(facts), why, helps=(("open", "its processes"),))
+    if rates.psi_cpu is None or rates.psi_cpu < CPU_STALL or machine.cpu is None or machine.cpu < HOST_BUSY:
+        return None
+    if rates.cpu_percent_of_limit is not None and rates.cpu_percent_of_limit >= AT_QUOTA:
+        return None  # what it waits for is its next period
+    facts = [stalled, Fact("host cpu", machine.cpu, "percent")]
+    why = "it waits for a core that others have, not for its quota"
+    return Diagnosis("starved", 60, "starved of CPU", tuple(facts), why, helps=(("open", "its processes"),))
+
+
+def _failed(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    if patient.status not in (STOPPED, RESTARTING) or patient.wanted in ("stopped", "removing"):
+        return None
+    if not patient.code and not patient.error:
+        return None
+    facts = [Fact("exit code", str(patient.code))]
+    if patient.error:
+        facts.append(Fact("error", patient.error))
+    elif patient.signal == 9:
+        # who sees 137 thinks of memory first
+        facts.append(Fact("SIGKILL", "killed for memory" if patient.oom_killed else "not by the kernel for memory"))
+    rank = 55 if now - patient.finished < STALE else 20
+    why = "it ended by itself" if not patient.signal else f"signal {patient.signal} ended it"
+    helps = (("logs", "its last lines"), ("start", "anew"))
+    return Diagnosis("failed", rank, "failed", tuple(facts), why, patient.finished, helps)
+
+
+def _frozen(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    if patient.status != PAUSED:
+        return None
+    why = "somebody paused it: whoever talks to it waits"
+    return Diagnosis("frozen", 30, "frozen", (), why, patient.past.paused, (("pause", "thaws it"),))
+
+
+RULES: tuple[Callable[[Patient, Machine, float], Diagnosis | None], ...] = (
+    _oom,
+    _unwatched,
+    _crash_loop,
+    _pids,
+    _unhealthy,
+    _memory,
+    _io,
+    _cpu,
+    _failed,
+    _frozen,
+)

@@ -1,0 +1,138 @@
+"""Who is sick: every container's measurements, health and recent past, judged."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pyctr.core import health
+from pyctr.core.triage import WINDOW, Death, Diagnosis, Machine, Past, Patient, diagnose
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+    from pyctr.core.events import Event
+    from pyctr.tui.snapshot import ContainerRow
+    from pyctr.tui.sources import Seen
+
+FLAPS = 10.0
+"""Seconds for which a sign may be missing without having gone."""
+
+
+class Case(NamedTuple):
+    """A container that needs somebody, and why: the worst first."""
+
+    id: str
+    name: str
+    status: str
+    failed: bool
+    diagnoses: tuple[Diagnosis, ...]
+
+    @property
+    def worst(self) -> Diagnosis:
+        return self.diagnoses[0]
+
+
+class Ward(NamedTuple):
+    """One look at all of them; what is below `quiet` is for the next look."""
+
+    cases: tuple[Case, ...]
+    quiet: int
+    """Containers without a complaint."""
+    mark: tuple[int, int] = (0, 0)
+    pasts: dict[str, Past] = {}
+    signs: dict[tuple[str, str], tuple[float, float]] = {}
+    """(id, kind) -> since when it is there, 0 if it was there when we came, and when it was seen last"""
+
+
+def collect(engine: Engine, seen: Seen, before: object) -> object:
+    old = before if isinstance(before, Ward) else None
+    events, mark = engine.events.appended(old.mark if old else (0, 0))
+    pasts = _pasts(old.pasts if old else {}, events, seen.time)
+    host = seen.host
+    machine = Machine(host.cpus, host.cpu) if host is not None else Machine()
+    cases = []
+    signs: dict[tuple[str, str], tuple[float, float]] = {}
+    for container in seen.containers:
+        row = seen.rows.get(container.id)
+        if row is None or row.busy:
+            continue  # gone, or somebody is at it
+        found = diagnose(_patient(container, row, seen, pasts.get(row.id, Past())), machine, seen.time)
+        dated = []
+        for diagnosis in found:
+            since = diagnosis.since
+            if not since:
+                known = old.signs.get((row.id, diagnosis.kind)) if old else (0.0, seen.time)
+                since = known[0] if known and seen.time - known[1] < FLAPS else seen.time
+                signs[row.id, diagnosis.kind] = (since, seen.time)
+            dated.append(diagnosis._replace(since=since))
+        if dated:
+            cases.append(Case(row.id, row.name, row.status, row.failed, tuple(dated)))
+    for sign, (since, last) in (old.signs if old else {}).items():
+        if sign not in signs and seen.time - last < FLAPS:
+            signs[sign] = (since, last)
+    cases.sort(key=lambda case: (-case.worst.rank, case.worst.since or seen.time, case.name))
+    return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs)
+
+
+def _patient(container: Container, row: ContainerRow, seen: Seen, past: Past) -> Patient:
+    streak, said = 0, ""
+    if row.health == health.UNHEALTHY and row.live:
+        record = health.load(container, row.status)
+        streak = int(record.get("streak") or 0)
+        log = record.get("log") or ()
+        said = " ".join(str(log[-1].get("output", "")).split()) if log else ""
+    return Patient(
+        row.status,
+        seen.rates.get(row.id) if row.live else None,
+        past,
+        cpu_limit=row.cpu_limit,
+        health=row.health,
+        streak=streak,
+        said=said,
+        watched=not row.live or container.shim_alive,
+        restart=row.restart_policy,
+        wanted=row.wanted,
+        code=row.exit_code,
+        signal=row.exit_signal,
+        error=row.exit_error,
+        finished=row.finished_at,
+        oom_killed=row.oom_killed,
+    )
+
+
+def _pasts(before: dict[str, Past], events: Iterable[Event], now: float) -> dict[str, Past]:
+    """What matters of the journal, by container; what is too long ago is dropped."""
+    pasts = dict(before)
+    for event in events:
+        if event.type != "container":
+            continue
+        past, when = pasts.get(event.id, Past()), event.time_ns / 1e9
+        if event.action == "destroy":
+            pasts.pop(event.id, None)
+        elif event.action == "oom":
+            kills = _number(event, "kills", past.counted + 1)
+            pasts[event.id] = past._replace(kills=(*past.kills, (when, kills - past.counted)), counted=kills)
+        elif event.action == "start":
+            pasts[event.id] = past._replace(counted=0)
+        elif event.action == "die":
+            oom = event.attributes.get("oom_killed") == "True"
+            pasts[event.id] = past._replace(deaths=(*past.deaths, Death(when, _number(event, "exitCode", 0), oom)))
+        elif event.action == "pause":
+            pasts[event.id] = past._replace(paused=when)
+    return {
+        id: past._replace(
+            kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW),
+            deaths=tuple(death for death in past.deaths if death.time > now - WINDOW),
+        )
+        for id, past in pasts.items()
+    }
+
+
+def _number(event: Event, name: str, otherwise: int) -> int:
+    try:
+        return int(event.attributes[name])
+    except (KeyError, ValueError):
+        return otherwise
