@@ -74,15 +74,21 @@ class Prepared:
         self.run()
 
 
-def interleave(contenders: Mapping[str, Command], rounds: int, warm: int = 3) -> dict[str, float]:
+def interleave(
+    contenders: Mapping[str, Command], rounds: int, warm: int = 3, limit: float = float("inf")
+) -> dict[str, float]:
     """Median seconds of each contender over `rounds` rounds, after `warm` uncounted ones.
 
-    The order changes by a fixed seed: some contenders clean up after they have returned, at the cost of the next.
+    After `limit` seconds no further round is begun, as soon as one has been counted. The order changes by a fixed seed:
+    some contenders clean up after they have returned, at the cost of the next.
     """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     order = list(contenders.items())
     turns = random.Random(1)
+    start = time.monotonic()
     for number in range(warm + rounds):
+        if number > warm and time.monotonic() - start > limit:
+            break
         turns.shuffle(order)
         for name, run in order:
             if isinstance(run, Prepared):

@@ -19,6 +19,7 @@ from pyctr.core.engine import Engine
 from pyctr.core.images import garbage, stack
 from pyctr.core.images.pull import pull
 from pyctr.core.images.push import push
+from pyctr.core.images.save import save
 from pyctr.core.paths import Paths
 from pyctr.core.spec import ContainerSpec
 from pyctr.core.state import CREATED, State
@@ -62,6 +63,10 @@ elif what == "commit":
     commit.commit(containers.find(engine, words[0]), words[1], pause=False)
 elif what == "sweep":
     garbage.sweep(engine.images)
+elif what == "pyctr":
+    from pyctr.cli.main import main
+    if main(words):
+        sys.exit("it failed")
 print(steps)
 """
 
@@ -75,7 +80,13 @@ def killed(directory: Path, at: int, *words: str) -> int:
     argv = [sys.executable, "-c", DRIVER, str(directory / "root"), str(directory / "run"), str(at), *words]
     done = subprocess.run(
         argv,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYCTR_ROOT": str(directory / "root"),
+            "PYCTR_RUNROOT": str(directory / "run"),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -83,7 +94,7 @@ def killed(directory: Path, at: int, *words: str) -> int:
     if at and done.returncode == -signal.SIGKILL:
         return at
     assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    return int(done.stdout.split()[-1])
 
 
 def container(engine: Engine, name: str, of: str) -> str:
@@ -122,15 +133,15 @@ def check_clean(engine: Engine) -> None:
     digests, diff_ids = engine.images.reachable()
     assert {f"sha256:{name}" for name in os.listdir(engine.images.blobs.directory)} == digests
     used = {name.removeprefix("sha256:") for name in engine.layers.in_use(diff_ids)}
-    there = set(os.listdir(engine.layers.root)) - {"l", "mountpoints"}
+    there = set(os.listdir(engine.layers.root)) - {"l", "mountpoints", "nothing"}
     assert there <= used
     assert os.listdir(engine.images.blobs.ingest) == []
     for link in os.listdir(engine.layers.links):
         assert os.path.isdir(f"{engine.layers.links}/{link}")
 
 
-def spread(total: int) -> list[int]:
-    return sorted({1 + round(n * (total - 1) / (POINTS - 1)) for n in range(POINTS)})
+def spread(total: int, points: int) -> list[int]:
+    return sorted({1 + round(n * (total - 1) / (points - 1)) for n in range(points)})
 
 
 def every_point(
@@ -139,6 +150,7 @@ def every_point(
     *words: str,
     after: Callable[[Engine], None],
     soon: Callable[[Engine], object] = lambda engine: None,
+    points: int = POINTS,
 ) -> None:
     """Prepare a store once, count the steps of a command, then kill it at points of them, each on a copy.
 
@@ -152,7 +164,7 @@ def every_point(
     assert total > 3
     check_sound(engine_of(first))
     check_clean(engine_of(first))
-    for at in spread(total):
+    for at in spread(total, points):
         here = tmp_path / "here"
         copy(template, here)
         killed(here, at, *words)
@@ -267,3 +279,61 @@ def test_a_container_being_made_holds_its_layers(tmp_path: Path) -> None:
     ]
     check_clean(engine)
     check_sound(engine)
+
+
+def visible(engine: Engine, names: set[str]) -> None:
+    """No other names than these, each of a whole image (`check_sound`)."""
+    assert {found.familiar for found in engine.images.list()} - {"base:1"} <= names
+
+
+def test_a_load_killed_at_any_step(tmp_path: Path) -> None:
+    """What has a name is whole."""
+    made = Engine(Paths(root=str(tmp_path / "made"), run=str(tmp_path / "made-run")))
+    image(made.images, "app:1", [BASE, APP])
+    image(made.images, "app:2", [BASE, APP, [member("more", "m" * 9000)]])
+    with open(tmp_path / "image.tar", "wb") as out:
+        save(made.images, ["app:1", "app:2"], out)
+
+    def base(engine: Engine) -> None:
+        engine.layers.ensure(image(engine.images, "base:1", [BASE]))
+
+    words = ("pyctr", "load", "-q", "-i", str(tmp_path / "image.tar"))
+    every_point(
+        tmp_path,
+        base,
+        *words,
+        soon=lambda engine: visible(engine, {"app:1", "app:2"}),
+        after=lambda engine: again(engine, *words),
+        points=8,
+    )
+
+
+def test_a_build_killed_at_any_step(tmp_path: Path) -> None:
+    """The next one takes away what the other has left below the root, and makes the same."""
+    place = tmp_path / "context"
+    place.mkdir()
+    (place / "file").write_text("f" * 100_000)
+    (place / "Dockerfile").write_text(
+        "FROM base:1 AS one\nCOPY file /one\nFROM base:1\nWORKDIR /made\nCOPY --from=one /one /two\nADD file /three\n"
+    )
+
+    def base(engine: Engine) -> None:
+        engine.layers.ensure(image(engine.images, "base:1", [BASE]))
+
+    words = ("pyctr", "build", "-q", "-t", "app:1", str(place))
+
+    def once_more(engine: Engine) -> None:
+        again(engine, *words)
+        assert os.listdir(f"{engine.paths.build}/work") == []
+        made = engine.images.resolve("app:1")
+        engine.layers.ensure(made)
+        read = stack.read([engine.layers.path(layer.diff_id) for layer in made.layers])
+        sizes = {file.path: file.size for file in stack.contents(read, len(made.layers) - 1)}
+        assert sizes["/two"] == sizes["/three"] == 100_000 and "/made" in sizes
+
+    every_point(tmp_path, base, *words, soon=lambda engine: visible(engine, {"app:1"}), after=once_more, points=10)
+
+
+def again(engine: Engine, *words: str) -> None:
+    killed(Path(engine.paths.root).parent, 0, *words)
+    assert engine.images.find("app:1")
