@@ -8,6 +8,7 @@ import pty
 import shlex
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -211,7 +212,7 @@ subprocess.run({words!r}, check=True)"""
 
 
 def test_typing_into_the_callers_terminal_is_refused(oci: Oci) -> None:
-    """TIOCSTI: a process that has the caller's terminal as stdin is of another session."""
+    """TIOCSTI: a process that has the caller's controlling terminal as stdin is of another session."""
     code = "import fcntl\nfor key in b'id\\n': fcntl.ioctl(0, 0x5412, bytes([key]))"
     config = oci.config("chroot", "/host", PYTHON, "-I", "-S", "-c", code)
     (oci.rootfs / "bin/chroot").symlink_to("busybox")
@@ -227,6 +228,7 @@ def test_typing_into_the_callers_terminal_is_refused(oci: Oci) -> None:
             text=True,
             timeout=60,
             start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         assert "PermissionError" in done.stderr or "Input/output error" in done.stderr, done.stderr
         os.set_blocking(master, False)
@@ -261,6 +263,31 @@ def test_start_hooks_of_an_image_have_the_commands_rights(oci: Oci) -> None:
     done = oci.run_config(config)
     found = {line.split()[0]: int(line.split()[1], 16) for line in done.stdout.splitlines()}
     assert found["CapBnd:"] == found["CapPrm:"] == DEFAULT and found["CapInh:"] == 0, done.stderr
+
+
+def test_a_start_hook_cannot_look_into_the_init_that_runs_it(oci: Oci) -> None:
+    """CVE-2016-9962, CVE-2019-5736: it has the rights of the command, as that init has by now, and is of the same uid.
+    What it could look into is an interpreter of the host's, which nobody can write to by that way either."""
+    look = "for file in environ maps mem fd/0; do cat /proc/1/$file; done; readlink /proc/1/cwd || echo end"
+    script = f"({look}) >/tmp/seen 2>&1; read x </tmp/go; true"
+    config = oci.config("true")
+    config["hooks"] = {"startContainer": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}
+    os.mkfifo(oci.rootfs / "tmp/go")
+    oci.write(config)
+    assert oci.cli("create", "--bundle", str(oci.path), "--pid-file", str(oci.path / "pid"), "one").returncode == 0
+    pid = int((oci.path / "pid").read_text())
+    start = subprocess.Popen(oci.command("start", "one"), env=oci.host.env, stdin=subprocess.DEVNULL)
+    try:
+        with open(oci.rootfs / "tmp/go", "w"):  # open as soon as the hook reads there
+            assert os.path.samefile(f"/proc/{pid}/exe", PYTHON), "there is something to be looked into"
+            with pytest.raises(OSError, match="Read-only file system"):
+                os.chmod(f"/proc/{pid}/exe", 0o755)
+        assert start.wait(60) == 0
+    finally:
+        start.kill()
+        oci.cli("delete", "--force", "one")
+    seen = (oci.rootfs / "tmp/seen").read_text().splitlines()
+    assert [line for line in seen if "ermission denied" not in line] == ["end"], seen
 
 
 def test_a_created_container_that_waits_has_laid_everything_down(oci: Oci) -> None:

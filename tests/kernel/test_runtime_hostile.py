@@ -76,6 +76,19 @@ def test_devices_of_an_image_are_hidden_by_ours(bundle: Bundle) -> None:
     assert result.out == "character special file\n"
 
 
+def test_a_mask_is_no_null_device_of_the_containers(bundle: Bundle, tmp_path: Path) -> None:
+    """CVE-2025-31133: what would lie over every masked file is theirs, and could be a link to a file of procfs."""
+    for name in ("pts", "shm", "mqueue"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "null").write_text("theirs")
+    (bundle.rootfs / "secret").write_text("secret")
+    config = bundle.config("sh", "-c", "cat /secret /dev/null; stat -c %t:%T /secret", maskedPaths=["/secret"])
+    mounts = [entry for entry in config["mounts"] if entry["destination"] != "/dev"]
+    own = {"destination": "/dev", "type": "bind", "source": str(tmp_path), "options": ["rbind"]}
+    result = bundle.run(*config["process"]["args"], maskedPaths=["/secret"], mounts=[own, *mounts])
+    assert result.out == "theirs1:3\n", result
+
+
 def test_the_working_directory_cannot_be_a_leaked_descriptor(bundle: Bundle) -> None:
     """CVE-2024-21626."""
     for fd in range(3, 15):
