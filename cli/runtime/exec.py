@@ -98,6 +98,8 @@ def _changed(base: dict[str, Any], args: Arguments) -> dict[str, Any]:
     if not args.tty:
         found.pop("consoleSize", None)
     if args.cwd:
+        if not args.cwd.startswith("/"):
+            raise errors.UsageError(f"--cwd: '{args.cwd}' is not an absolute path")
         found["cwd"] = args.cwd
     if args.apparmor:
         found["apparmorProfile"] = args.apparmor
@@ -111,13 +113,19 @@ def _changed(base: dict[str, Any], args: Arguments) -> dict[str, Any]:
     if args.user:
         user = {**_user(args.user), **{key: user[key] for key in ("umask", "additionalGids") if key in user}}
     if args.additional_gids:
+        for gid in args.additional_gids:
+            _number(gid, "--additional-gids")
         user["additionalGids"] = [*(user.get("additionalGids") or []), *args.additional_gids]
     return {**found, "user": user}
 
 
 def _with(sets: dict[str, Any], names: list[str]) -> dict[str, Any]:
     """As runc adds them: usable at once, also after execve by another user than root, if inheritable ones are there."""
+    from pyctr.core.linux.capnames import NAMES
+
     full = [name if name.startswith("CAP_") else f"CAP_{name}" for name in (name.upper() for name in names)]
+    if unknown := [name for name in full if name not in NAMES]:
+        raise errors.UsageError(f"--cap: '{unknown[0]}' is unknown", hint="like CAP_NET_ADMIN")
     kept = dict(sets)
     for name in ("bounding", "effective", "permitted", "ambient"):
         listed = list(sets.get(name) or [])
@@ -127,8 +135,14 @@ def _with(sets: dict[str, Any], names: list[str]) -> dict[str, Any]:
     return kept
 
 
+def _number(number: int, flag: str) -> int:
+    if not 0 <= number < (1 << 32) - 1:
+        raise errors.UsageError(f"{flag}: {number} is not between 0 and {(1 << 32) - 2}")
+    return number
+
+
 def _user(text: str) -> dict[str, Any]:
     uid, _, gid = text.partition(":")
-    if uid.isdigit() and (not gid or gid.isdigit()):
-        return {"uid": int(uid), "gid": int(gid or 0)}
+    if uid.isascii() and uid.isdecimal() and (not gid or (gid.isascii() and gid.isdecimal())):
+        return {"uid": _number(int(uid), "--user"), "gid": _number(int(gid or 0), "--user")}
     return {"username": text}

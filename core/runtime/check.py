@@ -7,6 +7,9 @@ as the specification demands (config.md, "Extensibility"); null means absent. Wh
 
 from __future__ import annotations
 
+import os
+import stat
+
 from pyctr.core import errors, jsontext
 
 TYPE_CHECKING = False
@@ -384,15 +387,27 @@ def resources(document: Any) -> None:
 
 
 def load(path: str) -> dict[str, Any]:
-    """The document in a file, not yet checked. Raises NotFound, or UsageError for what is no JSON object."""
+    """The document in a file or pipe, not yet checked. Raises NotFound, or UsageError for what is no JSON object."""
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        # whatever a bundle has in its place: nobody waits for a FIFO without a writer, nor reads from a device
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            kind = stat.S_IFMT(os.fstat(fd).st_mode)
+            if kind not in (stat.S_IFREG, stat.S_IFIFO):
+                raise errors.UsageError(f"'{path}' is not a file")
+            os.set_blocking(fd, True)
+            content = file.read(_LARGEST + 1)
     except FileNotFoundError:
         raise errors.NotFound(f"no such file '{path}'", hint="--bundle names the directory of config.json") from None
     except OSError as error:
         raise errors.UsageError(f"cannot read '{path}': {(error.strerror or '').lower()}") from error
+    if len(content) > _LARGEST:
+        raise errors.UsageError(f"'{path}' has more than {_LARGEST >> 20} MiB")
     return parse(content, f"'{path}'")
+
+
+_LARGEST = 64 << 20
+"""Bytes of a document: with all arguments and variables that an execve takes, some 10 MiB are possible."""
 
 
 def parse(content: bytes, name: str) -> dict[str, Any]:

@@ -161,7 +161,8 @@ def test_a_console_that_is_a_link_is_not_followed_out(oci: Oci, tmp_path: Path) 
     config = oci.config("sh", "-c", "echo hello > /dev/console")
     config["mounts"] = [entry for entry in config["mounts"] if entry["destination"] != "/dev"]
     config["process"]["terminal"] = True
-    oci.run_config(config)
+    done = oci.run_config(config)
+    assert done.stdout.split() == ["hello"], "the link leads to a place inside, and there the terminal is"
     assert outside.read_text() == "of the host"
 
 

@@ -123,6 +123,37 @@ def test_what_cannot_be_mounted_is_named_by_its_path(oci: Oci) -> None:
         assert not oci.host.census(), words
 
 
+def test_a_document_that_is_no_file_is_not_waited_for(oci: Oci) -> None:
+    """A FIFO that nobody writes to, a device without an end, a file without a size that fits."""
+    oci.write(oci.config("sleep", "100"))
+    with subreaper():
+        assert oci.cli("run", "-d", "--bundle", str(oci.path), "one").returncode == 0
+        file = oci.path / "config.json"
+        for words in (("is not valid JSON", "fifo"), ("is not a file", "/dev/zero"), ("more than 64 MiB", "")):
+            file.unlink()
+            if words[1] == "fifo":
+                os.mkfifo(file)
+            elif words[1]:
+                file.symlink_to(words[1])
+            else:
+                with file.open("w") as sparse:
+                    sparse.truncate(1 << 40)
+            verbs = (("run", "--bundle", str(oci.path), "two"), ("exec", "--process", str(file), "one"))
+            for verb in (*verbs, ("update", "--resources", str(file), "one")):
+                done = oci.cli(*verb)
+                assert done.returncode in (1, 255) and words[0] in done.stderr, (verb, done.stderr)
+        for flags, said in (
+            (("--user", "99999999999"), "--user: 99999999999 is not between"),
+            (("--additional-gids", "-5"), "--additional-gids: -5 is not between"),
+            (("--cwd", "../.."), "--cwd: '../..' is not an absolute path"),
+            (("--cap", "CAP_EVERYTHING"), "--cap: 'CAP_EVERYTHING' is unknown"),
+        ):
+            done = oci.cli("exec", *flags, "one", "true")
+            assert done.returncode == 255 and said in done.stderr, done.stderr
+        oci.cli("delete", "--force", "one")
+        os.waitpid(-1, 0)
+
+
 def test_arguments_may_be_as_long_as_the_kernel_takes(oci: Oci) -> None:
     """Longer than what a message between our processes can be."""
     words = ["x" * 1000] * 600
