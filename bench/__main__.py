@@ -1,4 +1,4 @@
-"""`python -m bench [--only starts|images|many] [--rounds N] [--containers N] [--write]`: the performance table."""
+"""`python -m bench [--only starts|network|images|many] [--rounds N] [--containers N] [--write]`: performance."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import images
+from . import images, network
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
 from .timing import command, cycle, interleave
 
 Row = tuple[str, str]
-PARTS = ["starts", "images", "many"]
+PARTS = ["starts", "network", "images", "many"]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
 
 
@@ -36,14 +36,14 @@ def milliseconds(medians: dict[str, float]) -> str:
 
 
 def starts(pyctr: Pyctr, peers: dict[str, Podman | Docker], rounds: int) -> Iterator[Row]:
-    for network in ("none", "bridge"):
-        contenders = {"pyctr": command(*pyctr.run("--network", network), env=pyctr.env)}
+    for kind in ("none", "bridge"):
+        contenders = {"pyctr": command(*pyctr.run("--network", kind), env=pyctr.env)}
         for name, peer in peers.items():
-            contenders[name] = command(*peer.run("--network", network))
+            contenders[name] = command(*peer.run("--network", kind))
         try:
-            yield f"`run --rm` of true, network {network}", milliseconds(interleave(contenders, rounds))
+            yield f"`run --rm` of true, network {kind}", milliseconds(interleave(contenders, rounds))
         except RuntimeError as error:
-            yield f"`run --rm` of true, network {network}", f"not measured: {error}"
+            yield f"`run --rm` of true, network {kind}", f"not measured: {error}"
 
 
 def bundles(work: Path, rounds: int) -> Iterator[Row]:
@@ -149,13 +149,15 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
         stack.callback(pyctr.close)
         peers: dict[str, Podman | Docker] = {}
         for name, kind, needs in (("podman", Podman, "podman"), ("docker", Docker, "dockerd")):
-            if shutil.which(needs):
+            if shutil.which(needs) and {"starts", "images"} & set(parts):
                 peers[name] = kind(work)
                 stack.callback(peers[name].close)
         if "starts" in parts:
             show(starts(pyctr, peers, rounds))
             if shutil.which("runc"):
                 show(bundles(work, rounds))
+        if "network" in parts:
+            show(network.rows(pyctr, rounds))
         if "images" in parts:
             show(images.rows(pyctr, peers, work, max(1, rounds // 3)))
         if "many" in parts:

@@ -42,6 +42,10 @@ class Question:
         """Bytes of an answer over UDP, by EDNS (RFC 6891)."""
 
 
+_LONGEST = 255
+"""Octets of a name (RFC 1035, 2.3.4)."""
+
+
 def read(message: bytes) -> Question | None:
     """The question of a query; None for what is no query or has not exactly one question."""
     if len(message) < 17:
@@ -65,7 +69,8 @@ def read(message: bytes) -> Question | None:
 def _name(message: bytes, at: int) -> tuple[str, int] | None:
     """(name, where it ends). Without compression: a question's name is the first of its message."""
     labels: list[str] = []
-    while at < len(message):
+    end = at + _LONGEST
+    while at < min(len(message), end):
         length = message[at]
         at += 1
         if not length:

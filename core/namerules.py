@@ -1,7 +1,7 @@
 """The rules that lead port 53 of 127.0.0.11, in a container's own network namespace, to its name server.
 
-The client makes them, which has the words of nf_tables loaded for the network's sake; the shim sends what it was given:
-loading `nftables` there, after the clone, took half of the whole network step (2 of 4.7 ms).
+The client makes them, which has the words of nf_tables loaded for the network's sake; init sends what it was given:
+loading `nftables` after the clone took half of the whole network step (2 of 4.7 ms).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ two graphs: `flows(before, after)`.
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.paths import Paths
 
 SKIPPED = ("lo", "veth", "ifb", "dummy", "tunl", "sit", "gre", "erspan", "ip6tnl", "ip_vti", "bonding_masters")
 """Beginnings of names that are no way to other hosts."""
@@ -57,6 +59,8 @@ class Nic(NamedTuple):
     uplink: bool
     """The default route with the lowest metric goes here."""
     counters: Counters
+    bridge: bool = False
+    """A bridge of somebody else: docker0, cni0, podman0, virbr0."""
 
 
 class Rail(NamedTuple):
@@ -222,9 +226,7 @@ def graph(
             )
         )
     ours = {rail.bridge for rail in rails if rail.driver in ("bridge", "overlay")}
-    return Graph(
-        clock(), tuple(rails), tuple(nodes), tuple(edges), tuple(ports), tuple(_nics(paths.proc, counters, ours))
-    )
+    return Graph(clock(), tuple(rails), tuple(nodes), tuple(edges), tuple(ports), tuple(_nics(paths, counters, ours)))
 
 
 def flows(before: Graph, after: Graph) -> dict[tuple[str, str], Flow]:
@@ -293,7 +295,7 @@ def _hex(text: str) -> int:
     return int(struct.unpack("=I", struct.pack(">I", int(text, 16)))[0])
 
 
-def _local(proc: str) -> list[int]:
+def local_addresses(proc: str) -> list[int]:
     """Addresses of the host itself, from net/fib_trie."""
     found = set()
     address = ""
@@ -306,9 +308,9 @@ def _local(proc: str) -> list[int]:
     return sorted(found)
 
 
-def _nics(proc: str, counters: dict[str, Counters], ours: set[str]) -> list[Nic]:
-    routes = _routes(proc)
-    local = _local(proc)
+def _nics(paths: Paths, counters: dict[str, Counters], ours: set[str]) -> list[Nic]:
+    routes = _routes(paths.proc)
+    local = local_addresses(paths.proc)
     defaults = sorted(
         (metric, name, gateway) for name, destination, mask, gateway, metric in routes if not destination | mask
     )
@@ -324,5 +326,6 @@ def _nics(proc: str, counters: dict[str, Counters], ours: set[str]) -> list[Nic]
         gateway = next((to_text(hop) for _, interface, hop in defaults if interface == name and hop), "")
         if name in ours or (name.startswith(SKIPPED) and not gateway) or not (addresses or name == up):
             continue
-        nics.append(Nic(name, addresses, gateway, name == up, seen))
+        foreign = os.path.isdir(f"{paths.sys}/class/net/{name}/bridge")
+        nics.append(Nic(name, addresses, gateway, name == up, seen, foreign))
     return sorted(nics, key=lambda nic: (not nic.uplink, nic.name))

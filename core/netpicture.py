@@ -8,19 +8,26 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pyctr.core.nettalks import named
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pyctr.core.netgraph import Edge, Graph, Node, Rail
+    from pyctr.core.nettalks import Talk
 
 
-def document(graph: Graph) -> dict[str, Any]:
-    """Plain dicts and lists for JSON."""
+def document(graph: Graph, talks: Sequence[Talk] | None = None) -> dict[str, Any]:
+    """Plain dicts and lists for JSON; "talks" where they were asked for."""
     return {
+        **({"talks": [talk._asdict() for talk in named(talks, graph)]} if talks is not None else {}),
         "interfaces": [
             {
                 "name": nic.name,
                 "addresses": list(nic.addresses),
                 "gateway": nic.gateway,
                 "uplink": nic.uplink,
+                "bridge": nic.bridge,
                 "counters": nic.counters._asdict(),
             }
             for nic in graph.nics
@@ -47,11 +54,12 @@ def document(graph: Graph) -> dict[str, Any]:
     }
 
 
-def text(graph: Graph) -> str:
+def text(graph: Graph, talks: Sequence[Talk] = ()) -> str:
     """An indented list, made for reading and for grep."""
     lines = []
     for nic in graph.nics:
         way = f"  uplink via {nic.gateway}" if nic.uplink and nic.gateway else "  uplink" if nic.uplink else ""
+        way += "  a bridge of others" if nic.bridge else ""
         lines.append(f"interface {nic.name}  {' '.join(nic.addresses) or '-'}{way}")
     for rail in graph.networks:
         lines.append(f"network {rail.name}  {rail.subnet}  {_about(rail)}")
@@ -66,10 +74,20 @@ def text(graph: Graph) -> str:
             other = next((each.name for each in graph.nodes if each.id == node.shares), node.shares[:12])
             mode = f"shares the network of {other}" if node.mode == "container" else f"network {node.mode}"
             lines.append(f"container {node.name}  {mode}  {node.status}")
+    for talk in named(talks, graph):
+        lines.append(f"talk {talk.source} -> {talk.target}:{talk.port}/{talk.protocol}  {said(talk)}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def dot(graph: Graph) -> str:
+def said(talk: Talk) -> str:
+    """How much of it there is, in words."""
+    words = "1 connection" if talk.connections == 1 else f"{talk.connections} connections"
+    if talk.sent is None or talk.received is None:
+        return words
+    return f"{words}, {talk.sent} bytes there, {talk.received} back"
+
+
+def dot(graph: Graph, talks: Sequence[Talk] = ()) -> str:
     """For Graphviz: `pyctr network graph --dot | dot -Tsvg`."""
     lines = ["graph pyctr {", '  graph [rankdir="TB"]', '  node [shape="box", fontname="sans-serif"]']
     lines.append('  "internet" [shape="plaintext"]')
@@ -93,21 +111,31 @@ def dot(graph: Graph) -> str:
     for edge in graph.edges:
         address = edge.address.partition("/")[0]
         lines.append(f"  {_word(f'network {edge.network}')} -- {_word(edge.id)} [label={_word(address)}]")
+    drawn = {node.id for node in graph.nodes}
+    for talk, words in zip(talks, named(talks, graph), strict=True):
+        ends = [end if end in drawn else f"peer {end}" for end in (talk.source, talk.target)]
+        peers = [end for end in ends if end.startswith("peer ")]
+        lines += [f'  {_word(end)} [shape="plaintext", label={_word(end[5:])}]' for end in peers]
+        label = _word(_two(f"{words.port}/{words.protocol}", said(words)))
+        lines.append(f'  {_word(ends[0])} -- {_word(ends[1])} [dir="forward", style="dashed", label={label}]')
     return "\n".join([*lines, "}", ""])
 
 
 _COLUMN, _LEFT, _TOP, _RAIL = 150, 170, 60, 110
 
 
-def svg(graph: Graph) -> str:
-    """A drawing: the way out on top, each network a rail, containers in columns, hanging from each of their rails."""
+def svg(graph: Graph, talks: Sequence[Talk] = ()) -> str:
+    """A drawing: the way out on top, each network a rail, containers in columns, hanging from each of their rails. Who
+    talks to whom is told below."""
     hanging = {edge.id for edge in graph.edges}
     nodes = [node for node in graph.nodes if node.id in hanging]
     alone = [node for node in graph.nodes if node.id not in hanging]
     column = {node.id: _LEFT + 70 + number * _COLUMN for number, node in enumerate(nodes)}
     level = {rail.name: _TOP + 60 + number * _RAIL for number, rail in enumerate(graph.networks)}
     width = max(640, _LEFT + len(nodes) * _COLUMN + 20)
-    height = _TOP + 40 + len(graph.networks) * _RAIL + 40 + 16 * len(alone)
+    below = [f"{node.name}: network {node.mode}" for node in alone]
+    below += [f"{one.source} → {one.target}:{one.port}/{one.protocol}  {said(one)}" for one in named(talks, graph)]
+    height = _TOP + 40 + len(graph.networks) * _RAIL + 40 + 16 * len(below)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">',
         "<style>text{font-size:12px}.s{font-size:10px;fill:#666}.w{stroke:#888}.r{stroke:#268;stroke-width:3}</style>",
@@ -140,9 +168,9 @@ def svg(graph: Graph) -> str:
         parts.append(f'<text x="{x - 6}" y="{place + 14}">{mark} {escape(node.name)}</text>')
         parts.append(f'<text class="s" x="{x - 6}" y="{place + 27}">{escape(addresses)}</text>')
         parts.append(f'<text class="s" x="{x - 6}" y="{place + 39}">{escape(ports)}</text>')
-    for number, node in enumerate(alone):
-        y = height - 16 * (len(alone) - number)
-        parts.append(f'<text class="s" x="10" y="{y}">{escape(node.name)}: network {escape(node.mode)}</text>')
+    for number, words in enumerate(below):
+        y = height - 16 * (len(below) - number)
+        parts.append(f'<text class="s" x="10" y="{y}">{escape(words)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 

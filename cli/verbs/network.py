@@ -219,6 +219,7 @@ def graph_configure(parser: Declares) -> None:
     add("--json", action="store_true", help="everything, counters too")
     add("--dot", action="store_true", help="for Graphviz")
     add("--svg", action="store_true", help="a drawing")
+    add("--talks", action="store_true", help="and who talks to whom, with bytes where they are counted")
 
 
 def graph_run(call: Call, args: Arguments) -> int:
@@ -228,12 +229,19 @@ def graph_run(call: Call, args: Arguments) -> int:
 
     if sum((args.text, args.json, args.dot, args.svg)) > 1:
         raise UsageError("--text, --json, --dot and --svg exclude each other", hint="give one of them")
-    graph = networks.graph(call.engine, containers.all(call.engine))
+    known = containers.all(call.engine)
+    graph = networks.graph(call.engine, known)
+    talks = None
+    if args.talks:
+        from pyctr.core import nettalks
+
+        call.need_root("looking into containers' networks")
+        talks = nettalks.talks(graph, known, call.engine.paths.proc)
     if args.json:
-        output.write(jsontext.dumps(netpicture.document(graph)))
+        output.write(jsontext.dumps(netpicture.document(graph, talks)))
         return 0
     draw = netpicture.dot if args.dot else netpicture.svg if args.svg else netpicture.text
-    output.write(draw(graph).removesuffix("\n"))
+    output.write(draw(graph, talks or ()).removesuffix("\n"))
     return 0
 
 

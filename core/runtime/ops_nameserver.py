@@ -1,12 +1,13 @@
-"""The sockets of the name server at 127.0.0.11, made in the container's network namespace; see `nameserver`."""
+"""The sockets of the name server at 127.0.0.11, made by init in its network namespace and handed to the shim; see
+`nameserver`. Init is there already and has raised loopback: the shim would have to go there and back, and to take the
+kernel's one lock of all networks (rtnl) once more."""
 
 from __future__ import annotations
 
 import _socket
-import os
 
-from pyctr.core.linux import namespaces, netlink, rtmessages
-from pyctr.core.runtime import operation
+from pyctr.core.linux import netlink
+from pyctr.core.runtime import operation, sync
 from pyctr.core.runtime.operation import Operation
 
 TYPE_CHECKING = False
@@ -19,11 +20,9 @@ ADDRESS = "127.0.0.11"
 
 
 class OpenNames(Operation):
-    """UDP and TCP sockets, and the rules that lead port 53 to them; before init has its link, so before any program
-    can ask."""
+    """UDP and TCP sockets, and the rules that lead port 53 to them: before any program can ask."""
 
     step = operation.NETWORK
-    inside = False
 
     order: dict[str, Any]
     """As `core.namerules` makes it."""
@@ -35,17 +34,18 @@ class OpenNames(Operation):
         return f"dns {ADDRESS}"
 
     def execute(self, context: Context) -> None:
-        there = namespaces.open_namespace(context.pid, "network")
-        try:
-            context.names = namespaces.within(there, self._open)
-        finally:
-            os.close(there)
+        assert context.packets is not None
+        sockets = self._open()
+        context.packets.send(sync.NAMES, b"", (sockets[0].fileno(), sockets[1].fileno()))
+        for socket in sockets:
+            socket.close()
 
     def _open(self) -> list[_socket.socket]:
-        """[UDP, TCP] in this namespace: on the order's port with 53 led there, or on 53 where the kernel cannot."""
-        with netlink.Netlink() as control:
-            # before it is up, 127.0.0.11 is nobody's: a socket bound there with IP_FREEBIND answers from 127.0.0.1
-            control.send([rtmessages.up(1, "lo")])
+        """[UDP, TCP] in this namespace: on the order's port with 53 led there, or on 53 where the kernel cannot.
+
+        Loopback is up: before, 127.0.0.11 is nobody's, and a socket bound there with IP_FREEBIND answers from
+        127.0.0.1.
+        """
         try:
             with netlink.Netlink(netlink.NETLINK_NETFILTER) as rules:
                 messages = [netlink.Message(*words) for words in self.order["rules"]]

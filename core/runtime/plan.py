@@ -232,10 +232,6 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
 
         plan.append(ops_limits.RaiseLimits(rlimits=process["rlimits"]))
     own_network = network if network and "network" in new else {"mode": "none"} if "network" in new else None
-    if own_network and wishes.get("names"):
-        from pyctr.core.runtime import ops_nameserver
-
-        plan.append(ops_nameserver.OpenNames(order=wishes["names"]))
     if own_network and own_network.get("mode") == "bridge":
         plan.append(ops_namespace.LinkHost(attachment=own_network))
     if linux.get("netDevices"):
@@ -272,6 +268,10 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         plan.append(ops_root.Readonly(paths=list(paths)))
     if own_network:
         plan.append(ops_namespace.LinkInside(attachment=own_network))
+        if wishes.get("names"):
+            from pyctr.core.runtime import ops_nameserver
+
+            plan.append(ops_nameserver.OpenNames(order=wishes["names"]))
     if sysctls := linux.get("sysctl"):
         plan.append(ops_namespace.Sysctls(values=plan_network.sysctls(sysctls, [*new, *join])))
     hooked = config.get("hooks") or {}

@@ -149,6 +149,10 @@ def listen(context: Context, trace: Trace) -> None:
         elif kind == sync.MASTER:
             context.streams[0] = descriptors[0]
             os.set_blocking(descriptors[0], False)
+        elif kind == sync.NAMES:
+            import _socket
+
+            context.names = [_socket.socket(fileno=fd) for fd in descriptors]
         elif kind == sync.FAILED:
             raise failed(payload)
         elif kind == sync.LISTENER:

@@ -28,7 +28,7 @@ Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same 
                                                                             Y  ready, waits at its gate (`gate`)
                     H  the hooks of the host have run                       H  run the hooks of the host
                                                                             B  pid, pidfd as SCM_RIGHTS (exec)
-                    V  your interfaces have moved
+                    V  your interfaces have moved                           D  sockets for names, as SCM_RIGHTS
                     L  somebody answers for the filter                      L  take my filter's listener
                                                                             !  a warning, as text
                                                                             F  this failed
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
 HEALTH, GUARD = b"H", b"G"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
-MAPPED, LINKED, MASTER, READY = b"U", b"N", b"M", b"Y"
+MAPPED, LINKED, MASTER, NAMES, READY = b"U", b"N", b"M", b"D", b"Y"
 HOOKS = HOOKED = b"H"
 CHILD = b"B"
 REFUSED = b"X"

@@ -91,3 +91,33 @@ class TestDocker(Scenarios):
         manager.prepare()
         manager.until(lambda: manager.state("again", "{{.State.Running}}") == "true", "running again")
         manager.remove("again")
+
+    def test_networks_of_pyctr_beside_dockers_own(self, manager: Docker) -> None:
+        """Both publish ports, and FORWARD drops as docker or ufw may say: each reaches the other's, nothing stays."""
+
+        def pyctr(*words: str) -> str:
+            whole = manager.enter(*manager.host.command(*words))
+            done = subprocess.run(whole, env=manager.host.env, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        def rules() -> str:
+            return subprocess.run(manager.enter("iptables", "-S"), capture_output=True, text=True, check=True).stdout
+
+        serve = "while true; do echo {} | nc -l -p 80; done"
+        call = "n=0; until nc {} {}; do n=$((n+1)); [ $n -lt 200 ] || exit 1; sleep 0.1; done"
+        subprocess.run(manager.enter("iptables", "-P", "FORWARD", "DROP"), check=True)
+        before = rules()
+        pyctr("import", manager.rootfs, "box")
+        pyctr("run", "-d", "--name", "ours", "-p", "8081:80", "box", "sh", "-c", serve.format("ours"))
+        manager("run", "-d", "--name", "theirs", "-p", "8082:80", "box", "sh", "-c", serve.format("theirs"))
+        try:
+            gateway = pyctr("inspect", "-f", "{{.NetworkSettings.Gateway}}", "ours").strip()
+            assert manager("exec", "theirs", "sh", "-c", call.format("192.0.2.1", 8081)).stdout == "ours\n"
+            assert pyctr("exec", "ours", "sh", "-c", call.format(gateway, 8082)) == "theirs\n"
+            assert "interface docker0  192.0.2.1/24  a bridge of others" in pyctr("network", "graph")
+        finally:
+            pyctr("rm", "-f", "ours")
+            manager("rm", "-f", "theirs")
+            pyctr("network", "prune", "--all", "--force")
+        assert rules() == before, "nothing of docker's was touched, nothing of ours stays"

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
+import socket
 import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyctr.core import dnsmessages as dns
+from pyctr.core.runtime.loop import Loop
+from pyctr.core.runtime.nameserver import NameServer
 
 
 def _query(name: str, kind: int = dns.A, edns: int = 0) -> bytes:
@@ -63,3 +74,69 @@ def test_no_message_is_too_broken() -> None:
         question = dns.read(bytes(broken))
         if question is not None:
             dns.answer(bytes(broken), question, dns.NOERROR, [dns.address_record("10.0.0.1")], question.limit)
+
+
+def test_a_name_has_at_most_255_octets() -> None:
+    label = "a" * 62
+    fits = ".".join([label] * 4)[:253]
+    assert dns.read(_query(fits)) is not None
+    assert dns.read(_query(".".join([label] * 5))) is None, "its answer would be longer than any asker takes"
+
+
+@contextmanager
+def _server() -> Iterator[NameServer]:
+    """A name server of a container on an internal network, which asks nobody else."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "ids").mkdir()
+        (Path(directory) / "ids/me").write_text(json.dumps({"network": "front", "internal": True}))
+        lines = [
+            f"id{number} 10.0.{number // 200}.{number % 200 + 1},fd00::{number:x} web n{number}" for number in range(60)
+        ]
+        (Path(directory) / "front.names").write_text("".join(f"{line}\n" for line in lines))
+        sockets = [socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+        server = NameServer(Loop(), sockets, directory, "me", [])
+        yield server
+        assert not server.waiting
+        for each in sockets:
+            each.close()
+
+
+_labels = st.lists(st.binary(min_size=1, max_size=63), max_size=6)
+_known = st.sampled_from([[b"web"], [b"WEB", b"front"], [b"n7"], [b"8", b"0", b"0", b"10", b"in-addr", b"arpa"]])
+
+
+@st.composite
+def _messages(draw: st.DrawFn) -> bytes:
+    """Queries that are nearly right: names of ours and others, odd kinds, sizes and counts, cut off anywhere."""
+    name = b"".join(bytes([len(one)]) + one for one in draw(_known | _labels)) + b"\0"
+    counts = draw(st.tuples(*[st.sampled_from([0, 1, 1, 1, 2, 65535])] * 4))
+    header = struct.pack(">HHHHHH", draw(st.integers(0, 65535)), draw(st.integers(0, 65535) | st.just(0x100)), *counts)
+    question = name + struct.pack(
+        ">HH", draw(st.sampled_from([1, 12, 28, 255, 6, 65535])), draw(st.sampled_from([1, 3, 255]))
+    )
+    extra = draw(st.sampled_from([b"", b"\0" + struct.pack(">HHIH", dns.OPT, 1232, 0, 0)]) | st.binary(max_size=40))
+    message = header + question + extra
+    return message[: draw(st.integers(0, len(message)) | st.just(len(message)))]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(_messages() | st.binary(max_size=600), max_size=6), st.booleans())
+def test_whatever_is_asked_is_answered_once_at_most_and_to_the_point(queries: list[bytes], tcp: bool) -> None:
+    with _server() as server:
+        for query in queries:
+            replies: list[bytes] = []
+            server.ask(query, replies.append, tcp=tcp)
+            question = dns.read(query)
+            assert len(replies) == (question is not None), "what is no question has no answer"
+            for reply in replies:
+                assert question is not None
+                assert reply[:2] == query[:2] and reply[2] & 0x80, "its id, and it is a response"
+                assert len(reply) <= (65535 if tcp else question.limit)
+                assert reply[12 : question.end] == query[12 : question.end], "the question is repeated as it was"
+                count = struct.unpack_from(">H", reply, 6)[0]
+                at = question.end
+                for _ in range(count):
+                    kind, zone, _, length = struct.unpack_from(">HHIH", reply, at + 2)
+                    assert zone == dns.IN and (question.kind in (kind, dns.ANY))
+                    at += 12 + length
+                assert at == len(reply), "as many records as are said"

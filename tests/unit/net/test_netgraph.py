@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pyctr.core import netgraph
+from pyctr.core import netgraph, netpicture
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
 from pyctr.core.networkset import Network
@@ -108,6 +108,14 @@ def test_the_uplink_is_where_the_best_default_route_goes(host: Engine) -> None:
     assert [(nic.name, nic.addresses, nic.gateway) for nic in graph.nics[1:]] == [
         ("wlan0", ("10.1.2.3/8",), "10.0.0.1")
     ]
+
+
+def test_bridges_of_others_are_told_from_interfaces(host: Engine, tmp_path: Path) -> None:
+    (tmp_path / "sys/class/net/wlan0/bridge").mkdir(parents=True)
+    host.paths = host.paths.replace(sys=f"{tmp_path}/sys")
+    graph = netgraph.graph(host, [], {})
+    assert [(nic.name, nic.bridge) for nic in graph.nics] == [("eth0", False), ("wlan0", True)]
+    assert "interface wlan0  10.1.2.3/8  a bridge of others\n" in netpicture.text(graph)
 
 
 def test_shared_and_absent_networks_are_told(host: Engine) -> None:
