@@ -268,6 +268,8 @@ def _dispatch(words: list[str], alone: bool = False) -> int:
     call = Call(globals_, module)
     if module in _STARTS and os.geteuid() == 0 and "--help" not in words and "--dry-run" not in words:
         call.prespawn()
+    if alone:
+        bytecode.at_once(0)
     try:
         return _run(call, module, name, words)
     except Exception as error:

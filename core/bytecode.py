@@ -37,8 +37,6 @@ _PACKAGE = "pyctr."
 _PYTHON = ("__future__", "struct")
 """Modules of the standard library that every verb needs."""
 _FORMAT = 2
-_STRAYS = 8
-"""Modules beside those of its stages that a run may need without becoming the model for later ones."""
 _WORDS = 16
 """Where a verb stands at the latest, as a rule."""
 _BEFORE = frozenset(sys.modules)
@@ -116,8 +114,9 @@ class Finder:
             if parent:
                 setattr(sys.modules[parent], last, module)
 
-    def strays(self) -> int:
-        return sum(map(len, self.singles))
+    def untypical(self) -> bool:
+        """Whether this run has imported more one by one than by stages, which makes it the model for later ones."""
+        return sum(map(len, self.singles)) > sum(len(names) for names, _, _ in self.stages)
 
     def missed(self) -> dict[str, str]:
         """Modules that were imported in the ordinary way since this one, and their sources: ours and Python's own."""
@@ -201,7 +200,7 @@ def pending() -> bool:
     """Whether `keep` has something to do."""
     if _finder is None or sys.dont_write_bytecode:
         return False
-    return bool(_finder.missed()) or _finder.strays() > _STRAYS
+    return bool(_finder.missed()) or _finder.untypical()
 
 
 def keep() -> None:
@@ -235,7 +234,7 @@ def _write(finder: Finder) -> None:
 
 def _content(finder: Finder) -> bytes:
     missed = finder.missed()
-    stages = [names for names, _, _ in finder.stages]
+    stages = [list(names) for names, _, _ in finder.stages]
     if not missed:
         # nothing out of the ordinary in this run: what it has imported one by one belongs to its stages
         stages += [[] for _ in finder.singles[len(stages) :]]

@@ -81,6 +81,9 @@ def run(call: Call, args: Arguments) -> int:
 
 def _read_ahead() -> None:
     """What the foreground needs once the container runs: loaded while the shim works."""
+    from pyctr.core import bytecode
+
+    bytecode.at_once(1)
     from pyctr.core import cgroups, execution, removal, waiting
 
     del cgroups, execution, removal, waiting

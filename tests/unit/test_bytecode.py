@@ -172,7 +172,7 @@ STAGED = """
 import sys
 sys.path.insert(0, {top!r})
 from pyctr.core import bytecode
-bytecode._SETTLED = bytecode._STRAYS = 0
+bytecode._SETTLED = 0
 bytecode.use("verb")
 bytecode.at_once(0)
 first = [name for name in sys.modules if name.startswith("pyctr.core.")]
@@ -215,6 +215,18 @@ def staged(tmp_path: Path) -> Staged:
 
 def test_a_stage_begins_with_the_modules_it_had(staged: Staged):
     assert [staged.stages() for _ in range(2)] == [("one", "one answer two", "one")] * 2
+
+
+def test_a_run_that_needs_a_little_more_changes_nothing_and_one_that_needs_much_more_does(staged: Staged):
+    for name in ("three", "four", "five", "six"):
+        (staged.core / f"{name}.py").touch()
+    little = STAGED.replace("import pyctr.core.two", "import pyctr.core.two, pyctr.core.three")
+    much = little.replace("pyctr.core.three", "pyctr.core.three, pyctr.core.four, pyctr.core.five, pyctr.core.six")
+    for program in (much, little, little):
+        staged.stages(program)
+    assert staged.stages()[1] == "one answer two"
+    staged.stages(much)
+    assert staged.stages()[1] == "one answer two three four five six"
 
 
 def test_a_module_of_a_stage_that_was_edited_is_what_runs(staged: Staged):
