@@ -1,8 +1,12 @@
 """Where the commands begin: bytecode first, then the rest. `python -m pyctr` is the `pyctr` command."""
 
+import gc
 import sys
 
-from pyctr.core import bytecode
+# no verb makes much garbage, and what is imported would be looked through again and again
+gc.set_threshold(100_000)
+
+from pyctr.core import bytecode  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -78,8 +78,8 @@ class Context:
         self.doing: Operation | None = None
         self.settled = False
         """Nothing is left to do but the filter and execve."""
-        self.quiet = False
-        """A filter is in force: nothing is said any more that need not be."""
+        self.quiet = bool(plan.wishes.get("untimed"))
+        """Nothing is said that need not be: nobody asks for the times of the steps, or a filter is in force."""
         self.warnings: list[str] = []
         """What did not stop the start, for who asked for it."""
         self.uid = 0

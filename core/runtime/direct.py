@@ -171,6 +171,7 @@ def wishes(container: Container, order: Order, paths: Paths) -> dict[str, Any]:
         "no_pivot": not order.pivot,
         "keep_keyring": not order.keyring,
         "counted": True,
+        "untimed": True,
         "seccomp": order.seccomp,
     }
     if ordinary:

@@ -190,7 +190,8 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
     cols), restart, stop_signal, auto_remove, health (`health.settings`), cleanup (argv), seccomp (a compiled filter),
     gate (OCI "created": the directory in which init waits for `start`), depart (see `ops_depart`), keep_fds (how many
     inherited descriptors from 3 on), no_pivot, keep_keyring, counted (others than pyctr look at its cgroup),
-    weak (the runtime has no rights outside the container's user namespace).
+    untimed (nobody asks how long its steps take), weak (the runtime has no rights outside the container's user
+    namespace).
     Raises UsageError for a configuration that cannot be carried out.
     """
     process = config.get("process") or {}
