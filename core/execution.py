@@ -49,7 +49,12 @@ def foreground(
     A --rm container is removed before this returns.
     """
     session = Session(
-        launched.channel, tty=container.spec.tty, stdin=stdin, sig_proxy=sig_proxy, detach_keys=detach_keys
+        launched.channel,
+        shim=launched.shim_pid,
+        tty=container.spec.tty,
+        stdin=stdin,
+        sig_proxy=sig_proxy,
+        detach_keys=detach_keys,
     )
     try:
         end = session.run()
@@ -80,7 +85,12 @@ def attach(
         if spec.tty and (size := winsize()):
             connection.resize(*size)
         session = Session(
-            connection, tty=spec.tty, stdin=stdin and spec.stdin_open, sig_proxy=sig_proxy, detach_keys=detach_keys
+            connection,
+            shim=_shim(container),
+            tty=spec.tty,
+            stdin=stdin and spec.stdin_open,
+            sig_proxy=sig_proxy,
+            detach_keys=detach_keys,
         )
         end = session.run()
     finally:
@@ -130,7 +140,9 @@ def execute(
         container.tell("exec_start", command=" ".join(argv))
         if detach:
             return None
-        end = Session(connection, tty=tty, stdin=stdin, sig_proxy=True, detach_keys=detach_keys).run()
+        end = Session(
+            connection, shim=_shim(container), tty=tty, stdin=stdin, sig_proxy=True, detach_keys=detach_keys
+        ).run()
     finally:
         connection.close()
     if end is None:
@@ -172,19 +184,26 @@ def _connect(container: Container) -> Connection:
         raise
 
 
+def _shim(container: Container) -> int:
+    process = container.state.process
+    return process.shim_pid if process is not None else 0
+
+
 class Session:
-    """One connection and this process's stdio, until one of them ends."""
+    """One connection to the process `shim` and this process's stdio, until one of them ends."""
 
     def __init__(
         self,
         channel: sync.Channel,
         *,
+        shim: int,
         tty: bool,
         stdin: bool,
         sig_proxy: bool,
         detach_keys: bytes = DETACH_KEYS,
     ) -> None:
         self.channel = channel
+        self.shim = shim
         self.tty = tty
         self.stdin = stdin
         self.sig_proxy = sig_proxy and not tty
@@ -269,8 +288,7 @@ class Session:
 
     def _cut(self) -> errors.RuntimeFailure:
         """Why the shim is not there any more, for us."""
-        pid = sync.peer_pid(self.channel.socket)
-        if pid != os.getpid() and os.path.exists(f"/proc/{pid}"):
+        if self.shim and os.path.exists(f"/proc/{self.shim}"):
             return errors.RuntimeFailure(
                 "this listener fell too far behind and was let go; the container goes on",
                 hint="'pyctr logs -f' loses nothing, however slow its reader is",

@@ -79,9 +79,13 @@ def parent_death_signal(signal: int) -> None:
     prctl(const.PR_SET_PDEATHSIG, signal)
 
 
+_SUBREAPER = (foreign.c_int(const.PR_SET_CHILD_SUBREAPER), *map(foreign.c_long, (1, 0, 0, 0)))
+"""Made ahead: every fork of a launcher calls this, and what it makes anew takes pages."""
+
+
 def subreaper() -> None:
     """Orphaned descendants become our children."""
-    prctl(const.PR_SET_CHILD_SUBREAPER, 1)
+    check(libc.prctl(*_SUBREAPER), "prctl PR_SET_CHILD_SUBREAPER")
 
 
 def set_dumpable(dumpable: bool) -> None:

@@ -10,10 +10,11 @@ import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _socket
 import marshal
 import os
+import select
 import time
 
 from pyctr.core import errors, fsutil
-from pyctr.core.runtime import init, oom, record, restart, ruleguard, service, start, sync
+from pyctr.core.runtime import init, oom, ops_cgroup, record, restart, ruleguard, service, start, sync
 from pyctr.core.runtime.plan import Plan, build
 
 TYPE_CHECKING = False
@@ -24,14 +25,17 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.worker import Reply
 
-KEPT = ("attach", "bound", "health", "log", "restart", "run")
+KEPT = ("attach", "auto_remove", "bound", "bundle", "health", "log", "run")
 """Wishes that a shim looks at while it only waits; for the others it reads the plan again."""
 PIDFD, INPUT, OUTPUT, ERRORS, LOG, LISTENER, WATCH, NAMES, SERVED, GUARD = "p012lsonfg"
 """What each of the descriptors of a hand-over is: a letter each, in their order."""
 
 
-def first(client: int, launcher: int, reply: Reply) -> None:
-    """The first start: wait for the order, carry it out, tell the client if that fails. `launcher` made our shim."""
+def first(client: int, launcher: int, watch: select.epoll, reply: Reply) -> None:
+    """The first start: wait for the order of the client on this socket, carry it out, or tell it why not.
+
+    `launcher` made our shim. The shim may sleep on `watch`, see `Shim.run`.
+    """
     socket = _socket.socket(fileno=client)
     if not sync.trusted(socket):
         return
@@ -58,8 +62,12 @@ def first(client: int, launcher: int, reply: Reply) -> None:
         _say(channel, sync.FAILED, failed.report)
         return
     told = [sync.document(sync.TRACE, line) for line in begun.trace]
-    # the shim says it: it still can when this process is killed now
-    begun.hand_over(reply, document=True, say=b"".join((*told, sync.document(sync.RUNNING, begun.facts))))
+    say = b"".join((*told, sync.document(sync.RUNNING, begun.facts)))
+    if begun.hand_over(reply, document=True, say=say, client=client, watch=watch):
+        try:
+            socket.sendall(say, _socket.MSG_NOSIGNAL)
+        except OSError:
+            pass  # nobody wants to know any more
     event(plan.wishes, "start")
     # the next verb may come now, and its event after this one's
     if lock >= 0:
@@ -157,9 +165,20 @@ class Incarnation:
         self.facts = record.process(context.pid, os.getppid())
         self.recorder.read_ahead()
 
-    def hand_over(self, reply: Reply, *, document: bool, say: bytes = b"") -> None:
-        """Everything to the shim, with the plan if it has not that one, and with frames that it shall `say` to its
-        client. Undone when the shim is not there any more."""
+    def hand_over(
+        self,
+        reply: Reply,
+        *,
+        document: bool,
+        say: bytes = b"",
+        client: int = -1,
+        watch: select.epoll | None = None,
+    ) -> bool:
+        """Everything to the shim, with the plan if it has not that one, and with frames to `say` to its client.
+
+        Whether the shim sleeps on over this, until something happens on `watch`: then we are who says it, unless we are
+        killed before that. Undone when the shim is not there any more.
+        """
         context, plan = self.context, self.plan
         descriptors = [
             (PIDFD, context.pidfd),
@@ -178,17 +197,32 @@ class Incarnation:
             "pid": context.pid,
             "letters": "".join(letter for letter, _ in given),
             "own": plan.own,
+            "place": plan.place,
             "server": context.served.pid if context.served is not None else 0,
             "terminal": plan.terminal,
             "document": marshal.dumps(plan.to_document()) if document else b"",
             "say": say,
+            "began": time.monotonic(),
             "wishes": {name: self.wishes[name] for name in KEPT if self.wishes.get(name)},
         }
+        lazy = watch is not None and self._silent({letter for letter, _ in given})
+        if lazy and watch is not None:
+            for letter, fd in [("", client), *given]:
+                # a terminal's input is its output, too; a pipe's would be told to have room
+                if letter != LOG and (letter != INPUT or plan.terminal) and fd not in self._watch[1:]:
+                    watch.register(fd, oom.events(self._watch) if letter == WATCH else select.EPOLLIN)
         try:
-            reply(value, tuple(fd for _, fd in given))
+            reply(value, tuple(fd for _, fd in given), later=lazy)
         except OSError:
             self.undo()
             raise
+        return lazy
+
+    def _silent(self, letters: set[str]) -> bool:
+        """Whether its shim has nothing to do as long as nothing is heard of it: no client waits, no probe is due, no
+        orphans of it and no program of its root are to be reaped, others have the firewall to watch."""
+        asked = any(self.wishes.get(name) for name in ("attach", "bound", "health"))
+        return not asked and "pid" in self.plan.own and not letters & {SERVED, GUARD}
 
     def undo(self) -> None:
         """Nothing runs that no record tells of."""
@@ -215,7 +249,7 @@ def remove_directory(directory: str) -> None:
 def ended(plan: Plan, status: int, kills: int, wanted: bool) -> tuple[dict[str, Any], bool]:
     """Record the end of an incarnation, of which `kills` for want of memory are in the journal: (its exit, whether the
     policy starts it again, if it is `wanted`)."""
-    wishes, manager = plan.wishes, plan.manager()
+    wishes, manager = plan.wishes, ops_cgroup.manager(*plan.place)
     fresh = max(0, manager.oom_events().get("oom_kill", 0) - kills)
     if fresh:
         event(wishes, "oom", kills=kills + fresh)

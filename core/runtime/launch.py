@@ -227,9 +227,11 @@ def _reap(pid: int, flags: int = 0) -> None:
 
 
 def _bury(wishes: dict[str, Any]) -> None:
-    """What a killed shim left: init dies with it, unless it was just through execve."""
+    """What a killed shim or its worker left: init dies with the shim, unless it was just through execve."""
+    from pyctr.core.runtime.incarnation import remove_directory
     from pyctr.core.runtime.ops_cgroup import manager
 
+    remove_directory(wishes.get("run") or "")
     group = manager(wishes["group"], wishes.get("cgroup_root") or "/sys/fs/cgroup")
     try:
         if group.exists():

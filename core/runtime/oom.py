@@ -43,6 +43,11 @@ def notifier(manager: Manager) -> list[int]:
         os.close(register)
 
 
+def events(descriptors: list[int]) -> int:
+    """Of epoll_ctl(2), by which the first of them tells."""
+    return READ if descriptors[1:] else PRIORITY
+
+
 class Watch:
     """Calls `happened(kills)` when the group's count of OOM kills has grown.
 
@@ -62,7 +67,7 @@ class Watch:
         self._patient_until = 0.0
         self.kills = 0
         if self._watched >= 0:
-            loop.add(self._watched, READ if self._kept else PRIORITY, self._changed)
+            loop.add(self._watched, events(descriptors), self._changed)
 
     def _changed(self, events: int) -> None:
         if self._kept:

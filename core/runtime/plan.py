@@ -46,7 +46,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from pyctr.core.cgroups.group import Manager
 
 CLASSES: dict[str, type[Operation]] = {
     name: value
@@ -123,10 +122,11 @@ class Plan:
     def cgroup_root(self) -> str:
         return next((item.root for item in self.host if isinstance(item, ops_cgroup.MakeGroup)), "")
 
-    def manager(self) -> Manager:
-        """Of the group it makes."""
+    @property
+    def place(self) -> tuple[str, str, dict[str, Any]]:
+        """The group it makes, as `ops_cgroup.manager` takes it."""
         made = next(item for item in self.host if isinstance(item, ops_cgroup.MakeGroup))
-        return ops_cgroup.manager(made.group, made.root, made.scope)
+        return made.group, made.root, made.scope
 
     @property
     def own(self) -> list[str]:

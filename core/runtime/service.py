@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 _RETRY = 0.5
 """Seconds until connections are accepted again after there was no descriptor left for one."""
 
-_QUEUE = 16
-"""Connections that wait to be accepted."""
-
 
 class Service:
     """A shim's ear. `left` is called with a client that has gone."""
@@ -42,8 +39,6 @@ class Service:
     def open(self, fd: int) -> None:
         """Serve who connects to a socket of `listen`."""
         self._listener = _socket.socket(fileno=fd)
-        # once more: what the other side sees as its peer is who has done this last
-        self._listener.listen(_QUEUE)
         self.shim.loop.add(fd, READ, self._accept)
 
     def close(self) -> None:
@@ -215,7 +210,7 @@ def listen(directory: str) -> int:
         pass
     listener.bind(f"/proc/self/fd/{place}/shim.sock")
     os.close(place)
-    listener.listen(_QUEUE)
+    listener.listen(16)
     return listener.detach()
 
 

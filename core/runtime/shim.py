@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _socket
+import fcntl
 import marshal
 import os
+import select
+import termios
 import time
 
 from pyctr.core import errors
+from pyctr.core.linux import process
 from pyctr.core.runtime import clients, incarnation, init, record, restart, start, sync, worker
 from pyctr.core.runtime.children import Children
 from pyctr.core.runtime.loop import READ, Loop
@@ -68,13 +72,23 @@ class Shim:
         self.own: list[str] = []
         self.wishes: dict[str, Any] = {}
         """Those of `incarnation.KEPT`."""
+        self.place: tuple[str, str, dict[str, Any]] = ("", "", {})
+        """Of `manager`."""
         self._manager: Manager | None = None
 
     def run(self, client: int) -> int:
         """Incarnations, one after another; returns when nothing is left to do. `client` is the connection to who will
         say which container."""
         launcher = os.getppid()
-        begun = worker.fork(lambda reply: incarnation.first(client, launcher, reply))
+        watch = select.epoll()
+        begun = worker.fork(lambda reply: incarnation.first(client, launcher, watch, reply))
+        told = False
+        if begun.receive():
+            told = not os.waitpid(begun.pid, 0)[1]
+            if told and sleep(watch, client):
+                client = -1
+        watch.close()
+        process.subreaper()
         self.children.watch(self.loop)
         try:
             answer = begun.answer()
@@ -85,7 +99,8 @@ class Shim:
             worker.end_strangers(())
             return 125
         self._adopt(*answer)
-        self._keep_client(client, answer[0]["say"])
+        if client >= 0:
+            self._keep_client(_socket.socket(fileno=client), b"" if told else answer[0]["say"])
         while True:
             exit, again = self._live()
             if not again:
@@ -102,7 +117,9 @@ class Shim:
     def manager(self) -> Manager:
         """Of the container's group."""
         if self._manager is None:
-            self._manager = self.plan().manager()
+            from pyctr.core.runtime import ops_cgroup
+
+            self._manager = ops_cgroup.manager(*self.place)
         return self._manager
 
     def ask(self, work: Callable[[Reply], None], doing: str = "exec") -> tuple[Any, list[int]]:
@@ -124,9 +141,10 @@ class Shim:
         for letter, fd in zip(value["letters"], descriptors, strict=True):
             given.setdefault(letter, []).append(fd)
         self.pid, self.own, self.terminal, self.wishes = value["pid"], value["own"], value["terminal"], value["wishes"]
+        self.place = value["place"]
         self.pidfd = given[incarnation.PIDFD][0]
         self.document = value["document"] or self.document
-        self.began = time.monotonic()
+        self.began = value["began"]
         self.status = None
         self.children[self.pid] = self._died
         if listener := given.get(incarnation.LISTENER):
@@ -192,9 +210,8 @@ class Shim:
         from pyctr.core.runtime.health import Inside, Monitor
 
         inside = Inside(self.pid, self.pidfd, self.own, manager=self.manager, plan=self.plan, ask=self.ask)
-        wishes = self.plan().wishes
-        path = f"{wishes['run']}/{FILE}"
-        final = "" if wishes.get("auto_remove") else f"{wishes['bundle']}/{FILE}"
+        path = f"{self.wishes['run']}/{FILE}"
+        final = "" if self.wishes.get("auto_remove") else f"{self.wishes['bundle']}/{FILE}"
         self.health = Monitor(self.loop, self.children, inside, settings, path, final, self._health_changed)
 
     def _health_changed(self, status: str) -> None:
@@ -204,9 +221,8 @@ class Shim:
         client.streams = streams
         streams.audience.append(client)
 
-    def _keep_client(self, fd: int, say: bytes) -> None:
+    def _keep_client(self, socket: _socket.socket, say: bytes) -> None:
         """The starting client hears `say`, stays as listener if it wants; in any case we notice when it goes."""
-        socket = _socket.socket(fileno=fd)
         try:
             socket.sendall(say, _socket.MSG_NOSIGNAL)
         except OSError:
@@ -342,10 +358,30 @@ class Shim:
     # small things
 
     def _event(self, action: str, **attributes: Any) -> None:
-        incarnation.event(self.plan().wishes, action, **attributes)
+        try:
+            worker.fork(lambda reply: incarnation.event(self.plan().wishes, action, **attributes)).receive()
+        except OSError:
+            pass  # no memory for a process: the journal never stops a container
 
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
         except (OSError, errors.PyctrError):
             pass  # the next pyctr finds what is left
+
+
+def sleep(watch: select.epoll, client: int) -> bool:
+    """Until something happens that is more than a client's leaving, as most do when their container runs; whether it
+    has left.
+
+    Before the answer of the worker has even been looked at: many containers never say a word, and their shims then
+    have hardly a page that is not shared with the others.
+    """
+    left = False
+    while all(fd == client for fd, _ in watch.poll()):
+        if fcntl.ioctl(client, termios.FIONREAD, b"1234") != b"\0\0\0\0":
+            break  # it says something
+        watch.unregister(client)
+        os.close(client)
+        left = True
+    return left

@@ -138,7 +138,7 @@ class Channel:
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """All of `data` (frames). Raises BrokenPipeError, ConnectionResetError when the peer is gone."""
         if descriptors:
-            sent = self.socket.sendmsg([data], _rights(descriptors), _socket.MSG_NOSIGNAL)
+            sent = self.socket.sendmsg([data], rights(descriptors), _socket.MSG_NOSIGNAL)
             data = data[sent:]
         if data:
             self.socket.sendall(data, _socket.MSG_NOSIGNAL)
@@ -183,7 +183,7 @@ class Packets:
         """Packets that came before their time: `receive` gives them first."""
 
     def send(self, kind: bytes, payload: bytes = b"", descriptors: tuple[int, ...] = ()) -> None:
-        self.socket.sendmsg([kind, payload], _rights(descriptors) if descriptors else [], _socket.MSG_NOSIGNAL)
+        self.socket.sendmsg([kind, payload], rights(descriptors) if descriptors else [], _socket.MSG_NOSIGNAL)
 
     def receive(self, *, wait: bool = True) -> tuple[bytes, bytes, list[int]]:
         """(kind, payload, descriptors); kind b"" at the end. Raises BlockingIOError when nothing is there."""
@@ -212,12 +212,6 @@ def packets() -> tuple[Packets, Packets]:
     """A connected pair; both ends are close-on-exec."""
     one, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC, 0)
     return Packets(one), Packets(other)
-
-
-def peer_pid(socket: _socket.socket) -> int:
-    """The process that connected, or that listened when we did; our own for a pair. unix(7), SO_PEERCRED."""
-    pid, _, _ = _PEER.unpack(socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER.size))
-    return int(pid)
 
 
 def trusted(socket: _socket.socket) -> bool:
@@ -263,7 +257,8 @@ def _permitted(pid: str) -> int:
     return int(rest.split(maxsplit=1)[0], 16)
 
 
-def _rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
+def rights(descriptors: tuple[int, ...]) -> list[tuple[int, int, bytes]]:
+    """For sendmsg(2): descriptors that go with a message."""
     return [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack(f"{len(descriptors)}i", *descriptors))]
 
 

@@ -27,42 +27,56 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     Reply = Callable[..., None]
-    """(value, descriptors): the one answer. Raises OSError when nobody hears it any more."""
+    """(value, descriptors, later=): the one answer. Raises OSError when nobody hears it any more."""
 
 
 _CHUNK = 1 << 16
+_NOW, _LATER = b"0", b"1"
 
 
 class Worker:
     """One that is at work."""
 
-    def __init__(self, socket: _socket.socket) -> None:
+    def __init__(self, pid: int, socket: _socket.socket) -> None:
+        self.pid = pid
         self._socket = socket
+        self._pieces: list[bytes] = []
+        self._ancillary: list[Any] = []
+
+    def receive(self) -> bool:
+        """Wait until it has answered, or died; whether the answer may be left as it came until it is needed."""
+        while True:
+            piece, ancillary, _, _ = self._socket.recvmsg(_CHUNK, 512, _socket.MSG_CMSG_CLOEXEC)
+            if not piece:
+                self._socket.close()
+                return bool(self._pieces) and self._pieces[0][:1] == _LATER
+            self._pieces.append(piece)
+            self._ancillary += ancillary
+
+    def descriptors(self) -> list[int]:
+        """Those that came with the answer."""
+        return sync.descriptors(self._ancillary)
 
     def answer(self) -> tuple[Any, list[int]] | None:
         """What it hands back, with descriptors; None when it ended without a word: killed, or with nothing to say.
 
         Raises start.Failed with what it could not do. What a killed one had made is without anybody who knows it.
         """
-        pieces, descriptors = [], []
-        while True:
-            piece, ancillary, _, _ = self._socket.recvmsg(_CHUNK, 512, _socket.MSG_CMSG_CLOEXEC)
-            if not piece:
-                break
-            pieces.append(piece)
-            descriptors += sync.descriptors(ancillary)
-        self._socket.close()
+        if not self._pieces:
+            self.receive()
+        descriptors = self.descriptors()
         try:
-            failure, count, value = marshal.loads(b"".join(pieces))
+            failure, count, value = marshal.loads(b"".join(self._pieces)[1:])
         except (EOFError, ValueError, TypeError):
+            failure, count, value = None, -1, None  # it was killed in the middle of it
+        self._pieces.clear()
+        if failure is None and len(descriptors) == count:
+            return value, descriptors
+        for fd in descriptors:
+            os.close(fd)
+        if count < 0:
             return None
-        if failure is None and len(descriptors) != count:
-            failure = "RuntimeFailure", "the shim has no file descriptors left", "'ulimit -n'"
-        if failure is not None:
-            for fd in descriptors:
-                os.close(fd)
-            raise start.Failed(*failure)
-        return value, descriptors
+        raise start.Failed(*(failure or ("RuntimeFailure", "the shim has no file descriptors left", "'ulimit -n'")))
 
 
 def fork(work: Callable[[Reply], None], doing: str = "") -> Worker:
@@ -80,10 +94,11 @@ def fork(work: Callable[[Reply], None], doing: str = "") -> Worker:
         ours.close()
         _work(work, doing, theirs, shim)
     theirs.close()
-    return Worker(ours)
+    return Worker(pid, ours)
 
 
 def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shim: int) -> NoReturn:
+    code = 1
     try:
         from pyctr.core.linux import process
 
@@ -96,17 +111,18 @@ def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shi
         process.set_name("pyctr-worker")
         channel = sync.Channel(socket)
 
-        def reply(value: Any, descriptors: tuple[int, ...] = ()) -> None:
-            channel.send(marshal.dumps((None, len(descriptors), value)), descriptors)
+        def reply(value: Any, descriptors: tuple[int, ...] = (), *, later: bool = False) -> None:
+            channel.send((_LATER if later else _NOW) + marshal.dumps((None, len(descriptors), value)), descriptors)
             socket.shutdown(_socket.SHUT_WR)
 
         try:
             work(reply)
         except (start.Failed, errors.PyctrError, OSError) as error:
             report = error.report if isinstance(error, start.Failed) else init.describe(error, doing)
-            channel.send(marshal.dumps((report, 0, None)))
+            channel.send(_NOW + marshal.dumps((report, 0, None)))
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def end_strangers(known: Iterable[int]) -> None:
