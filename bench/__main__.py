@@ -165,7 +165,9 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
             show(sampling(containers))
             show(screen(pyctr, containers))
     if write:
-        DOCUMENT.write_text(document(updated(DOCUMENT.read_text(), rows)))
+        text = DOCUMENT.read_text()
+        # what is said below the table stays
+        DOCUMENT.write_text(document(updated(text, rows)) + text.rpartition("\n| ")[2].partition("\n")[2])
     return 0
 
 
