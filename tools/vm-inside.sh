@@ -16,6 +16,10 @@ site=$(python3 -c 'import site; print(site.getsitepackages()[0])')
 mkdir -p "$site"
 echo "$packages" >"$site/pyctr-tests.pth"
 [ -e /bin/busybox ] || [ ! -e "$venv/busybox" ] || cp "$venv/busybox" /bin/busybox
+# the commands, which callers of the runtime execute, for the guest's interpreter
+bin=$(python3 -c 'import sys; print(sys.prefix)')/bin
+[ -e "$bin/python" ] || ln -s python3 "$bin/python"
+python3 tools/scripts.py
 unset PYTHONDONTWRITEBYTECODE
 export PYTHONPATH="$PWD" PYTHONPYCACHEPREFIX=/tmp/pycache
 echo "kernel $(uname -r), $(python3 --version), cgroup v$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1)"

@@ -12,18 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core.linux import caps
+from pyctr.core.linux import caps, const, namespaces
 from pyctr.core.runtime import sync
 from tests.support.host import Host
 from tests.support.insider import DEFAULT
 
 
-def served(path: str, mask: int | None = None) -> bool:
-    """Whether a socket answers to root with these capabilities."""
+def served(path: str, mask: int | None = None, *, users: bool = False) -> bool:
+    """Whether a socket answers to root with these capabilities, or with all in a user namespace of its own."""
     child = os.fork()
     if child == 0:
         code = 2
         try:
+            if users:
+                namespaces.unshare(const.CLONE_NEWUSER)
+                Path("/proc/self/uid_map").write_text("0 0 1")
             if mask is not None:
                 caps.drop_bounding(mask)
                 caps.set(mask, mask, 0)
@@ -82,6 +85,7 @@ def test_root_of_a_container_is_not_the_hosts_root_for_a_shim(host: Host) -> Non
     assert served(path), "the host's root is"
     assert not served(path, DEFAULT)
     assert not served(path, DEFAULT | caps.mask(["CAP_SYS_PTRACE", "CAP_NET_ADMIN"]))
+    assert not served(path, users=True), "its capabilities mean nothing here"
     assert host.run("exec", id, "echo", "still").stdout == "still\n"
 
 
