@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.worker import Reply
 
-KEPT = ("attach", "auto_remove", "bound", "bundle", "health", "log", "run")
+KEPT = ("attach", "auto_remove", "bound", "bundle", "health", "log", "restart", "run")
 """Wishes that a shim looks at while it only waits; for the others it reads the plan again."""
 PIDFD, INPUT, OUTPUT, ERRORS, LOG, LISTENER, WATCH, NAMES, SERVED, GUARD = "p012lsonfg"
 """What each of the descriptors of a hand-over is: a letter each, in their order."""
@@ -205,12 +205,7 @@ class Incarnation:
             "began": time.monotonic(),
             "wishes": {name: self.wishes[name] for name in KEPT if self.wishes.get(name)},
         }
-        lazy = watch is not None and self._silent({letter for letter, _ in given})
-        if lazy and watch is not None:
-            for letter, fd in [("", client), *given]:
-                # a terminal's input is its output, too; a pipe's would be told to have room
-                if letter != LOG and (letter != INPUT or plan.terminal) and fd not in self._watch[1:]:
-                    watch.register(fd, oom.events(self._watch) if letter == WATCH else select.EPOLLIN)
+        lazy = watch is not None and self._silent(given) and self._announce(watch, [("", client), *given])
         try:
             reply(value, tuple(fd for _, fd in given), later=lazy)
         except OSError:
@@ -218,11 +213,22 @@ class Incarnation:
             raise
         return lazy
 
-    def _silent(self, letters: set[str]) -> bool:
+    def _announce(self, watch: select.epoll, given: list[tuple[str, int]]) -> bool:
+        """Put on `watch` what tells of the container; whether all of it could be."""
+        try:
+            for letter, fd in given:
+                # a terminal's input is its output, too; a pipe's would be told to have room
+                if letter != LOG and (letter != INPUT or self.plan.terminal) and fd not in self._watch[1:]:
+                    watch.register(fd, oom.events(self._watch) if letter == WATCH else select.EPOLLIN)
+        except OSError:
+            return False  # too many watches of this user, or no memory: the shim finds out by itself
+        return True
+
+    def _silent(self, given: list[tuple[str, int]]) -> bool:
         """Whether its shim has nothing to do as long as nothing is heard of it: no client waits, no probe is due, no
         orphans of it and no program of its root are to be reaped, others have the firewall to watch."""
         asked = any(self.wishes.get(name) for name in ("attach", "bound", "health"))
-        return not asked and "pid" in self.plan.own and not letters & {SERVED, GUARD}
+        return not asked and "pid" in self.plan.own and not any(letter in (SERVED, GUARD) for letter, _ in given)
 
     def undo(self) -> None:
         """Nothing runs that no record tells of."""

@@ -282,12 +282,26 @@ class Shim:
             # before it is on record that the writable layer is free
             self.served.end()
             self.served = None
-        exit, again = incarnation.ended(self.plan(), status, kills, not self.no_restart)
+        exit, again = self._conclude(status, kills)
         if again:
             self._delay = self.policy.delay(ran)
             return exit, True
         self._tell(listeners, exit)
         return exit, False
+
+    def _conclude(self, status: int, kills: int) -> tuple[dict[str, Any], bool]:
+        """The end on record; by a worker if we may have to go on after it."""
+
+        def conclude() -> tuple[dict[str, Any], bool]:
+            return incarnation.ended(self.plan(), status, kills, not self.no_restart)
+
+        if self.wishes.get("restart", "no") != "no":
+            try:
+                (exit, again), _ = self.ask(lambda reply: reply(conclude()), "end")
+                return exit, again
+            except start.Failed:
+                pass  # it was killed: then with our own hands
+        return conclude()
 
     def _tell(self, listeners: list[Client], exit: dict[str, Any]) -> None:
         for client in {self.foreground, *listeners}:
