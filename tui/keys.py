@@ -134,6 +134,7 @@ ACTIONS: tuple[Action, ...] = (
     _look(
         "networks", "check_reach", "c", "check", "whether it reaches another, a name or the internet", 11, when=_running
     ),
+    _look("networks", "who_talks", "w", "who talks", "who talks to whom, with bytes where they are counted", 12),
     _look("events", "to_container", "c", "container", "the event's container", 10, palette=False),
     _look("host", "examine", "x", "examine", "ask doctor again, count the disk again", 10),
     _look("containers", "chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes"),

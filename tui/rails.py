@@ -175,7 +175,10 @@ class _Drawing:
             y = 1
         others = [nic for nic in self.graph.nics if nic is not uplink]
         if others:
-            named = f" {glyphs.dot} ".join(f"{f.neutral(nic.name)} {' '.join(nic.addresses[:1])}" for nic in others)
+            named = f" {glyphs.dot} ".join(
+                f"{'bridge ' if nic.bridge else ''}{f.neutral(nic.name)} {' '.join(nic.addresses[:1])}"
+                for nic in others
+            )
             canvas.put(SPINE, y, self.signs.link if uplink is not None and linked else " ", "axis")
             canvas.put(SPINE + 3, y, f.cut(f"also {named}", self.width - SPINE - 4), "faint")
             y += 1

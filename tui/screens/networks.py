@@ -320,6 +320,26 @@ class NetworksScreen(SceneScreen):
         dialog = CheckDialog(Check(self.pyctr.poller.paths, row.id, row.name, told), [node.name for node in nodes])
         self.app.push_screen(dialog)
 
+    def action_who_talks(self) -> None:
+        """A page of all connections between containers and with others."""
+        from pyctr.tui import talking
+        from pyctr.tui.widgets.page import Page
+
+        def show() -> None:
+            if page.is_attached:
+                page.show(talking.lines(watched, page.room, self.pyctr.look))
+
+        def told() -> None:
+            try:
+                self.app.call_from_thread(show)
+            except RuntimeError:
+                pass  # the app has ended meanwhile
+
+        watched = talking.Talking(self.pyctr.poller.paths, told)
+        page = Page("Who talks to whom", left=watched.stop)
+        self.app.push_screen(page)
+        watched.start()
+
     async def action_open(self) -> None:
         """The container on its own screen."""
         if (row := self.current_row()) is not None:
