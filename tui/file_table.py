@@ -197,8 +197,10 @@ def _name(row: FileRow, width: int, look: Look) -> Line:
         text = f.cut(sign + name, max(4, width - f.width(indent) - 2), look.glyphs.ellipsis)
         spans.append((text, "text" if row.kind in (SAME, ADDED) else style))
     else:
+        # as far in as a directory beside it, whose sign comes after the mark of its fold
+        spans.append(("  ", "text"))
         text = f"{SIGNS[row.kind]} {name}"
-        spans.append((f.cut(text, max(4, width - f.width(indent)), look.glyphs.ellipsis), style))
+        spans.append((f.cut(text, max(4, width - f.width(indent) - 2), look.glyphs.ellipsis), style))
     return tuple(spans)
 
 
