@@ -120,9 +120,7 @@ class Events:
                 read = file.read()
                 whole = read[: read.rfind(b"\n") + 1]
                 found += [event for line in whole.splitlines() if (event := _parse(line, None, None, None))]
-                mark_here = (status.st_ino, file.tell() - len(read) + len(whole))
-            if name == self.path:
-                return found, mark_here
+                mark = (status.st_ino, file.tell() - len(read) + len(whole))
         return found, mark
 
     def follow(
