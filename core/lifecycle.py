@@ -144,24 +144,28 @@ def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL") -> No
 
 def pause(engine: Engine, ref: Container | str) -> None:
     """Freeze every process of the container where it is."""
-    container, lock = containers.locked(engine, ref)
-    try:
-        _permit("pause", container)
-        engine.group(container.state.group).freeze()
-    finally:
-        lock.release()
-    container.tell("pause")
+    _freeze(engine, ref, "pause")
 
 
 def unpause(engine: Engine, ref: Container | str) -> None:
     """Let a paused container go on."""
+    _freeze(engine, ref, "unpause")
+
+
+def _freeze(engine: Engine, ref: Container | str, verb: str) -> None:
     container, lock = containers.locked(engine, ref)
     try:
-        _permit("unpause", container)
-        engine.group(container.state.group).thaw()
+        _permit(verb, container)
+        group = engine.group(container.state.group)
+        try:
+            (group.freeze if verb == "pause" else group.thaw)()
+        except (OSError, errors.PyctrError) as error:
+            if container.alive:
+                raise
+            raise errors.IllegalTransition(f"container '{container.name}' ended just now") from error
     finally:
         lock.release()
-    container.tell("unpause")
+    container.tell(verb)
 
 
 def restart(engine: Engine, ref: Container | str, timeout: float | None = None, signal: str = "") -> Launched:

@@ -138,3 +138,26 @@ def test_a_container_that_ends_while_it_joins_a_network_leaves_no_lease(
         connecting.connect(container.engine, "two", "one")
     assert list(container.engine.networks.leases("two")) == []
     assert container.reload().spec.network == "none"
+
+
+@pytest.mark.parametrize("verb", ["pause", "unpause"])
+def test_a_container_that_ends_while_it_is_frozen_or_thawed_is_told_so(
+    host: Host, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    container = running(host, name="one")
+    if verb == "unpause":
+        lifecycle.pause(container.engine, container)
+    permit = lifecycle._permit
+
+    def ending(asked: str, found: Container) -> None:
+        permit(asked, found)
+        group, process = container.engine.group(container.state.group), container.state.process
+        assert process is not None
+        group.kill()
+        assert gone(process, container.engine.paths, 60)
+        group.remove()
+
+    monkeypatch.setattr(lifecycle, "_permit", ending)
+    with pytest.raises(errors.IllegalTransition, match="container 'one' ended just now"):
+        getattr(lifecycle, verb)(container.engine, container)
+    monkeypatch.setattr(lifecycle, "_permit", permit)
