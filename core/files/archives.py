@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 from pyctr.core.errors import StorageError, Unsupported
+from pyctr.core.images.decompress import FREE, allowed, size_of, too_much, zstd_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 18
 _HEADER = 512
+_MOST = 1 << 20
 
 
 def plain(stream: Readable) -> Iterator[bytes]:
     """The uncompressed archive in pieces. Raises StorageError for damage, Unsupported for a missing module."""
     first = _fill(stream, 6)
     make = _decompressor(first)
-    return _pieces(first, stream) if make is None else _inflated(make, _pieces(first, stream))
+    return _pieces(first, stream) if make is None else _inflated(make, stream, _pieces(first, stream))
 
 
 def is_archive(stream: Readable) -> bool:
@@ -80,29 +82,47 @@ def _decompressor(first: bytes) -> Callable[[], Any] | None:
 
         return LZMADecompressor
     if first[:4] == b"\x28\xb5\x2f\xfd":
-        from pyctr.core.images.decompress import zstd_module
-
         module = zstd_module()
         return lambda: module.ZstdDecompressor()
     return None
 
 
-def _inflated(make: Callable[[], Any], pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Several streams one after the other are one; zeros after the last are padding."""
-    stream = make()
+def _inflated(make: Callable[[], Any], stream: Readable, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Several streams one after the other are one; zeros after the last are padding.
+
+    No more comes of it than may come of a layer of that size.
+    """
+    one = make()
+    whole = size_of(stream)
+    packed = plain = 0
     for piece in pieces:
+        packed += len(piece)
         while piece:
-            if stream.eof:
+            if one.eof:
                 piece = piece.lstrip(b"\0")
                 if not piece:
                     break
-                stream = make()
-            try:
-                out = stream.decompress(piece)
-            except Exception as error:  # each module has its own; none of them means anything else
-                raise StorageError(f"the archive is damaged: {error}", hint="get it again") from None
-            piece = stream.unused_data if stream.eof else b""
-            if out:
+                one = make()
+            for out in _little_by_little(one, piece):
+                plain += len(out)
+                if plain > FREE and plain > allowed(max(packed, whole)):
+                    raise too_much(max(packed, whole), plain - len(out))
                 yield out
-    if not stream.eof:
+            piece = one.unused_data if one.eof else b""
+    if not one.eof:
         raise StorageError("the archive is cut short", hint="get it again")
+
+
+def _little_by_little(one: Any, piece: bytes) -> Iterator[bytes]:
+    """All that comes of a piece, `_MOST` bytes at once: some compress 16,000 times."""
+    gives_back = hasattr(one, "unconsumed_tail")  # zlib does not keep what it has not come to
+    while True:
+        try:
+            out = one.decompress(piece, _MOST)
+        except Exception as error:  # each module has its own; none of them means anything else
+            raise StorageError(f"the archive is damaged: {error}", hint="get it again") from None
+        if out:
+            yield out
+        piece = one.unconsumed_tail if gives_back else b""
+        if one.eof or (one.needs_input if not gives_back else not piece and len(out) < _MOST):
+            return

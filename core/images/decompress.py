@@ -59,7 +59,7 @@ class Plain:
         self._compressed = True
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
         self._stop = False
-        self._size = _size(blob)
+        self._size = size_of(blob)
         self._packed = self._plain = 0
 
     @property
@@ -143,11 +143,14 @@ def too_much(packed: int, plain: int) -> StorageError:
     )
 
 
-def _size(blob: Source) -> int:
+def size_of(blob: Source) -> int:
     """Of all that is going to be read, 0 where nobody knows."""
     size: int = getattr(blob, "size", 0)
     if not size and hasattr(blob, "fileno"):
-        found = os.fstat(blob.fileno())
+        try:
+            found = os.fstat(blob.fileno())
+        except OSError:
+            return 0  # in memory: it has the method, and says so
         size = found.st_size if stat.S_ISREG(found.st_mode) else 0
     return size
 
