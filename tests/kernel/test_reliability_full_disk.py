@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import logs
+from pyctr.core import logs, networks
 from tests.support.host import Host
 
 
@@ -26,6 +26,7 @@ def small(host: Host) -> Iterator[Host]:
     finally:
         Path(f"{host.paths.root}/fill").unlink(missing_ok=True)
         host.run("rm", "-f", *host.run("ps", "-aq").stdout.split(), check=False)
+        networks.remove_all(host.paths)
         subprocess.run(["umount", host.paths.root], check=True)
 
 
