@@ -64,13 +64,7 @@ def imagined(engine: Engine, spec: ContainerSpec) -> Container:
 
 def _rootfs(engine: Engine, id: str, image: Image, spec: ContainerSpec) -> dict[str, Any]:
     lower = engine.layers.lower(image) or [engine.layers.path(layer.diff_id) for layer in reversed(image.layers)]
-    driver = "overlay"
-    # finding out takes a directory beside the containers', and nothing is made here
-    if os.path.isdir(engine.paths.containers):
-        try:
-            driver = engine.storage.driver()
-        except OSError:
-            pass  # nobody but root may try
+    driver = engine.storage.expected()
     if driver in ("vfs", "btrfs"):
         path = engine.paths.container(id, "rootfs")
         return {"driver": driver, "path": path, "lower": lower, "volatile": False, "readonly": spec.readonly_rootfs}

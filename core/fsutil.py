@@ -197,6 +197,10 @@ class Lock:
         self.release()
 
 
+_ATTEMPTS = 10
+"""To remove a directory that others put files into."""
+
+
 def remove_tree(path: str) -> None:
     """rm -rf that never follows a symbolic link, not even one swapped in meanwhile. Nothing there is no error.
 
@@ -226,11 +230,17 @@ def _remove_at(parent: int, name: str) -> None:
     except FileNotFoundError:
         return
     try:
-        for child in os.listdir(fd):
-            _remove_at(fd, child)
-    finally:
-        os.close(fd)
-    try:
-        os.rmdir(name, dir_fd=parent)
+        for attempt in range(_ATTEMPTS):
+            for child in os.listdir(fd):
+                _remove_at(fd, child)
+            try:
+                os.rmdir(name, dir_fd=parent)
+                break
+            except OSError as error:
+                # somebody who waits for its lock has made the file anew
+                if error.errno != errno.ENOTEMPTY or attempt == _ATTEMPTS - 1:
+                    raise
     except FileNotFoundError:
         pass  # somebody else removes the same tree
+    finally:
+        os.close(fd)

@@ -70,6 +70,15 @@ class Storage:
                 write_atomic(memory, self._driver.encode(), durable=False)
         return self._driver
 
+    def expected(self) -> str:
+        """`driver`, for who makes nothing: what was never tried is taken for the usual one."""
+        if self._driver or os.path.isdir(self.paths.containers):
+            try:
+                return self.driver()
+            except PermissionError:
+                pass  # nobody but root may try
+        return OVERLAY
+
     def _found(self) -> str:
         if self._trial(_overlay_works):
             return OVERLAY

@@ -71,3 +71,21 @@ def test_a_child_that_inherits_the_descriptor_keeps_the_lock(tmp_path: Path) -> 
     again = fsutil.Lock(path)
     assert again.try_acquire()
     again.release()
+
+
+def test_a_file_that_is_made_while_its_directory_is_removed_goes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "lock").touch()
+    rmdir, late = os.rmdir, iter((True, True))
+
+    def meanwhile(name: str, **where: int) -> None:
+        if next(late, False):
+            (tree / "lock").touch()
+        rmdir(name, **where)
+
+    monkeypatch.setattr(os, "rmdir", meanwhile)
+    fsutil.remove_tree(str(tree))
+    assert not tree.exists()
