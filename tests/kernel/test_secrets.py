@@ -109,8 +109,8 @@ def test_what_is_no_secret_is_refused_and_nothing_is_left(host: Host, tmp_path: 
     host.run("secret", "create", "--replace", "a", input="y")
     assert host.run("secret", "ls", "--format", "{{.Name}} {{.Driver}}").stdout == "a file\n"
     assert host.run(*run, "--secret", "a", "base", "cat", "/run/secrets/a").stdout == "y"
-    assert host.run("secret", "rm", "b", check=False).returncode == 1
-    assert host.run("secret", "rm", "--ignore", "b").returncode == 0
+    assert host.run("secret", "rm", "other", check=False).returncode == 1
+    assert host.run("secret", "rm", "--ignore", "other").returncode == 0
     host.run("secret", "rm", "--all")
     assert os.listdir(f"{host.paths.root}/secrets") == ["lock"]
 
