@@ -107,6 +107,8 @@ class Writer:
         Writer.serial += 1
         self.blobs = blobs
         self.size = 0
+        self.fresh = False
+        """What lies under the name is what was written here, not what lay there before."""
         self._hash = sha256()
         self._temporary = f"{blobs.ingest}/{os.getpid()}.{Writer.serial}"
         self._lock = Lock(self._temporary)
@@ -129,6 +131,7 @@ class Writer:
         if not os.path.exists(target):
             os.fsync(self._lock.fd)
             os.rename(self._temporary, target)
+            self.fresh = True
             sync_directory(self.blobs.directory)
         return digest
 

@@ -48,12 +48,16 @@ def allowed(packed: int) -> int:
 
 
 class Plain:
-    """Iterate over it once, completely; then `digest` is the blob's, `diff_id` that of the plain tar stream."""
+    """Iterate over it once, completely; then `digest` is the blob's, `diff_id` that of the plain tar stream.
 
-    def __init__(self, blob: Source) -> None:
+    A blob whose `digest` is known for sure, or a source that vouches for its own bytes, is not hashed a second time;
+    with `hashed` false nothing is.
+    """
+
+    def __init__(self, blob: Source, *, digest: str = "", hashed: bool = True) -> None:
         self._blob = blob
-        # a source that vouches for its own bytes is not hashed a second time
-        self._vouched: str = getattr(blob, "digest", "")
+        self._hashed = hashed
+        self._vouched: str = digest or getattr(blob, "digest", "")
         self._outer = sha256()
         self._inner = sha256()
         self._compressed = True
@@ -82,7 +86,7 @@ class Plain:
                     break
                 if isinstance(piece, BaseException):
                     raise piece
-                if self._compressed:
+                if self._compressed and self._hashed:
                     self._inner.update(piece)
                 yield piece
         finally:
@@ -125,7 +129,7 @@ class Plain:
     def _read(self) -> bytes:
         piece = self._blob.read(_PIECE)
         self._packed += len(piece)
-        if not self._vouched:
+        if self._hashed and not self._vouched:
             self._outer.update(piece)
         return piece
 

@@ -19,7 +19,7 @@ from pyctr.core.images.reference import is_digest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any, Protocol
 
     from pyctr.core.images.model import Image, Layer
@@ -76,11 +76,17 @@ class LayerStore:
                 break
         return stack
 
-    def ensure(self, image: Image, progress: Callable[[Layer, int, int], None] | None = None) -> list[str]:
+    def ensure(
+        self,
+        image: Image,
+        progress: Callable[[Layer, int, int], None] | None = None,
+        checked: Collection[str] = (),
+    ) -> list[str]:
         """Unpack what is missing, each layer once however many pyctrs want it; then like `lower`.
 
-        `progress` is called with a layer, its number from 1 and how many are being unpacked. Raises StorageError for
-        damaged or hostile layers; nothing of such a layer stays.
+        `progress` is called with a layer, its number from 1 and how many are being unpacked. `checked` are digests of
+        blobs that the caller has just written and found right. Raises StorageError for damaged or hostile layers;
+        nothing of such a layer stays.
         """
         stack = self.lower(image)
         if stack is not None:
@@ -91,7 +97,7 @@ class LayerStore:
         for number, layer in enumerate(missing, 1):
             if progress:
                 progress(layer, number, len(missing))
-            self._ensure_one(layer)
+            self._ensure_one(layer, checked=checked)
         self._to_disk()
         for layer in missing:
             self._make_link(_hex(layer.diff_id))
@@ -168,7 +174,7 @@ class LayerStore:
                 return name[:length], target.endswith("/.")
         return None
 
-    def _ensure_one(self, layer: Layer, blob: Source | None = None) -> None:
+    def _ensure_one(self, layer: Layer, blob: Source | None = None, checked: Collection[str] = ()) -> None:
         name = _hex(layer.diff_id)
         with Lock(f"{self.root}/{name}.lock") as lock:
             try:
@@ -181,11 +187,12 @@ class LayerStore:
                     from pyctr.core.images.blobs import Blobs
 
                     with Blobs(self.paths.images).open(layer.digest) as own:
-                        self._unpack(layer, own, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
+                        sure = layer.digest if layer.digest in checked else ""
+                        self._unpack(layer, own, f"{self.root}/{name}.tmp", f"{self.root}/{name}", sure)
             finally:
                 os.unlink(lock.path)  # while it is held; who waits for it sees that and takes a new one
 
-    def _unpack(self, layer: Layer, blob: Source, temporary: str, target: str) -> None:
+    def _unpack(self, layer: Layer, blob: Source, temporary: str, target: str, sure: str = "") -> None:
         from shutil import rmtree
 
         from pyctr.core.images.decompress import Plain
@@ -196,7 +203,7 @@ class LayerStore:
             os.mkdir(f"{temporary}/diff", 0o700)
             root = os.open(f"{temporary}/diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                plain = Plain(blob)
+                plain = Plain(blob, digest=sure)
                 unpacker = Unpacker(root)
                 pieces = iter(plain)
                 try:

@@ -64,12 +64,13 @@ def load_layout(store: ImageStore, path: str, names: list[str] | None = None) ->
 def _load(store: ImageStore, layers: LayerStore | None, path: str, names: list[str] | None) -> list[tuple[str, Image]]:
     try:
         with store.adding():
-            found = _from_directory(store, path) if os.path.isdir(path) else _from_archive(store, path)
+            checked: set[str] = set()
+            found = _from_directory(store, path) if os.path.isdir(path) else _from_archive(store, path, checked)
             if not found:
                 raise StorageError(f"'{path}' holds no image")
             if layers is not None:
                 for content, _ in found:
-                    _unpack(store, layers, content)
+                    _unpack(store, layers, content, checked)
             given = list(names or [])
             named = [(content, str(parse(given.pop(0))) if given else name) for content, name in found]
             return [(name, store.add(content, name)) for content, name in named]
@@ -81,13 +82,13 @@ def _load(store: ImageStore, layers: LayerStore | None, path: str, names: list[s
         store.collect()
 
 
-def _unpack(store: ImageStore, layers: LayerStore, content: bytes) -> None:
+def _unpack(store: ImageStore, layers: LayerStore, content: bytes, checked: set[str]) -> None:
     document, kind = documents.manifest(content, "", "a manifest")
     if kind in INDEXES:
         return  # the first start unpacks what it needs of it
     configuration = store.manifest(document["config"]["digest"])
     if configuration.get("architecture") in (None, "", platform_architecture()):
-        layers.ensure(image("sha256:" + "0" * 64, [], document, configuration))
+        layers.ensure(image("sha256:" + "0" * 64, [], document, configuration), checked=checked)
 
 
 def _name(descriptor: dict[str, Any]) -> str:
@@ -156,17 +157,19 @@ def _needed(store: ImageStore, index: dict[str, Any], fetch: Fetch, depth: int) 
 class _Archive:
     """What one pass over an archive found."""
 
-    def __init__(self) -> None:
+    def __init__(self, checked: set[str]) -> None:
+        self.checked = checked
         self.small: dict[str, bytes] = {}
         self.blobs: dict[str, str] = {}
         """Member -> digest."""
         self.links: dict[str, str] = {}
 
 
-def _from_archive(store: ImageStore, path: str) -> list[tuple[bytes, str]]:
-    archive = _Archive()
+def _from_archive(store: ImageStore, path: str, checked: set[str]) -> list[tuple[bytes, str]]:
+    """`checked` gets the digests of the blobs that came from it."""
+    archive = _Archive(checked)
     file = sys.stdin.buffer if path == "-" else open(path, "rb", buffering=0)  # noqa: SIM115  closed below
-    plain = iter(Plain(file))
+    plain = iter(Plain(file, hashed=False))
     try:
         stream = Stream(plain)
         for entry in tarstream.entries(stream):
@@ -218,6 +221,8 @@ def _take(store: ImageStore, archive: _Archive, entry: tarstream.Entry, stream: 
             writer.write(piece)
             remaining -= len(piece)
         archive.blobs[name] = writer.commit(expected)
+        if writer.fresh:
+            archive.checked.add(archive.blobs[name])
 
 
 def _from_docker(store: ImageStore, archive: _Archive, path: str) -> list[tuple[bytes, str]]:
