@@ -69,6 +69,8 @@ class Patient(NamedTuple):
     past: Past = Past()
     cpu_limit: float | None = None
     """Cores."""
+    memory_limit: float | None = None
+    """Bytes; known of one that does not run just now, too."""
     health: str = ""
     streak: int = 0
     """Probes that failed in a row."""
@@ -143,11 +145,10 @@ def _oom(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
         return None
     first, last = (kills[0][0], kills[-1][0]) if kills else (patient.finished, patient.finished)
     facts = [Fact("kills in 10 min", max(total, 1), "count"), Fact("last", now - last, "seconds")]
-    rates = patient.rates
-    if rates is not None and rates.memory_limit:
-        facts.append(Fact("limit", rates.memory_limit, "bytes"))
-        if rates.memory_peak is not None:
-            facts.append(Fact("peak", rates.memory_peak, "bytes"))
+    if patient.memory_limit:
+        facts.append(Fact("limit", patient.memory_limit, "bytes"))
+    if patient.rates is not None and patient.rates.memory_peak is not None:
+        facts.append(Fact("peak", patient.rates.memory_peak, "bytes"))
     again = total > 1
     return Diagnosis(
         "oom",

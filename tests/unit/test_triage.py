@@ -73,7 +73,7 @@ def test_kills_for_memory_are_a_loop_from_the_second_on_and_hide_their_symptoms(
     once = only(Patient(RUNNING, full, Past(kills=((NOW - 60, 1),))))
     assert (once.kind, once.title, once.since) == ("oom", "OOM-killed", NOW - 60)
     past = Past(kills=((NOW - 60, 1), (NOW - 12, 2)), deaths=tuple(Death(NOW - 12 + n, 137, True) for n in range(4)))
-    loop = only(Patient(RUNNING, full, past, restart="always"))
+    loop = only(Patient(RUNNING, full, past, memory_limit=32 << 20, restart="always"))
     assert loop.title == "OOM loop" and loop.rank > once.rank
     assert facts(loop) == {"kills in 10 min": 3, "last": 12.0, "limit": 32 << 20, "peak": 32 << 20}
     assert "oom" not in kinds(Patient(RUNNING, WELL, Past(kills=((NOW - WINDOW - 1, 5),))))

@@ -94,6 +94,7 @@ def _patient(container: Container, row: ContainerRow, seen: Seen, past: Past) ->
         seen.rates.get(row.id) if row.live else None,
         past,
         cpu_limit=row.cpu_limit,
+        memory_limit=row.memory_limit,
         health=row.health,
         streak=streak,
         said=said,
