@@ -201,26 +201,8 @@ class ImagesScreen(ImageLooks, ImageVerbs, SceneScreen):
         self.pane.moved()
 
     @property
-    def _current_grid(self) -> Grid:
+    def walked(self) -> Grid:
         return self.files if self.files.has_focus else self.tree_grid
-
-    def action_up(self) -> None:
-        self._current_grid.move_by(-1)
-
-    def action_down(self) -> None:
-        self._current_grid.move_by(1)
-
-    def action_page_up(self) -> None:
-        self._current_grid.page(-1)
-
-    def action_page_down(self) -> None:
-        self._current_grid.page(1)
-
-    def action_top(self) -> None:
-        self._current_grid.move(0)
-
-    def action_bottom(self) -> None:
-        self._current_grid.move(len(self._current_grid.rows) - 1)
 
     def action_other_pane(self) -> None:
         if self.has_class("-both") or self.has_class("-drilled"):

@@ -52,3 +52,26 @@ class SceneScreen(BaseScreen):
         if self._sorted is None:
             self.table.sorted_by = ""
         self.show_snapshot(self.pyctr.snapshot)
+
+    @property
+    def walked(self) -> Grid:
+        """Where the keys of lists move."""
+        return self.table
+
+    def action_up(self) -> None:
+        self.walked.move_by(-1)
+
+    def action_down(self) -> None:
+        self.walked.move_by(1)
+
+    def action_page_up(self) -> None:
+        self.walked.page(-1)
+
+    def action_page_down(self) -> None:
+        self.walked.page(1)
+
+    def action_top(self) -> None:
+        self.walked.move(0)
+
+    def action_bottom(self) -> None:
+        self.walked.move(len(self.walked.rows) - 1)

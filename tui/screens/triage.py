@@ -106,6 +106,10 @@ class TriageScreen(Verbs, SceneScreen):
         shown = {action.name: action.show for action in keys.in_scopes(*self.SCOPES)}
         self.document.show(triage_table.lines(case, shown, max(20, self.document.size.width), self.pyctr.look))
 
+    @property
+    def walked(self) -> Grid:
+        return self.grid
+
     def current_row(self) -> ContainerRow | None:
         case: Case | None = self.grid.current
         return self.pyctr.snapshot.find(case.id) if case is not None else None
@@ -135,21 +139,3 @@ class TriageScreen(Verbs, SceneScreen):
         """The container on its own screen, with this tab."""
         if (row := self.current_row()) is not None:
             await self.pyctr.open_container(row.id, tab)
-
-    def action_up(self) -> None:
-        self.grid.move_by(-1)
-
-    def action_down(self) -> None:
-        self.grid.move_by(1)
-
-    def action_page_up(self) -> None:
-        self.grid.page(-1)
-
-    def action_page_down(self) -> None:
-        self.grid.page(1)
-
-    def action_top(self) -> None:
-        self.grid.move(0)
-
-    def action_bottom(self) -> None:
-        self.grid.move(len(self.grid.rows) - 1)

@@ -103,24 +103,6 @@ class VolumesScreen(SceneScreen):
         self._facts()
         self.refresh_keys()
 
-    def action_up(self) -> None:
-        self.table.move_by(-1)
-
-    def action_down(self) -> None:
-        self.table.move_by(1)
-
-    def action_page_up(self) -> None:
-        self.table.page(-1)
-
-    def action_page_down(self) -> None:
-        self.table.page(1)
-
-    def action_top(self) -> None:
-        self.table.move(0)
-
-    def action_bottom(self) -> None:
-        self.table.move(len(self.table.rows) - 1)
-
     def action_remove_volume(self) -> None:
         row: VolumeRow | None = self.table.current
         if row is None:
