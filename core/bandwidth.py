@@ -1,11 +1,11 @@
-"""Other bounds for the links of a container that runs: what it receives at the host's end, what it sends at its own."""
+"""Other bounds for the links of a container that runs: what it receives at the host's end, what it sends at both."""
 
 from __future__ import annotations
 
 import errno
 import os
 
-from pyctr.core import netdrivers, netns
+from pyctr.core import linkrules, netdrivers, netns
 from pyctr.core.connecting import attachments
 from pyctr.core.linux import namespaces, netlink, qdisc
 from pyctr.core.netdevices import socket_in
@@ -36,9 +36,11 @@ def change(container: Container, wanted: Limits) -> None:
                 for link, index in ours.items():
                     if netns.owner(link) == container.id[:8] and netns.number(link) == number:
                         _set(outside, index, rates.get("rx_bps", 0))
+                        linkrules.bound(each["bridge"], link, rates.get("tx_bps", 0))
                 for key in netdrivers.RATES:
                     each.pop(key, None)
                 each.update(rates)
+        networks.rewrite(container.state.network)
     finally:
         os.close(place)
 

@@ -116,10 +116,14 @@ def attach(
 def check(lease: dict[str, Any]) -> None:
     """What the plugins say of an attachment now. Raises NetworkError."""
     call = lease["cni"]
-    if call["list"].get("disableCheck") or call["list"]["cniVersion"] < "0.4.0":
+    if call["list"].get("disableCheck") or _number(call["list"]["cniVersion"]) < (0, 4, 0):
         return
     for plugin in call["list"]["plugins"]:
         _run("CHECK", call, plugin, call["result"])
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def delete(lease: dict[str, Any]) -> None:

@@ -212,7 +212,7 @@ def _run(engine: Engine, spec: ContainerSpec, progress: Progress) -> Container:
         if not (isinstance(error, errors.Conflict) and spec.ports):
             raise
     progress(f"port {PORT} is taken: another one is chosen")
-    ports = [port.replace(host_port=0) for port in spec.ports]
+    ports = [port.replace(host_port=0, host_last=0) for port in spec.ports]
     try:
         return lifecycle.run(engine, spec.replace(ports=ports))[0]
     except BaseException:

@@ -33,7 +33,7 @@ def describe(engine: Engine, spec: ContainerSpec) -> list[tuple[str, str]]:
     image = creation.find_image(engine, spec.image)
     steps = [("resolve image", f"{spec.image} → {image.id[:19]}…, {len(image.layers)} layers")]
     for port in spec.ports:
-        outside = f"{port.host_ip or '0.0.0.0'}:{port.host_port or '<a free one>'}"
+        outside = f"{port.host_ip or '0.0.0.0'}:{port.asked() or '<a free one>'}"
         steps.append(("ports", f"{outside} → {port.container_port}/{port.protocol}"))
     steps += plan(engine, spec).describe()
     # the plan's container has an id of zeros

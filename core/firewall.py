@@ -344,7 +344,7 @@ def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
     ours = comment(bridge)
     with Session() as socket:
-        for family in (nf.IPV4, nf.IPV6):
+        for family in (nf.IPV4, nf.IPV6, nf.NETDEV):
             batch = nf.Batch(family)
             before = socket.table(bridge, family)
             if before is not None and before.startswith("pyctr"):

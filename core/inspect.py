@@ -169,9 +169,7 @@ def _host_config(container: Container) -> dict[str, Any]:
         },
         "NetworkMode": spec.network,
         "PortBindings": {
-            f"{port.container_port}/{port.protocol}": [
-                {"HostIp": port.host_ip, "HostPort": str(port.host_port) if port.host_port else ""}
-            ]
+            f"{port.container_port}/{port.protocol}": [{"HostIp": port.host_ip, "HostPort": port.asked()}]
             for port in spec.ports
         },
         "RestartPolicy": {"Name": kind, "MaximumRetryCount": int(count or 0)},

@@ -201,11 +201,22 @@ class Book:
 
             cni.delete(lease)
         self.free_ports(lease)
+        self.unbind(lease)
         self._name(lease["network"], lease["id"], "")
         unlink(f"{self.run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")
         if six := str(lease.get("address6") or "").partition("/")[0]:
             unlink(f"{self.run}/leases6/{lease['network']}/{six}")
         unlink(f"{self.run}/ids/{lease.get('key') or lease['id']}")
+
+    def unbind(self, lease: dict[str, Any]) -> None:
+        """Take out what bounds an attachment's link at the host's end: with the link, or before another is made."""
+        if lease.get("tx_bps"):
+            from pyctr.core import linkrules
+
+            try:
+                linkrules.release(lease)
+            except OSError as error:
+                raise errors.NetworkError(f"lifting bounds: {error.strerror or error}") from error
 
     def ids(self) -> list[str]:
         """Containers that hold something. A record half written, now that the lock is ours, is a killed pyctr's."""
@@ -301,9 +312,20 @@ class Book:
         lock.release()
         return False
 
-    def reserve(self, id: str, port: Port, old: dict[str, Any] | None) -> dict[str, Any]:
-        """A host port for a container, the one asked for or a free one, as {"host_ip", "host_port", "container_port",
-        "protocol"}. Raises Conflict naming who has it, UsageError, Unsupported."""
+    def reserve(
+        self, id: str, ports: list[Port], before: dict[str, Any] | None, reserved: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """A host port for each of a container's, the one asked for or a free one, into `reserved`, as {"host_ip",
+        "host_port", "container_port", "protocol"}. Raises Conflict naming who has it, UsageError, Unsupported."""
+        named = {(port.protocol or "tcp", port.host_port) for port in ports if not port.host_last}
+        olds = before["ports"] if before else []
+        for position, port in enumerate(ports):
+            mine = named | {(held["protocol"], held["host_port"]) for held in reserved}
+            old = olds[position]["host_port"] if position < len(olds) else 0
+            reserved.append(self._reserve(id, port, old, mine))
+        return reserved
+
+    def _reserve(self, id: str, port: Port, old: int, mine: set[tuple[str, int]]) -> dict[str, Any]:
         host_ip = "" if port.host_ip in ("", "0.0.0.0", "*") else port.host_ip
         protocol = port.protocol or "tcp"
         if protocol not in firewall.PROTOCOLS:
@@ -319,16 +341,28 @@ class Book:
         }
         if port.host_ip == "0.0.0.0":
             document["only4"] = True  # "" means every IPv6 address, too
-        if port.host_port:
+        if port.host_port and not port.host_last:
             self._claim(id, host_ip, port.host_port, protocol)
             return document
-        wishes = [old["host_port"]] if old else []
-        for wish in (*wishes, *(_random_port() for _ in range(200))):
+        if port.host_last:
+            wishes = [*range(port.host_port, port.host_last + 1)]
+            wishes.sort(key=lambda wish: wish != old)
+        else:
+            wishes = [*([old] if old else ()), *(_random_port() for _ in range(200))]
+        said = "this container has them all"
+        for wish in wishes:
+            if (protocol, wish) in mine:
+                continue
             try:
                 self._claim(id, host_ip, wish, protocol)
-            except errors.Conflict:
+            except errors.Conflict as error:
+                said = str(error)
                 continue
             return {**document, "host_port": wish}
+        if port.host_last:
+            raise errors.Conflict(
+                f"no port from {port.host_port} to {port.host_last} is free: {said}", hint="choose another range"
+            )
         raise errors.NetworkError("no free host port found in 200 tries", hint="name one: -p HOST:CONTAINER")
 
     def _claim(self, id: str, host_ip: str, number: int, protocol: str) -> None:

@@ -160,6 +160,11 @@ def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -
 
                 # what leaves this end is what the container receives
                 socket.send([qdisc.limit(netlink.index(name), attachment["rx_bps"], name)])
+            if attachment.get("tx_bps"):
+                from pyctr.core import linkrules
+
+                # what enters this end is what the container sends, bounded at its own end, too, which it may change
+                linkrules.bound(attachment["bridge"], name, attachment["tx_bps"])
             return name
     raise AssertionError("unreachable")
 

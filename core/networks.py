@@ -87,15 +87,13 @@ class Networks(NetworkSet):
                 attachment["resolver"] = list(spec.dns)
             attachment["hairpin"] = bool(spec.ports) and bridges.filtered(self.paths.proc)
             if before:
+                self._book.unbind(before)
                 self._book.free_ports(before)
                 if _moved(before, attachment):
                     self._book.drop(before)
             reserved: builtins.list[dict[str, Any]] = []
             try:
-                for position, port in enumerate(spec.ports):
-                    old = before["ports"][position] if before and position < len(before["ports"]) else None
-                    reserved.append(self._book.reserve(id, port, old))
-                attachment["ports"] = reserved
+                attachment["ports"] = self._book.reserve(id, spec.ports, before, reserved)
                 gateway = attachment["gateway"]
                 for number, (further, wish) in enumerate(spec.endpoints.items(), 1):
                     more = self._further(id, name, spec, further, wish, number)
@@ -124,7 +122,7 @@ class Networks(NetworkSet):
                 return {key: value for key, value in before.items() if key != "cni"}
             ports: builtins.list[dict[str, Any]] = []
             try:
-                ports.extend(self._book.reserve(id, port, None) for port in spec.ports)
+                self._book.reserve(id, spec.ports, None, ports)
             except BaseException:
                 self._book.free_ports({"id": id, "ports": ports, "mode": "cni", "bridge": ""})
                 raise
@@ -203,8 +201,10 @@ class Networks(NetworkSet):
             str(wish.get("mac") or ""),
             before,
         )
-        if before and _moved(before, made):
-            self._book.drop(before)
+        if before:
+            self._book.unbind(before)
+            if _moved(before, made):
+                self._book.drop(before)
         made |= netdrivers.rates(found, spec.limits.rx_bps, spec.limits.tx_bps)
         made |= {"key": key, "host_if": netns.host_if(id, number), "container_if": f"eth{number}"}
         self._book.write(made)
@@ -227,8 +227,7 @@ class Networks(NetworkSet):
     def republish(self, id: str, name: str, spec: ContainerSpec, attachment: dict[str, Any]) -> dict[str, Any]:
         """The attachment with its container's ports, reserved and forwarded, after it has become the first one."""
         with self._book.lock():
-            ports = [self._book.reserve(id, port, None) for port in spec.ports]
-            attachment = {**attachment, "ports": ports}
+            attachment = {**attachment, "ports": self._book.reserve(id, spec.ports, None, [])}
             self._book.write(attachment)
         self.publish(attachment)
         return attachment
@@ -316,6 +315,8 @@ class Networks(NetworkSet):
         """Put back what others took of the firewall's rules, of networks whose bridge is up, and switch forwarding on
         again; the names of those where something was missing. With `dry` only say. Raises OSError."""
         found = []
+        from pyctr.core import linkrules
+
         with self._book.lock(), netlink.Netlink() as socket:
             up = {link.name for link in socket.links(kind="bridge", stats=False) if link.up}
             for network in self.list():
@@ -331,6 +332,7 @@ class Networks(NetworkSet):
                     thorough=True,
                     dry=dry,
                 )
+                lacking = linkrules.restore(network.bridge, self.leases(network.name), dry=dry) or lacking
                 if not dry:
                     self._forward(network)
                 if lacking:

@@ -107,7 +107,8 @@ def host_name(text: str) -> str:
 
 
 def ports(text: str) -> list[Port]:
-    """One `-p`: [[IP:]HOST:]CONTAINER[/tcp|udp|sctp], where HOST and CONTAINER may be ranges."""
+    """One `-p`: [[IP:]HOST:]CONTAINER[/tcp|udp|sctp], where HOST and CONTAINER may be ranges; a range of HOST alone
+    is where a free port is looked for."""
     address, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
     hint = "give [[ip:]host-port:]container-port[/tcp|udp], such as 8080:80"
@@ -132,6 +133,10 @@ def ports(text: str) -> list[Port]:
         return [Port(container_port=n, host_ip=host_ip, protocol=protocol) for n in range(first, last + 1)]
     host_first, host_last = _port_range(host, text, hint)
     count = last - first
+    if count == 0 and 0 < host_first < host_last:
+        return [
+            Port(container_port=first, host_port=host_first, host_last=host_last, host_ip=host_ip, protocol=protocol)
+        ]
     if host_last - host_first != count and not (count == 0 and host_first == 0):
         raise BadValue(f"'{text}': the two ranges differ in length", "such as 8000-8002:80-82")
     return [
@@ -303,6 +308,8 @@ def check_ports(ports: Iterable[Port]) -> None:
     """Two of them cannot have one port of the host."""
     taken = set()
     for port in ports:
+        if port.host_last:
+            continue  # whatever is free there
         key = (port.host_ip, port.host_port, port.protocol)
         if port.host_port and key in taken:
             raise BadValue(f"host port {port.host_port}/{port.protocol} is named twice", "give each its own")

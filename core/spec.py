@@ -45,8 +45,14 @@ class Port(Record):
 
     container_port: int
     host_port: int = 0
+    host_last: int = 0
+    """With it any free one from `host_port` up to this one is meant."""
     host_ip: str = ""
     protocol: str = "tcp"
+
+    def asked(self) -> str:
+        """The host's port in the words of -p: "8080", "8000-8010", "" for a free one."""
+        return f"{self.host_port}-{self.host_last}" if self.host_last else str(self.host_port or "")
 
 
 class Mount(Record):

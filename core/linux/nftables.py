@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 IPV4 = 2  # NFPROTO_IPV4
 IPV6 = 10
 INET = 1
+NETDEV = 5
 _SUBSYSTEM = 10 << 8
 NEWTABLE, GETTABLE, DELTABLE = 0, 1, 2
 NEWCHAIN, GETCHAIN, DELCHAIN = 3, 4, 5
@@ -43,6 +44,8 @@ NEWSET, GETSET, DELSET = 9, 10, 11
 NEWSETELEM, GETSETELEM, DELSETELEM = 12, 13, 14
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
+INGRESS = 0
+"""Of family NETDEV."""
 DROP, ACCEPT, RETURN, JUMP = 0, 1, -5, -3
 R0 = 8
 """The first 32-bit register."""
@@ -191,6 +194,11 @@ def counter() -> bytes:
     return _expression("counter", _be64(1, 0), _be64(2, 0))
 
 
+def limit_over(rate: int, burst: int) -> bytes:
+    """Matches what is more than `rate` bytes per second: unit 1 s, type bytes, inverted."""
+    return _expression("limit", _be64(1, rate), _be64(2, 1), _be32(3, burst), _be32(4, 1), _be32(5, 1))
+
+
 def verdict(code: int, chain: str = "") -> bytes:
     parts = [_be32(1, code)]
     if chain:
@@ -267,12 +275,26 @@ class Batch:
     def delete_table(self, name: str) -> None:
         self._add("delete table", name, DELTABLE, 0, text(1, name))
 
-    def chain(self, table: str, name: str, *, hook: int | None = None, priority: int = 0, kind: str = "filter") -> None:
-        """A chain, with a hook a base chain of policy accept."""
+    def chain(
+        self,
+        table: str,
+        name: str,
+        *,
+        hook: int | None = None,
+        priority: int = 0,
+        kind: str = "filter",
+        device: str = "",
+    ) -> None:
+        """A chain, with a hook a base chain of policy accept, of one device in family NETDEV."""
         more: list[bytes] = []
         if hook is not None:
-            more = [nested(4, _be32(1, hook), _be32(2, priority)), _be32(5, ACCEPT), text(7, kind)]
+            where = [_be32(1, hook), _be32(2, priority), *([text(3, device)] if device else ())]
+            more = [nested(4, *where), _be32(5, ACCEPT), text(7, kind)]
         self._add("make chain", name, NEWCHAIN, NLM_F_CREATE, text(1, table), text(3, name), *more)
+
+    def delete_chain(self, table: str, name: str) -> None:
+        """With the rules in it."""
+        self._add("delete chain", name, DELCHAIN, 0, text(1, table), text(3, name))
 
     def rule(self, table: str, chain: str, *expressions: bytes, comment: str = "", first: bool = False) -> None:
         """Append a rule, or insert it before all others."""

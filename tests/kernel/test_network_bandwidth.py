@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
@@ -72,6 +73,31 @@ def test_what_a_container_receives_and_sends_is_bounded(lab: Lab) -> None:
     assert counted[0]["kind"] == "tbf" and counted[0]["options"]["rate"] == RATE and counted[0]["overlimits"], counted
 
 
+def test_what_a_container_sends_stays_bounded_when_it_lifts_its_own_end(lab: Lab) -> None:
+    slow = lab.container("slow", limits=Limits(tx_bps=RATE))
+    lab.command("slow", "tc", "qdisc", "delete", "dev", "eth0", "root")  # as anybody with NET_ADMIN may
+
+    def passes() -> tuple[int, float]:
+        # what the bridge takes up: the port itself counts what is dropped, too
+        before, begun = _received(lab, "host", lab.bridge), time.monotonic()
+        lab.call("slow", _pour, slow["gateway"])
+        return _received(lab, "host", lab.bridge) - before, time.monotonic() - begun
+
+    def bounded() -> None:
+        count, seconds = passes()
+        assert SIZE <= count <= qdisc.burst(RATE) + 65536 + RATE * (seconds + 1), (count, seconds)
+
+    bounded()
+    lab.command("host", "nft", "delete", "table", "netdev", lab.bridge)
+    assert passes()[0] >= 0.9 * SIZE * COUNT, "it was the host's end that bounded it"
+    assert lab.call("host", lambda: lab.networks.repair(dry=True)) == ["bridge"]
+    assert lab.call("host", lab.networks.repair) == ["bridge"]
+    assert lab.call("host", lab.networks.repair) == []
+    bounded()
+    lab.remove(slow)
+    assert slow["host_if"] not in lab.command("host", "nft", "list", "ruleset")
+
+
 def test_a_network_bounds_whoever_is_on_it_and_a_container_may_differ(lab: Lab) -> None:
     lab.networks.create("narrow", options={"rx_bps": "1m", "tx_bps": "512k"})
     usual = lab.container("usual", network="narrow")
@@ -109,19 +135,32 @@ def test_limits_of_a_running_container_change_and_stay_over_a_restart(host: Host
             found.append(json.loads(done.stdout)[0].get("options", {}).get("rate", 0))
         return found
 
+    def kept() -> list[str]:
+        """The bounds of what it sends that the host keeps."""
+        listed = subprocess.run(["nft", "list", "ruleset", "netdev"], capture_output=True, text=True, check=True).stdout
+        id = host.run("inspect", "-f", "{{.Id}}", "web").stdout[:8]
+        return sorted(re.findall(rf"chain veth{id}\S* {{[^}}]*limit rate over (\S+ \S+)", listed))
+
     assert rates() == [1 << 20, 1 << 20, 0, 2 << 20]
+    assert kept() == ["2 mbytes/second"]
     host.run("update", "--network-rx-bps", "3m", "--network-tx-bps", "4m", "web")
     assert rates() == [3 << 20, 3 << 20, 4 << 20, 4 << 20]
     host.run("restart", "-t", "0", "web")
     assert rates() == [3 << 20, 3 << 20, 4 << 20, 4 << 20]
+    assert kept() == ["4 mbytes/second"] * 2
     config = json.loads(host.run("inspect", "web").stdout)[0]["HostConfig"]
     assert (config["NetworkRxBps"], config["NetworkTxBps"]) == (3 << 20, 4 << 20)
     host.run("update", "--network-rx-bps", "0", "--network-tx-bps", "0", "web")
     assert rates() == [0, 0, 0, 2 << 20], "the network's own bound holds again"
+    assert kept() == ["2 mbytes/second"]
+    host.run("stop", "-t", "0", "web")
+    host.run("network", "disconnect", "back", "web")
+    host.run("start", "web")
+    assert kept() == [], "nothing of an earlier link bounds this one"
     host.run("network", "create", "late")
     host.run("update", "--network-rx-bps", "5m", "web")
     host.run("network", "connect", "late", "web")
-    link = host.run("network", "which", "web").stdout.splitlines()[3].split()[2]
+    link = host.run("network", "which", "web").stdout.splitlines()[2].split()[2]
     done = subprocess.run(["tc", "qdisc", "show", "dev", link], capture_output=True, text=True, check=True)
     assert "tbf" in done.stdout, "who joins later is bounded, too"
     for words, message in (

@@ -53,6 +53,56 @@ def test_a_range_of_ports_is_as_many_single_ones(lab: Lab) -> None:
         lab.attach("late", "7001:9")
 
 
+def test_a_range_of_the_host_gives_the_first_free_port(lab: Lab) -> None:
+    one = lab.container("one", "7100-7102:80")
+    two = lab.attach("two", "7100-7102:80", "7101:81")
+    assert [port["host_port"] for port in one["ports"] + two["ports"]] == [7100, 7102, 7101], (
+        "7101 is asked for by name"
+    )
+    lab.serve("one", 80)
+    assert lab.ask("out", HOST, 7100) == OUTSIDE
+    with pytest.raises(errors.Conflict, match="no port from 7100 to 7102 is free: port 7102/tcp is taken by"):
+        lab.attach("three", "7100-7102:80")
+    lab.remove(one)
+    again = lab.attach("two", "7100-7102:80", "7101:81", id=two["id"])
+    assert [port["host_port"] for port in again["ports"]] == [7102, 7101], "what a container had it keeps"
+
+
+def test_sctp_associations_are_made_through_a_published_port(lab: Lab) -> None:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, SCTP).close()
+    except OSError as error:
+        pytest.skip(f"no SCTP sockets in this kernel: {error.strerror}")
+    web = lab.container("web", "9899:36412/sctp")
+    lab.container("client")
+    ready, told = os.pipe()
+
+    def answer(count: int) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, SCTP) as listener:
+            listener.bind(("0.0.0.0", 36412))
+            listener.listen(8)
+            listener.settimeout(60)
+            os.write(told, b"1")
+            for _ in range(count):
+                connection, peer = listener.accept()
+                with connection:
+                    connection.sendall(peer[0].encode())
+
+    def ask(address: str) -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, SCTP) as asking:
+            asking.settimeout(60)
+            asking.connect((address, 9899))
+            return asking.recv(2048).decode()
+
+    answering = lab.begin("web", answer, 3)
+    assert os.read(ready, 1) == b"1"
+    assert lab.call("out", ask, HOST) == OUTSIDE, "the container sees who really calls"
+    assert lab.call("host", ask, "127.0.0.1") == lab.call("client", ask, HOST) == web["gateway"]
+    lab.finish(answering)
+    os.close(ready)
+    os.close(told)
+
+
 def _crc32c(data: bytes) -> int:
     """RFC 9260, appendix A."""
     value = 0xFFFFFFFF

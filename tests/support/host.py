@@ -140,10 +140,15 @@ class Host:
                     return ports
 
     def rules(self) -> list[str]:
-        """Ports that the firewall still forwards to a container."""
-        from pyctr.core import ruleview
+        """Ports that the firewall still forwards to a container, and bounds of links whose container is gone."""
+        from pyctr.core import netns, ruleview
+        from pyctr.core.linux import nftables
 
-        return [str(forward) for forward in ruleview.published(self.paths.bridge)]
+        known = {name[:8] for name in os.listdir(self.paths.containers)} if os.path.isdir(self.paths.containers) else ()
+        with nftables.Nft() as socket:
+            chains = [chain for chain in socket.chains(nftables.NETDEV) if chain.table.startswith(self.paths.bridge)]
+        bounds = [f"bound of {chain.name}" for chain in chains if netns.owner(chain.name) not in known]
+        return [str(forward) for forward in ruleview.published(self.paths.bridge)] + bounds
 
     def leases(self) -> list[str]:
         """Containers that still hold an address or a port."""

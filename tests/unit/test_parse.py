@@ -30,6 +30,15 @@ def test_one_port_of_the_host_is_given_once() -> None:
         parse.check_ports([*parse.ports("8080:80"), *parse.ports("8080:81")])
 
 
+def test_a_range_of_the_host_for_one_port_is_where_to_look() -> None:
+    (port,) = parse.ports("127.0.0.1:8000-8010:80/udp")
+    assert (port.host_port, port.host_last, port.container_port, port.asked()) == (8000, 8010, 80, "8000-8010")
+    parse.check_ports([port, port])
+    assert [port.asked() for port in parse.ports("8000-8001:80-81")] == ["8000", "8001"]
+    with pytest.raises(parse.BadValue, match="differ in length"):
+        parse.ports("8000-8002:80-81")
+
+
 def test_one_place_in_the_container_is_mounted_once() -> None:
     parse.check_mounts([parse.volume("/srv:/a"), parse.volume("/srv:/b")])
     with pytest.raises(parse.BadValue, match="two mounts on '/a'"):
