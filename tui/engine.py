@@ -46,6 +46,9 @@ class Clock:
 class Poller:
     """`collect` makes a snapshot now, in the caller's thread; `start` does it once a tick in an own one."""
 
+    live = True
+    """It changes while one looks."""
+
     def __init__(self, paths: Paths, *, clock: Clock | None = None, interval: float = 1.0, read_only: str = "") -> None:
         self.paths = paths
         self.engine = Engine(paths)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import argparse
 
     from pyctr.tui.engine import Poller
-    from pyctr.tui.snapshot import Snapshot
     from pyctr.tui.theming import Theme
 
 
@@ -42,11 +41,12 @@ def parser() -> argparse.ArgumentParser:
     kind = once.add_mutually_exclusive_group()
     kind.add_argument("--text", action="store_true", help="as text (default)")
     kind.add_argument("--json", action="store_true", help="as data")
+    kind.add_argument("--csv", action="store_true", help="as a table")
     kind.add_argument("--svg", action="store_true", help="as a picture")
     once.add_argument("--size", default="", metavar="WxH", help="columns and lines (default: the terminal, or 120x40)")
     once.add_argument("--select", default="", metavar="NAME", help="the container to show in detail")
     once.add_argument("--tab", default="overview", help="the tab of its details")
-    once.add_argument("--screen", default="containers", help="the main screen")
+    once.add_argument("--screen", default="containers", help="the main screen: containers, images, …")
     return made
 
 
@@ -79,12 +79,21 @@ def main(argv: list[str] | None = None) -> int:
     poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only)
     try:
         if arguments.once:
-            return _once(poller, theme, arguments, size)
+            from pyctr.tui.once import once
+
+            return once(poller, theme, arguments, size)
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return _fail("this is no terminal", "pyctr-tui --once prints one frame to anything")
         return _interactive(poller, theme, arguments)
+    except errors.UsageError as error:
+        return _fail(error.message, error.hint)
     except errors.PyctrError as error:
         return _fail(error.message, error.hint, error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nor must the interpreter try again at its end
+        return 141
+    except OSError as error:
+        return _fail(errors.from_oserror(error, "looking").message, code=1)
 
 
 def _fail(message: str, hint: str = "", code: int = 2) -> int:
@@ -149,75 +158,6 @@ def _demo(poller: Poller) -> None:
         print(f"pyctr demo: {text}", file=sys.stderr)
 
     import_module("pyctr.core.demo").up(poller.engine, progress)
-
-
-def _once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tuple[int, int]) -> int:
-    import time
-
-    from pyctr.tui import details, keymap
-    from pyctr.tui.snapshot import Focus
-    from pyctr.tui.sources import WANTED
-
-    for what, name, known in (
-        ("tab", arguments.tab, [tab.name for tab in details.TABS]),
-        ("screen", arguments.screen, list(keymap.SCREENS)),
-    ):
-        if name not in known:
-            return _fail(f"no {what} '{name}'", f"one of {', '.join(known)}")
-    if arguments.triage:
-        arguments.screen = "triage"
-    around = WANTED.get(arguments.screen, ())
-    poller.look_at(Focus(sources=around))
-    first = poller.collect()
-    if any(row.live for row in first.containers):
-        time.sleep(0.5)  # a rate needs two looks
-    chosen = next((row.id for row in first.containers if arguments.select in (row.name, row.id)), "")
-    if arguments.select and not chosen:
-        return _fail(f"no container '{arguments.select}'", "pyctr ps -a")
-    poller.look_at(Focus(selected=chosen, tab=arguments.tab if chosen else "", sources=around))
-    snapshot = poller.collect()
-    if arguments.json:
-        print(as_json(snapshot))
-        return 0
-    from pyctr.tui.picture import picture
-
-    sys.stdout.write(picture(poller, theme, snapshot, size, arguments, chosen, svg=arguments.svg))
-    return 0
-
-
-def as_json(snapshot: Snapshot) -> str:
-    """The snapshot as one document; names of the fields as in tui/snapshot.py."""
-    import json
-
-    return json.dumps(
-        {
-            "time": snapshot.time,
-            "read_only": snapshot.read_only,
-            "error": snapshot.error,
-            "host": snapshot.host._asdict(),
-            "containers": [row._asdict() for row in snapshot.containers],
-            **({"triage": _ward(snapshot)} if "triage" in snapshot.scenes else {}),
-        },
-        indent=1,
-    )
-
-
-def _ward(snapshot: Snapshot) -> list[dict[str, object]]:
-    """Who needs somebody, worst first, with every diagnosis as in core/triage.py."""
-    from pyctr.tui.sources.triage import Ward
-
-    ward = snapshot.scenes["triage"].document
-    if not isinstance(ward, Ward):
-        return []
-    return [
-        {
-            "id": case.id,
-            "name": case.name,
-            "status": case.status,
-            "diagnoses": [{**one._asdict(), "facts": [fact._asdict() for fact in one.facts]} for one in case.diagnoses],
-        }
-        for case in ward.cases
-    ]
 
 
 if __name__ == "__main__":

@@ -48,12 +48,16 @@ class Talking:
             self._ended.wait(INTERVAL)
 
     def _look(self) -> Sequence[Talk]:
-        from pyctr.core import containers, netgraph, nettalks
+        return look(Engine(self._paths))
 
-        engine = Engine(self._paths)
-        known = containers.all(engine)
-        graph = netgraph.graph(engine, known)
-        return nettalks.named(nettalks.talks(graph, known, self._paths.proc), graph)
+
+def look(engine: Engine) -> Sequence[Talk]:
+    """Once, by name. Raises OSError, PyctrError."""
+    from pyctr.core import containers, netgraph, nettalks
+
+    known = containers.all(engine)
+    graph = netgraph.graph(engine, known)
+    return nettalks.named(nettalks.talks(graph, known, engine.paths.proc), graph)
 
 
 def lines(talking: Talking, width: int, look: Look) -> list[Line]:

@@ -49,6 +49,8 @@ class Recorded(Clock):
 class Still(Poller):
     """A poller on a recording: its own cost is not part of the picture."""
 
+    live = False
+
     def _cost(self, moment: float) -> Cost:
         return Cost(2.0, 41.0 * (1 << 20))
 

@@ -6,6 +6,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from pyctr.tui import format as f
 from pyctr.tui import keys, triage_table
 from pyctr.tui.screens.scene import SceneScreen
 from pyctr.tui.screens.verbs import Verbs
@@ -98,7 +99,7 @@ class TriageScreen(Verbs, SceneScreen):
     def _show_detail(self) -> None:
         case: Case | None = self.grid.current
         title = self.query_one("#detail-title", FrameTitle)
-        title.words = ((case.name, "strong"),) if case is not None else ()
+        title.words = ((f.neutral(case.name), "strong"),) if case is not None else ()
         title.update_line()
         if case is None:
             self.document.show([()])
