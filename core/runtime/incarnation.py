@@ -14,7 +14,7 @@ import select
 import time
 
 from pyctr.core import errors, fsutil
-from pyctr.core.runtime import init, oom, ops_cgroup, record, restart, ruleguard, service, start, sync
+from pyctr.core.runtime import init, offices, oom, ops_cgroup, record, restart, ruleguard, service, start, sync, worker
 from pyctr.core.runtime.plan import Plan, build
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 KEPT = ("attach", "auto_remove", "bound", "bundle", "health", "log", "restart", "run")
 """Wishes that a shim looks at while it only waits; for the others it reads the plan again."""
-PIDFD, INPUT, OUTPUT, ERRORS, LOG, LISTENER, WATCH, NAMES, SERVED, GUARD = "p012lsonfg"
+PIDFD, INPUT, OUTPUT, ERRORS, LOG, LISTENER, WATCH, NAMES, SERVED, GUARD, RECORDER = "p012lsonfgr"
 """What each of the descriptors of a hand-over is: a letter each, in their order."""
 
 
@@ -191,6 +191,7 @@ class Incarnation:
             (SERVED, context.served.pidfd if context.served is not None else -1),
             (GUARD, ruleguard.take(self.wishes)),
             *((NAMES, socket.fileno()) for socket in context.names),
+            (RECORDER, offices.recorder(self.wishes)),
         ]
         given = [(letter, fd) for letter, fd in descriptors if fd >= 0]
         value = {
@@ -207,7 +208,8 @@ class Incarnation:
         }
         lazy = watch is not None and self._silent(given) and self._announce(watch, [("", client), *given])
         try:
-            reply(value, tuple(fd for _, fd in given), later=lazy)
+            when = worker.NOW if not lazy else worker.SOON if given[-1][0] == RECORDER else worker.LATER
+            reply(value, tuple(fd for _, fd in given), when=when)
         except OSError:
             self.undo()
             raise
@@ -218,7 +220,11 @@ class Incarnation:
         try:
             for letter, fd in given:
                 # a terminal's input is its output, too; a pipe's would be told to have room
-                if letter != LOG and (letter != INPUT or self.plan.terminal) and fd not in self._watch[1:]:
+                if (
+                    letter not in (LOG, RECORDER)
+                    and (letter != INPUT or self.plan.terminal)
+                    and fd not in self._watch[1:]
+                ):
                     watch.register(fd, oom.events(self._watch) if letter == WATCH else select.EPOLLIN)
         except OSError:
             return False  # too many watches of this user, or no memory: the shim finds out by itself

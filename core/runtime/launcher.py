@@ -159,10 +159,10 @@ def rehearse() -> None:
     """
     import gc
 
-    from pyctr.core.runtime import execute, health, nameserver, ruleguard, shim, worker
+    from pyctr.core.runtime import execute, flight, health, nameserver, ruleguard, shim, worker
 
     # what some shims load later is the same for all, too
-    del execute, health, nameserver, ruleguard
+    del execute, flight, health, nameserver, ruleguard
     for _ in range(_ADAPTED):
         rename(b"pyctr-launcher")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)

@@ -15,6 +15,7 @@ import os
 import struct
 import time
 
+from pyctr.core.runtime import offices, sync
 from pyctr.core.runtime.loop import READ
 
 TYPE_CHECKING = False
@@ -36,21 +37,10 @@ _LONGEST = 60.0
 
 def take(wishes: dict[str, Any]) -> int:
     """The descriptor that makes a shim the guard, -1 when another one is or it is not on a network of ours."""
-    import fcntl
-
     attachment, paths = wishes.get("network") or {}, wishes.get("paths")
     if not paths or attachment.get("mode") != "bridge" or "driver" in attachment:
         return -1
-    try:
-        lock = os.open(f"{paths['run']}/networks/guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return -1
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        return -1
-    return lock
+    return offices.take(f"{paths['run']}/networks/guard")
 
 
 class RuleGuard:
@@ -147,28 +137,7 @@ class RuleGuard:
             ids = os.listdir(f"{run}/networks/ids")
         except OSError:
             return
-        patience = time.monotonic() + 2
-        for id in ids:
-            if time.monotonic() > patience:
-                return
-            if id != self._id and "@" not in id and _asked(f"{run}/containers/{id}/shim.sock"):
-                return
-
-
-def _asked(path: str) -> bool:
-    """Whether a shim has taken over."""
-    from pyctr.core.runtime import sync
-
-    channel = sync.Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC))
-    try:
-        channel.socket.settimeout(1.0)
-        channel.socket.connect(path)
-        channel.send(sync.frame(sync.GUARD))
-        return channel.receive()[0] == sync.DONE
-    except (OSError, EOFError):
-        return False  # it has no shim any more, or one that is just as much on its way
-    finally:
-        channel.close()
+        offices.ask_another(run, ids, self._id, sync.GUARD)
 
 
 def repair(paths: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import marshal
 import os
 import time
 
-from pyctr.core.runtime import clients, record, start, sync
+from pyctr.core.runtime import clients, offices, record, start, sync
 from pyctr.core.runtime.loop import READ
 from pyctr.core.runtime.streams import Streams
 
@@ -98,8 +98,21 @@ class Service:
             if self.shim.rules is None and self.guard(ruleguard.take(self.shim.plan().wishes)):
                 client.send(sync.DONE)
             client.finish()
+        elif kind == sync.RECORD:
+            if self.record(offices.recorder(self.shim.plan().wishes)):
+                client.send(sync.DONE)
+            client.finish()
         else:
             client.close()
+
+    def record(self, lock: int) -> bool:
+        """Write down what every container of this host uses; `lock` is of `offices.recorder`."""
+        if lock >= 0 and self.shim.recorder is None:
+            self.shim.recorder = offices.Recorder(self.shim, lock)
+            return True
+        if lock >= 0:
+            os.close(lock)
+        return False
 
     def guard(self, lock: int) -> bool:
         """Watch over the firewall for everybody on this host's networks; `lock` is of `ruleguard.take`."""

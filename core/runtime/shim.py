@@ -18,7 +18,7 @@ import time
 
 from pyctr.core import errors
 from pyctr.core.linux import process
-from pyctr.core.runtime import clients, incarnation, init, record, restart, start, sync, worker
+from pyctr.core.runtime import clients, incarnation, init, offices, record, restart, start, sync, worker
 from pyctr.core.runtime.children import Children
 from pyctr.core.runtime.loop import READ, Loop
 from pyctr.core.runtime.plan import Plan
@@ -62,6 +62,7 @@ class Shim:
         self.names: NameServer | None = None
         self.name_sockets: list[_socket.socket] = []
         self.rules: RuleGuard | None = None
+        self.recorder: offices.Recorder | None = None
         self.pid = 0
         self.pidfd = -1
         self.began = 0.0
@@ -83,9 +84,9 @@ class Shim:
         watch = select.epoll()
         begun = worker.fork(lambda reply: incarnation.first(client, launcher, watch, reply))
         told = False
-        if begun.receive():
+        if (when := begun.receive()) != worker.NOW:
             told = not os.waitpid(begun.pid, 0)[1]
-            if told and sleep(watch, client):
+            if told and sleep(watch, client, when):
                 client = -1
         watch.close()
         process.subreaper()
@@ -165,6 +166,8 @@ class Shim:
             self.served = Served(-1, value["server"], served[0])
         if guard := given.get(incarnation.GUARD):
             self.service.guard(guard[0])
+        if recorder := given.get(incarnation.RECORDER):
+            self.service.record(recorder[0])
         if names := given.get(incarnation.NAMES):
             self._answer_names(names)
         fds = [given.get(letter, (-1,))[0] for letter in (incarnation.INPUT, incarnation.OUTPUT, incarnation.ERRORS)]
@@ -347,8 +350,9 @@ class Shim:
     def _finish(self) -> None:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
         self.service.close()
-        if self.rules is not None:
-            self.rules.close()
+        for office in (self.rules, self.recorder):
+            if office is not None:
+                office.close()
         incarnation.remove_directory(self.wishes.get("run") or "")
         cleanup = self.plan().wishes.get("cleanup") or []
         client = self.foreground
@@ -384,15 +388,19 @@ class Shim:
             pass  # the next pyctr finds what is left
 
 
-def sleep(watch: select.epoll, client: int) -> bool:
-    """Until something happens that is more than a client's leaving, as most do when their container runs; whether it
-    has left.
+def sleep(watch: select.epoll, client: int, when: bytes = worker.LATER) -> bool:
+    """Until something happens that is more than a client's leaving, as most do when their container runs, or `when` it
+    is to go on by itself; whether the client has left.
 
     Before the answer of the worker has even been looked at: many containers never say a word, and their shims then
     have hardly a page that is not shared with the others.
     """
     left = False
-    while all(fd == client for fd, _ in watch.poll()):
+    deadline = time.monotonic() + offices.RECORDER_WAITS if when == worker.SOON else 0.0
+    while True:
+        heard = watch.poll(max(0.0, deadline - time.monotonic()) if deadline else None)
+        if not heard or any(fd != client for fd, _ in heard):
+            break
         if fcntl.ioctl(client, termios.FIONREAD, b"1234") != b"\0\0\0\0":
             break  # it says something
         watch.unregister(client)

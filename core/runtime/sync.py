@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
-HEALTH, GUARD = b"H", b"G"
+HEALTH, GUARD, RECORD = b"H", b"G", b"J"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, MASTER, NAMES, READY = b"U", b"N", b"M", b"D", b"Y"
 HOOKS = HOOKED = b"H"

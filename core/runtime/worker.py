@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     Reply = Callable[..., None]
-    """(value, descriptors, later=): the one answer. Raises OSError when nobody hears it any more."""
+    """(value, descriptors, when=): the one answer. Raises OSError when nobody hears it any more."""
 
 
 _CHUNK = 1 << 16
-_NOW, _LATER = b"0", b"1"
+NOW, LATER, SOON = b"0", b"1", b"2"
+"""When the shim has to look at an answer: at once, once something is heard of the container, or after a moment, too."""
 
 
 class Worker:
@@ -43,13 +44,13 @@ class Worker:
         self._pieces: list[bytes] = []
         self._ancillary: list[Any] = []
 
-    def receive(self) -> bool:
-        """Wait until it has answered, or died; whether the answer may be left as it came until it is needed."""
+    def receive(self) -> bytes:
+        """Wait until it has answered, or died; when the answer has to be looked at."""
         while True:
             piece, ancillary, _, _ = self._socket.recvmsg(_CHUNK, 512, _socket.MSG_CMSG_CLOEXEC)
             if not piece:
                 self._socket.close()
-                return bool(self._pieces) and self._pieces[0][:1] == _LATER
+                return self._pieces[0][:1] if self._pieces else NOW
             self._pieces.append(piece)
             self._ancillary += ancillary
 
@@ -111,15 +112,15 @@ def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shi
         process.set_name("pyctr-worker")
         channel = sync.Channel(socket)
 
-        def reply(value: Any, descriptors: tuple[int, ...] = (), *, later: bool = False) -> None:
-            channel.send((_LATER if later else _NOW) + marshal.dumps((None, len(descriptors), value)), descriptors)
+        def reply(value: Any, descriptors: tuple[int, ...] = (), *, when: bytes = NOW) -> None:
+            channel.send(when + marshal.dumps((None, len(descriptors), value)), descriptors)
             socket.shutdown(_socket.SHUT_WR)
 
         try:
             work(reply)
         except (start.Failed, errors.PyctrError, OSError) as error:
             report = error.report if isinstance(error, start.Failed) else init.describe(error, doing)
-            channel.send(_NOW + marshal.dumps((report, 0, None)))
+            channel.send(NOW + marshal.dumps((report, 0, None)))
         code = 0
     finally:
         os._exit(code)

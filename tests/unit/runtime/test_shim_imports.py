@@ -26,6 +26,7 @@ print(*sys.modules)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     foreign = {name for name in loaded if not name.startswith("_")} - set(spawned.ALLOWED.split()) - {"pyctr"}
     assert foreign == set()
+    assert "pyctr.core.runtime.flight" not in done.stdout.split(), "the recorder loads what it needs, when it is due"
     assert not loaded & set(FORBIDDEN.split())
     ours = {name for name in done.stdout.split() if name.startswith("pyctr.")}
     assert not {name for name in ours if name.startswith(("pyctr.cli", "pyctr.tui", "pyctr.core.images"))}

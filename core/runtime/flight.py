@@ -1,0 +1,135 @@
+"""One shim of all on this host writes down what every container uses, every five seconds, into the container's ring.
+
+A shim that measured its own container would have to wake for it, and a shim that has woken owns 1 to 3 MB of memory
+that it shared before (decision 0019). So one does it for all of them: the first holds `<run>/recorder` (flock(2)) and
+stays asleep over its start as the others do, until the first sample is due. When its container ends it asks another
+one; after one that was killed the next start does it, and what lies between is a gap in the charts.
+
+What runs is known from `<run>/containers`; what was measured goes to `<container>/history` (`ring`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pyctr.core import cgroups, fsutil, ring
+from pyctr.core.cgroupstats import Sampler
+from pyctr.core.linux import procfs
+from pyctr.core.paths import Paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyctr.core.runtime.loop import Loop
+
+EVERY = float(ring.TIERS[0][0])
+_SLICE = 32
+"""Containers measured before others of the shim's clients have their turn: 3 ms."""
+_PAUSE = 0.02
+
+
+class _Known:
+    """A container that is measured."""
+
+    __slots__ = ("group", "pid", "stamp", "through", "writer")
+
+    def __init__(self, path: str) -> None:
+        self.writer = ring.Writer(path)
+        self.stamp = 0
+        self.group = ""
+        self.pid = 0
+        self.through: int | None = None
+        """The process by which its network is measured; none where that is somebody else's, too."""
+
+
+class Recorder:
+    """Measures every container that has a shim, and writes it down."""
+
+    def __init__(self, paths: Paths) -> None:
+        self.paths = paths
+        self._boot = int(procfs.boot_id(paths.proc).replace("-", "")[:8] or "0", 16)
+        # of a group that does not run only what others may change is looked at
+        self._sampler = Sampler(cgroups.detect(paths.cgroup_root), paths.proc, _descriptors(), medium=1.0, slow=20.0)
+        self._known: dict[str, _Known] = {}
+
+    def ids(self) -> list[str]:
+        """Of those that run now; what is known of others is forgotten."""
+        try:
+            ids = os.listdir(f"{self.paths.run}/containers")
+        except FileNotFoundError:
+            ids = []
+        for id in self._known.keys() - set(ids):
+            self._sampler.forget(self._known.pop(id).group)
+        return ids
+
+    def record(self, id: str) -> bool:
+        """Measure one now; False when there is nothing to measure, or no room to write it down."""
+        known = self._known.get(id) or self._known.setdefault(id, _Known(self.paths.container(id, ring.FILE)))
+        if not self._look(known, id):
+            return False
+        sample = self._sampler.sample(known.group, known.through)
+        if not sample.known or sample.pids == 0:
+            return False  # it has ended just now
+        sample.monotonic = time.clock_gettime(time.CLOCK_BOOTTIME)
+        try:
+            known.writer.add(time.time(), self._boot, known.pid, sample)
+        except OSError:
+            return False  # removed just now, or the disk is full: a gap
+        return True
+
+    def _look(self, known: _Known, id: str) -> bool:
+        """Read the record of a container again if it has changed; whether something of it runs."""
+        path = self.paths.container(id, "state.json")
+        try:
+            stamp = os.stat(path).st_mtime_ns
+            if stamp == known.stamp:
+                return known.pid > 0
+            state = fsutil.read_json(path)
+        except (OSError, ValueError):
+            return False
+        process, network = state.get("process") or {}, state.get("network") or {}
+        if known.group and known.pid != process.get("pid"):
+            self._sampler.forget(known.group)
+        known.stamp, known.group = stamp, state.get("group") or ""
+        known.pid = 0 if state.get("exit") or not known.group else int(process.get("pid") or 0)
+        known.through = None if network.get("mode") in (None, "none", "host", "container") else known.pid
+        return known.pid > 0
+
+    def close(self) -> None:
+        self._sampler.close()
+
+
+def _descriptors() -> int:
+    """How many may be kept: half of what the shim may have at all."""
+    try:
+        with open("/proc/self/limits", "rb", buffering=0) as file:
+            text = file.read(4096)
+        return int(text[text.index(b"Max open files") :].split(None, 4)[3]) // 2
+    except (OSError, ValueError, IndexError):
+        return 256
+
+
+class Flight:
+    """The recorder at work in a shim, from now on. Raises OSError, PyctrError where nothing can be measured."""
+
+    def __init__(self, loop: Loop, paths: Paths) -> None:
+        self._loop = loop
+        self._recorder = Recorder(paths)
+        self._waiting: list[str] = []
+        self._turn()
+
+    def _turn(self) -> None:
+        if not self._waiting:
+            self._waiting = self._recorder.ids()
+        for _ in range(min(_SLICE, len(self._waiting))):
+            try:
+                self._recorder.record(self._waiting.pop())
+            except Exception:
+                continue  # a text of the kernel's that we do not understand is no reason to lose a container's shim
+        # all of a host at the same moments, whoever is the recorder
+        rest = _PAUSE if self._waiting else EVERY - time.time() % EVERY
+        self._loop.at(time.monotonic() + rest, self._turn)
+
+    def close(self) -> None:
+        self._loop.at(None, self._turn)
+        self._recorder.close()

@@ -1,0 +1,100 @@
+"""What a container uses is on record before anybody looks, whoever writes it down and however that one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pyctr.core import containers, ring
+from pyctr.core.cgroupstats import rates
+from pyctr.core.containers import Container
+from pyctr.core.engine import Engine
+from pyctr.core.runtime.flight import Recorder
+from tests.support.bundle import gone
+from tests.support.host import Host
+
+
+def find(host: Host, name: str) -> Container:
+    return containers.find(Engine(host.paths), name)
+
+
+def readings(container: Container) -> list[ring.Reading]:
+    return ring.read(container.path(ring.FILE))
+
+
+def eventually(what: Callable[[], Any], patience: float = 60) -> Any:
+    deadline = time.monotonic() + patience
+    while not (found := what()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found, "it did not come to that"
+    return found
+
+
+def holds(host: Host, container: Container) -> bool:
+    """Whether the container's shim has the lock open; the one that took it was its worker, which is gone."""
+    process = container.reload().state.process
+    assert process is not None
+    path = f"/proc/{process.shim_pid}/fd"
+    return any(os.path.realpath(f"{path}/{fd}") == f"{host.paths.run}/recorder" for fd in os.listdir(path))
+
+
+def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> None:
+    """By whoever is there: the first shim, after its end another one, after that one was killed the next start's."""
+    host.run("run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000")
+    host.run("run", "-d", "--name", "busy", "base", "sh", "-c", "while :; do :; done")
+    first, busy = find(host, "first"), find(host, "busy")
+    assert holds(host, first) and not holds(host, busy)
+    eventually(lambda: len(readings(busy)) > 1 and readings(first))
+    begun = readings(busy)
+    assert begun[0].pid == busy.pid
+    got = rates(begun[0].sample, begun[-1].sample)
+    assert got.cpu_percent and got.memory_working_set and got.pids == 1 and got.net_rx is not None
+    assert readings(first)[-1].sample.net is None, "no network of its own"
+
+    host.run("stop", "-t", "0", "first")
+    eventually(lambda: holds(host, busy))
+    eventually(lambda: len(readings(busy)) > len(begun))
+    assert readings(first), "its past is kept until it is removed"
+
+    process = busy.state.process
+    assert process is not None
+    os.kill(process.shim_pid, signal.SIGKILL)
+    gone(process.shim_pid)
+    host.run("start", "first")
+    assert holds(host, first.reload())
+    before = len(readings(first))
+    eventually(lambda: len(readings(first)) > before)
+    assert {reading.pid for reading in readings(first)} >= {first.reload().pid}
+
+
+def test_a_frozen_container_is_measured_and_one_that_does_not_run_is_not(host: Host) -> None:
+    host.run("run", "-d", "--name", "twice", "--network", "none", "base", "sleep", "1000")
+    container = find(host, "twice")
+    ours = Recorder(host.paths)
+    try:
+        host.run("pause", "twice")
+        assert ours.record(container.id)
+        host.run("stop", "-t", "0", "twice")
+        assert not ours.record(container.id)
+        host.run("start", "twice")
+        assert ours.record(container.id)
+    finally:
+        ours.close()
+
+
+def test_removing_a_container_takes_its_history_along(host: Host) -> None:
+    host.run("run", "-d", "--name", "gone", "--network", "none", "base", "sleep", "1000")
+    container = find(host, "gone")
+    ours = Recorder(host.paths)
+    try:
+        assert ours.record(container.id)
+        assert os.path.exists(container.path(ring.FILE))
+        host.run("rm", "-f", "gone")
+        assert not ours.record(container.id)
+        assert ours.ids() == []
+    finally:
+        ours.close()
+    assert not os.path.exists(container.path())
