@@ -261,7 +261,7 @@ _days: dict[bytes, int] = {}
 
 
 def timestamp_ns(text: bytes) -> int | None:
-    """ns since the epoch of "2026-11-20T23:14:07.412345678Z"; None if it is not such a stamp."""
+    """ns since the epoch of "2026-11-20T23:14:07.412345678Z", also with "+02:00" for Z; None if it is no such stamp."""
     day = _days.get(text[:10])
     try:
         if day is None:
@@ -271,6 +271,11 @@ def timestamp_ns(text: bytes) -> int | None:
             _days.clear()
             _days[text[:10]] = day
         second = day + int(text[11:13]) * 3600 + int(text[14:16]) * 60 + int(text[17:19])
+        if text[-6:-5] in (b"+", b"-") and text[-3:-2] == b":":
+            # podman writes the local time and how far it is from UTC
+            ahead = int(text[-5:-3]) * 3600 + int(text[-2:]) * 60
+            second += ahead if text[-6:-5] == b"-" else -ahead
+            text = text[:-6] + b"Z"
         fraction = text[20:-1] if text[19:20] == b"." else b""
         return second * 1_000_000_000 + int(fraction.ljust(9, b"0")[:9] or 0)
     except ValueError:

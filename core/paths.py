@@ -26,6 +26,8 @@ class Paths(Record):
     cgroup_root: str = "/sys/fs/cgroup"
     proc: str = "/proc"
     sys: str = "/sys"
+    host: str = ""
+    """Before every path of another program, such as docker's records: a recorded host's directory, else nothing."""
 
     @classmethod
     def from_environment(cls, **flags: str | None) -> Paths:

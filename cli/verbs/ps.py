@@ -50,10 +50,14 @@ def configure(parser: Declares) -> None:
     add("--no-trunc", action="store_true", help="whole ids and commands")
     add("-f", "--filter", action="append", type=filters.read, metavar="KEY=VALUE", help=", ".join(_FILTERS))
     add("--format", metavar="FORMAT", help="table, json or a template such as '{{.Names}}'")
+    add("-A", "--all-engines", action="store_true", help="docker's, podman's, Kubernetes' ... too")
+    add("--engine", metavar="NAME,...", help="those of these engines: pyctr, docker, podman, systemd, ... or all")
 
 
 def run(call: Call, args: Arguments) -> int:
     wanted = filters.collect(args.filter, _FILTERS)
+    if args.all_engines or args.engine:
+        return _of_engines(call, args, wanted)
     found = containers.all(call.engine)
     everything = args.all or args.latest or args.last is not None or "status" in wanted or "exited" in wanted
     matches = _matcher(found, wanted)
@@ -75,6 +79,46 @@ def run(call: Call, args: Arguments) -> int:
     rows = [_row(container, status, now, whole=args.no_trunc, size=size) for container, status in chosen]
     columns = [*_COLUMNS, ("Size", "SIZE")] if args.size else _COLUMNS
     output.listing(rows, columns, args.format)
+    return 0
+
+
+def _of_engines(call: Call, args: Arguments, wanted: dict[str, list[str]]) -> int:
+    """Ours and those of other engines, in one list."""
+    from pyctr.cli import others
+    from pyctr.core.engines import lookup
+
+    engines = lookup.engines(args.engine or "all")
+    everything = args.all or args.latest or args.last is not None or "status" in wanted or "exited" in wanted
+    now = time.time()
+    chosen: list[tuple[float, str, dict[str, Any]]] = []
+    if lookup.OURS in engines:
+        ours = containers.all(call.engine)
+        matches = _matcher(ours, wanted)
+        for container in ours:
+            status = container.status
+            if (everything or status in _SHOWN) and matches(container, status):
+                row = _row(container, status, now, whole=args.no_trunc, size=args.size)
+                chosen.append((container.state.created_at, container.id, {**row, "Engine": lookup.OURS, "Pod": ""}))
+    foreign, limited = lookup.look(call.engine, engines)
+    chosen += [
+        (one.created_at or one.started_at, one.id, others.row(one, now, whole=args.no_trunc))
+        for one in foreign
+        # what holds a pod's namespaces is shown where everything is
+        if others.matches(one, wanted) and (args.all or ((everything or one.status in _SHOWN) and not one.infra))
+    ]
+    chosen.sort(key=lambda item: -item[0])
+    if args.latest or args.last is not None:
+        chosen = chosen[: 1 if args.latest else args.last]
+    if limited:
+        from pyctr.cli.diagnostics import warn
+
+        warn(limited)
+    if args.quiet:
+        for _, id, _ in chosen:
+            output.write(id if args.no_trunc or len(id) != 64 else id[:12])
+        return 0
+    columns = [_COLUMNS[0], ("Engine", "ENGINE"), *_COLUMNS[1:], *([("Size", "SIZE")] if args.size else [])]
+    output.listing([row for _, _, row in chosen], columns, args.format)
     return 0
 
 

@@ -1,0 +1,81 @@
+"""Containers of other engines in Docker's words, as `ps`, `stats` and `inspect` show them."""
+
+from __future__ import annotations
+
+from pyctr.cli import output
+from pyctr.core import state as states
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pyctr.core.engines.model import Foreign, Port
+
+
+def status_text(one: Foreign, now: float) -> str:
+    """ "Up 3 seconds (Paused)", "Exited (137) 2 hours ago", "Created"."""
+    if one.running:
+        up = f"Up {output.human_duration(max(0.0, now - one.started_at))}" if one.started_at else "Up"
+        if one.status == states.PAUSED:
+            return f"{up} (Paused)"
+        return f"{up} ({one.health})" if one.health in ("healthy", "unhealthy") else up
+    if one.status == states.RESTARTING:
+        return f"Restarting ({one.exit_code})"
+    if one.status in (states.DEAD, states.CREATED):
+        return one.status.capitalize()
+    code = "unknown" if one.exit_code is None else str(one.exit_code)
+    return f"Exited ({code})" + (f" {output.ago(one.finished_at, now)}" if one.finished_at else "")
+
+
+def row(one: Foreign, now: float, *, whole: bool) -> dict[str, Any]:
+    """The fields that `ps` has for ours, too."""
+    command = " ".join(one.command)
+    labels = one.labels
+    return {
+        "ID": one.id if whole else one.short_id,
+        "Engine": one.engine,
+        "Pod": one.pod,
+        "Image": one.image,
+        "Command": f'"{command if whole else output.ellipsis(command, 20)}"' if command else "",
+        "RunningFor": output.ago(one.created_at or one.started_at, now) if one.created_at or one.started_at else "",
+        "CreatedAt": output.local_time(one.created_at) if one.created_at else "",
+        "Status": status_text(one, now),
+        "State": "exited" if one.status == states.STOPPED else one.status,
+        "Ports": ", ".join(map(port, one.ports)) if one.running else "",
+        "Names": one.name,
+        "Labels": ",".join(f"{key}={value}" for key, value in labels.items()),
+        "Label": lambda key: labels.get(key, ""),
+        "Mounts": ",".join(mount.source or mount.target for mount in one.mounts),
+        "LocalVolumes": str(sum(mount.kind == "volume" for mount in one.mounts)),
+        "Networks": one.network,
+        "Size": "",
+    }
+
+
+def matches(one: Foreign, wanted: dict[str, list[str]]) -> bool:
+    """Whether all filters of `ps` hold that its engine's record can answer; one it cannot answer lets nothing pass."""
+    from pyctr.cli.filters import labels_match
+
+    tests = {
+        "id": lambda value: one.id.startswith(value),
+        "name": lambda value: value.lstrip("/^").rstrip("$") in one.name,
+        "status": lambda value: value in (one.status, "exited" if one.status == states.STOPPED else one.status),
+        "exited": lambda value: one.status == states.STOPPED and str(one.exit_code) == value,
+        "ancestor": lambda value: value in (one.image, one.image.rpartition(":")[0]),
+        "network": lambda value: value in one.network.split(", "),
+        "volume": lambda value: any(value in (mount.source, mount.target) for mount in one.mounts),
+        "publish": lambda value: any(value.partition("/")[0] == str(port.host_port) for port in one.ports),
+        "health": lambda value: (one.health or "none") == value,
+    }
+    for key, values in wanted.items():
+        if key == "label":
+            if not labels_match(dict(one.labels), values):
+                return False
+        elif key not in tests or not any(map(tests[key], values)):
+            return False
+    return True
+
+
+def port(found: Port) -> str:
+    ip = found.host_ip or "0.0.0.0"
+    return f"{f'[{ip}]' if ':' in ip else ip}:{found.host_port}->{found.container_port}/{found.protocol}"
