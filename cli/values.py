@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from pyctr.core.moments import duration, moment
 from pyctr.core.parse import (
     PROPAGATION,
     BadValue,
@@ -16,7 +17,6 @@ from pyctr.core.parse import (
     human_size,
     integer,
     is_address,
-    is_number,
     mount_target,
     name,
     ports,
@@ -33,10 +33,12 @@ from pyctr.core.spec import Mount
 __all__ = [
     "BadValue",
     "cpus",
+    "duration",
     "environment",
     "host_name",
     "human_size",
     "integer",
+    "moment",
     "name",
     "ports",
     "restart",
@@ -47,7 +49,6 @@ __all__ = [
     "volume",
 ]
 
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TMPFS = """
 ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime diratime nodiratime
 relatime norelatime strictatime nostrictatime mode uid gid nr_inodes nr_blocks size mpol huge
@@ -57,58 +58,9 @@ _RECURSIVE: dict[str, list[str]] = {"enabled": [], "disabled": ["bind"], "writab
 _ULIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack as"
 
 
-def duration(text: str) -> float:
-    """Seconds of "1h30m", "500ms", "2.5s", "10"."""
-    word = text.strip()
-    if is_number(word):
-        return float(word)
-    total, number, unit = 0.0, "", ""
-    for c in f"{word}0":  # the sentinel digit closes the last unit
-        if c.isdecimal() or c == ".":
-            if unit:
-                if unit not in _SECONDS or not is_number(number):
-                    break
-                total += float(number) * _SECONDS[unit]
-                number, unit = "", ""
-            number += c
-        else:
-            unit += c
-    else:
-        if number == "0" and not unit and word:
-            return total
-    raise BadValue(f"'{text}' is not a duration", "give something like 30s, 500ms or 1h30m")
-
-
 def patience(text: str) -> float:
     """Like `duration`; -1 is for ever."""
     return -1.0 if text.strip() == "-1" else duration(text)
-
-
-def moment(text: str) -> float:
-    """Seconds since the epoch of "10m" (ago), "1700000000.5", "2026-01-02T03:04:05Z", "2026-01-02"."""
-    word = text.strip()
-    if is_number(word):
-        return float(word)
-    try:
-        ago = duration(word)
-    except BadValue:
-        pass
-    else:
-        import time
-
-        return time.time() - ago
-    import datetime
-
-    try:
-        whole, dot, fraction = word.partition(".")
-        if dot:  # RFC 3339 allows nine digits, datetime reads six
-            digits = len(fraction) - len(fraction.lstrip("0123456789"))
-            word = f"{whole}.{fraction[:digits][:6].ljust(6, '0')}{fraction[digits:]}"
-        return datetime.datetime.fromisoformat(word).timestamp()
-    except ValueError:
-        raise BadValue(
-            f"'{text}' is not a point in time", "give 10m (ago), 2026-01-02T03:04:05Z or seconds since 1970"
-        ) from None
 
 
 def cpus_of_host(text: str) -> str:

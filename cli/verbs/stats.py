@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
-from pyctr.cli import output
+from pyctr.cli import output, values
 from pyctr.core import cgroupstats, containers
+from pyctr.core.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,11 +36,22 @@ def configure(parser: Declares) -> None:
     add("-a", "--all", action="store_true", help="stopped ones too")
     add("--no-stream", action="store_true", help="once")
     add("--no-trunc", action="store_true", help="whole ids")
+    add("--history", action="store_true", help="what was used in the past, as every container's own record has it")
+    add("--since", type=values.moment, metavar="TIME", help="with --history: -5m, 03:12, a date; 15 minutes ago")
+    add("--until", type=values.moment, metavar="TIME", help="with --history: up to this time; now")
+    add("--json", action="store_true", help="with --history: every record, one document per line, sizes in bytes")
     add("--format", metavar="FORMAT", help="table, json or a template such as '{{.Name}} {{.CPUPerc}}'")
     add("container", nargs="*", metavar="CONTAINER")
 
 
 def run(call: Call, args: Arguments) -> int:
+    if args.history:
+        from pyctr.cli import past
+
+        return past.show(_named(call, args), args.since, args.until, json=args.json or args.format == "json")
+    for flag in ("since", "until", "json"):
+        if getattr(args, flag):
+            raise UsageError(f"--{flag} is of the past", hint="with --history")
     engine = call.engine
     sampler = cgroupstats.Sampler(engine.layout, proc=call.paths.proc)
     host = sampler.sample_host().memory_total
@@ -87,6 +99,11 @@ def _chosen(call: Call, args: Arguments) -> list[Container]:
         return [containers.find(call.engine, name) for name in args.container]
     found = containers.all(call.engine)
     return found if args.all else [container for container in found if container.pid]
+
+
+def _named(call: Call, args: Arguments) -> list[Container]:
+    """Stopped ones have a past, too: without names all."""
+    return _chosen(call, args) if args.container else containers.all(call.engine)
 
 
 def _sample(sampler: cgroupstats.Sampler, container: Container) -> cgroupstats.Sample | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from pyctr.core import containers, ring
 from pyctr.core.cgroupstats import rates
@@ -53,6 +56,12 @@ def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> N
     got = rates(begun[0].sample, begun[-1].sample)
     assert got.cpu_percent and got.memory_working_set and got.pids == 1 and got.net_rx is not None
     assert readings(first)[-1].sample.net is None, "no network of its own"
+
+    lines = host.run("stats", "--history", "--json", "--since", "-2m", "busy").stdout.splitlines()
+    last = json.loads(lines[-1])
+    assert last["name"] == "busy" and last["cpu_percent"] == pytest.approx(got.cpu_percent, rel=0.5)
+    table = host.run("stats", "--history").stdout
+    assert " first " in table and " busy " in table
 
     host.run("stop", "-t", "0", "first")
     eventually(lambda: holds(host, busy))
