@@ -14,10 +14,8 @@
 A published port is one map element: adding, removing and matching cost the same with one port and with a thousand.
 The forward chain also keeps networks apart, because another bridge's containers are "else".
 
-An accept here does not outvote another table's drop. Where iptables has a FORWARD chain (Docker and ufw set its
-policy to DROP), two accepts with the comment `pyctr:BRIDGE` go to its top: through nf_tables when the chain is
-iptables-nft's, through the iptables-legacy binary when it is the old kernel table. Both are safe because the drop in
-`forward` above still holds. `remove` takes out what carries the comment and nothing else.
+An accept here does not outvote another table's drop: see `forwardrules`, which are safe because the drop in `forward`
+above still holds.
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ import errno
 import os
 import sys
 
+from pyctr.core import forwardrules
 from pyctr.core.linux import nftables as nf
 
 TYPE_CHECKING = False
@@ -102,8 +101,9 @@ def ensure(
                 table(batch, bridge, net, internal)
                 _add(batch, bridge, ports)
                 batch.send(socket)
-            changed = _forward(socket, bridge, family, dry) or changed
-    return _forward_legacy(bridge, proc, dry) or changed
+            changed = forwardrules.accept(socket, bridge, family, dry=dry) or changed
+        changed = forwardrules.accept(socket, bridge, nf.INET, dry=dry) or changed
+    return forwardrules.accept_legacy(bridge, proc, dry=dry) or changed
 
 
 def _whole(socket: nf.Nft, bridge: str, subnet: str, internal: bool, ports: Iterable[tuple[str, Any]]) -> bool:
@@ -173,75 +173,6 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
 
 
 _LITTLE = sys.byteorder == "little"
-
-
-def comment(bridge: str) -> str:
-    return f"pyctr:{bridge}"
-
-
-def _forward(socket: nf.Nft, bridge: str, family: int, dry: bool = False) -> bool:
-    """The two accepts in the FORWARD chain of iptables-nft or ip6tables-nft, if there is one."""
-    ours = comment(bridge)
-    rules = socket.rules("filter", "FORWARD", family)
-    if sum(rule.comment == ours for rule in rules) == 2:
-        return False
-    if not rules:
-        chain = socket.chain("filter", "FORWARD", family)
-        if chain is None or chain.hook != nf.FORWARD:
-            return False
-    if dry:
-        return True
-    batch = nf.Batch(family)
-    for rule in rules:
-        if rule.comment == ours:
-            batch.delete_rule("filter", "FORWARD", rule.handle)
-    # in the words iptables-nft writes itself, so that `iptables -S` can still print the chain
-    for match in (nf.iif(bridge), nf.oif(bridge)):
-        batch.rule("filter", "FORWARD", match, nf.counter(), nf.verdict(nf.ACCEPT), comment=ours, first=True)
-    batch.send(socket)
-    return True
-
-
-def _legacy_tables(proc: str) -> list[str]:
-    """Tables of the old kernel interface that are loaded in this namespace; looking does not load them."""
-    try:
-        with open(f"{proc}/net/ip_tables_names") as file:
-            return file.read().split()
-    except OSError:
-        return []
-
-
-def _legacy_rules(bridge: str) -> list[list[str]]:
-    return [
-        ["FORWARD", flag, bridge, "-m", "comment", "--comment", comment(bridge), "-j", "ACCEPT"]
-        for flag in ("-i", "-o")
-    ]
-
-
-def _forward_legacy(bridge: str, proc: str, dry: bool = False) -> bool:
-    """The same two accepts in iptables-legacy's FORWARD chain, by its own tool."""
-    if "filter" not in _legacy_tables(proc):
-        return False
-    changed = False
-    for rule in _legacy_rules(bridge):
-        if _legacy("-C", *rule) == 1:
-            changed = True
-            if not dry:
-                _legacy("-I", *rule)
-    return changed
-
-
-def _legacy(*words: str) -> int:
-    """Run iptables-legacy; 127 when it is not installed, which leaves nothing to do but tell (`blockers`)."""
-    for directory in ("/usr/sbin", "/sbin", "/usr/bin", "/usr/local/sbin"):
-        for name in ("iptables-legacy", "iptables"):
-            path = f"{directory}/{name}"
-            if not os.path.exists(path) or "nft" in os.path.basename(os.path.realpath(path)):
-                continue
-            null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-            pid = os.posix_spawn(path, ["iptables-legacy", "-w", "5", *words], os.environ, file_actions=null)
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return 127
 
 
 def split(
@@ -342,18 +273,12 @@ def _unpublish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, by
 
 def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
-    ours = comment(bridge)
     with Session() as socket:
         for family in (nf.IPV4, nf.IPV6, nf.NETDEV):
-            batch = nf.Batch(family)
             before = socket.table(bridge, family)
             if before is not None and before.startswith("pyctr"):
+                batch = nf.Batch(family)
                 batch.delete_table(bridge)
-            for rule in socket.rules("filter", "FORWARD", family):
-                if rule.comment == ours:
-                    batch.delete_rule("filter", "FORWARD", rule.handle)
-            batch.send(socket)
-    if "filter" in _legacy_tables(proc):
-        for words in _legacy_rules(bridge):
-            while _legacy("-D", *words) == 0:
-                pass
+                batch.send(socket)
+        forwardrules.remove(socket, bridge)
+    forwardrules.remove_legacy(bridge, proc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyctr.core.firewall import PROTOCOLS, Session
+from pyctr.core.forwardrules import CHAINS
 from pyctr.core.linux import nftables as nf
 
 TYPE_CHECKING = False
@@ -48,12 +49,14 @@ def dropped(bridge: str) -> int:
 
 
 def blockers() -> list[str]:
-    """Forward chains of others that drop by policy and in which we have no accept: "inet firewalld filter_FORWARD"."""
+    """Forward chains of others that drop by policy, or as firewalld's does at its end, and in which we have no accept:
+    "inet firewalld filter_FORWARD"."""
     families = {nf.INET: "inet", nf.IPV4: "ip"}
     found = []
     with Session() as socket:
         for chain in socket.chains():
-            if chain.hook != nf.FORWARD or chain.policy != nf.DROP or chain.family not in families:
+            drops = chain.policy == nf.DROP or (chain.table, chain.name) == CHAINS[nf.INET]
+            if chain.hook != nf.FORWARD or not drops or chain.family not in families:
                 continue
             rules = socket.rules(chain.table, chain.name, chain.family)
             if not any(rule.comment.startswith("pyctr:") for rule in rules):

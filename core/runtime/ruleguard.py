@@ -5,7 +5,8 @@ listens to what nf_tables tells of its changes. A deletion of something that bea
 chain that is made, is a reason to look, a moment later and in a forked child, so that what looks is not loaded here.
 A guard that ends asks another shim to take its place; after one that was killed the next start on a network does.
 
-Changes by iptables-legacy are told to nobody: these come back with the next start, or by `pyctr network repair`.
+Changes by iptables-legacy are told to nobody: the guard compares the shape of its tables every five seconds, where this
+kernel has that interface at all.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import struct
 import time
 
+from pyctr.core.linux import legacytables
 from pyctr.core.runtime import offices, sync
 from pyctr.core.runtime.loop import READ
 
@@ -31,8 +33,12 @@ _NF_TABLES = 10
 _DELTABLE, _NEWCHAIN, _DELCHAIN, _DELRULE, _DELSET = 2, 3, 5, 8, 11
 _PAUSE = 0.2
 """Seconds: a reload comes in many messages, and what flushes usually makes things anew next."""
-_LONGEST = 60.0
-"""Seconds between two looks at somebody who takes our rules out again and again."""
+_LEAST, _LONGEST = 0.5, 30.0
+"""Seconds between two looks: who takes our rules out again and again is not fought every moment."""
+_LEGACY = 5.0
+"""Seconds between two looks at the tables that tell nothing."""
+_REPAIRED = 3
+"""Exit code of a look that found something missing."""
 
 
 def take(wishes: dict[str, Any]) -> int:
@@ -54,8 +60,10 @@ class RuleGuard:
         self._paths: dict[str, str] = wishes["paths"]
         # what all our bridges' names begin with
         self._mark = self._paths["bridge"][:9].encode()
-        self._pause = _PAUSE
+        self._apart = _LEAST
         self._last = 0.0
+        self._fought = 0.0
+        self._due = False
         self._child = 0
         self._again = False
         kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
@@ -66,6 +74,10 @@ class RuleGuard:
             self._socket.close()
             raise
         shim.loop.add(self._socket.fileno(), READ, self._told)
+        self._shape = b""
+        if os.path.exists(f"{self._paths['proc']}/net/ip_tables_names"):
+            self._shape = legacytables.shape(self._paths["proc"])
+            shim.loop.at(time.monotonic() + _LEGACY, self._compare)
 
     def _told(self, _: int) -> None:
         wanted = False
@@ -78,11 +90,14 @@ class RuleGuard:
                 wanted = True  # ENOBUFS: there was more than fits, so something was changed
                 continue
             wanted = wanted or self._concerns(data)
-        if not wanted:
-            return
-        if self._child:
-            self._again = True
-        else:
+        if wanted:
+            self._soon()
+
+    def _compare(self) -> None:
+        self.shim.loop.at(time.monotonic() + _LEGACY, self._compare)
+        shape = legacytables.shape(self._paths["proc"])
+        if shape != self._shape:
+            self._shape = shape
             self._soon()
 
     def _concerns(self, data: bytes) -> bool:
@@ -102,33 +117,42 @@ class RuleGuard:
         return False
 
     def _soon(self) -> None:
-        now = time.monotonic()
-        # who takes them out again and again is not fought every moment
-        self._pause = _PAUSE if now - self._last > 2 * self._pause + 1 else min(2 * self._pause, _LONGEST)
-        self.shim.loop.at(now + self._pause, self._look)
+        """Look in a moment, once for all that is told until then."""
+        if self._child:
+            self._again = True
+        elif not self._due:
+            self._due = True
+            self.shim.loop.at(max(time.monotonic() + _PAUSE, self._last + self._apart), self._look)
 
     def _look(self) -> None:
-        self._last, self._again = time.monotonic(), False
+        self._last, self._due, self._again = time.monotonic(), False, False
         try:
             pid = os.fork()
         except OSError:
             return  # no memory for a process: what comes next is the next reason to look
         if pid == 0:
+            code = 0
             try:
-                repair(self._paths)
+                code = _REPAIRED if repair(self._paths) else 0
             finally:
-                os._exit(0)
+                os._exit(code)
         self._child = pid
         self.shim.children[pid] = self._looked
 
-    def _looked(self, _: int) -> None:
+    def _looked(self, code: int) -> None:
         self._child = 0
+        self._shape = legacytables.shape(self._paths["proc"]) if self._shape else b""
+        if code == _REPAIRED:
+            again = self._last - self._fought < 2 * self._apart
+            self._apart = min(2 * self._apart, _LONGEST) if again else _LEAST
+            self._fought = self._last
         if self._again:
             self._soon()
 
     def close(self) -> None:
         """Give the place up; to another shim, if there is one."""
         self.shim.loop.at(None, self._look)
+        self.shim.loop.at(None, self._compare)
         self.shim.loop.remove(self._socket.fileno())
         self._socket.close()
         os.close(self._lock)
@@ -140,8 +164,8 @@ class RuleGuard:
         offices.ask_another(run, ids, self._id, sync.GUARD)
 
 
-def repair(paths: dict[str, str]) -> None:
-    """In a child: look, repair, say so in the journal."""
+def repair(paths: dict[str, str]) -> bool:
+    """In a child: look, repair, say so in the journal. Whether anything was missing."""
     from pyctr.core import errors
     from pyctr.core.events import Events
     from pyctr.core.linux import process
@@ -151,7 +175,9 @@ def repair(paths: dict[str, str]) -> None:
     process.close_range(3)
     where = Paths(**paths)
     try:
-        for name in Networks(where).repair():
+        repaired = Networks(where).repair()
+        for name in repaired:
             Events(where).record("repair", name, name, type="network")
+        return bool(repaired)
     except (OSError, errors.PyctrError):
-        pass  # 'pyctr doctor' tells what is missing and why
+        return True  # 'pyctr doctor' tells what is missing and why

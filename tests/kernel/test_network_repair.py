@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,17 @@ def test_what_others_take_out_of_the_firewall_comes_back_while_containers_run(pl
     assert {place.repaired(), place.repaired()} == {"bridge", "net2"}
     listed = place.command("iptables-nft", "-S", "FORWARD").stdout
     assert listed.count(f"pyctr:{bridge}") == 4, listed
+
+    # the old interface tells nobody
+    if shutil.which("iptables-legacy"):
+        place.command("iptables-legacy", "-P", "FORWARD", "DROP")
+        place.pyctr("network", "repair")  # by us or by the guard, whoever is first
+        assert {place.repaired(), place.repaired()} == {"bridge", "net2"}
+        place.command("iptables-legacy", "-F", "FORWARD")
+        assert {place.repaired(), place.repaired()} == {"bridge", "net2"}
+        listed = place.command("iptables-legacy", "-S", "FORWARD").stdout
+        assert listed.count(f"pyctr:{bridge}") == 4, listed
+        place.command("iptables-legacy", "-P", "FORWARD", "ACCEPT")
 
     # the guard goes, another shim takes over
     shim = _shim(place, "web")
