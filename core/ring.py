@@ -203,29 +203,48 @@ def _header() -> bytes:
 def read(path: str, since: float = 0.0, until: float = float("inf")) -> list[Reading]:
     """Records made in [since, until], seconds since the epoch, oldest first; where tiers overlap the finest.
 
-    Empty when there is no file, or one of another format. Raises OSError.
+    A short window costs little: only its slots are read. Empty when there is no file, or one of another format. Raises
+    OSError.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return []
-    with open(fd, "rb", buffering=0) as file:
-        data = file.readall()
-    if len(data) < SIZE:
+    found: dict[tuple[int, float], Reading] = {}
+    low, high = int(since * 1000), until * 1000
+    try:
+        base = SIZE
+        for step, slots in _tiers(os.pread(fd, SIZE, 0)):
+            for first, count in _slots(since, until, step, slots):
+                data = os.pread(fd, count * SIZE, base + first * SIZE)
+                for at in range(0, len(data) - SIZE + 1, SIZE):
+                    # before all of it is taken apart; a hole has been at no time
+                    wall = int.from_bytes(data[at + 8 : at + 16], "little")
+                    if wall and low <= wall <= high and (reading := unpack(data[at : at + SIZE], step)):
+                        # a coarse one is made of the same sample as a fine one
+                        found.setdefault((reading.boot, reading.sample.monotonic), reading)
+            base += slots * SIZE
+    finally:
+        os.close(fd)
+    return sorted(found.values(), key=lambda reading: reading.time)
+
+
+def _tiers(header: bytes) -> list[tuple[int, int]]:
+    """As the file says; none if it is no ring of this format."""
+    if len(header) < SIZE:
         return []
-    magic, version, size, count = _HEADER.unpack_from(data)
+    magic, version, size, count = _HEADER.unpack_from(header)
     if magic != MAGIC or version != 1 or size != SIZE or _HEADER.size + count * _TIER.size > SIZE:
         return []
-    found: dict[tuple[int, float], Reading] = {}
-    base = SIZE
-    low, high = int(since * 1000), until * 1000
-    for tier in range(count):
-        step, slots = _TIER.unpack_from(data, _HEADER.size + tier * _TIER.size)
-        for at in range(base, min(base + slots * SIZE, len(data) - SIZE + 1), SIZE):
-            # before all of it is taken apart; a hole has been at no time
-            wall = int.from_bytes(data[at + 8 : at + 16], "little")
-            if wall and low <= wall <= high and (reading := unpack(data[at : at + SIZE], step)):
-                # a coarse one is made of the same sample as a fine one
-                found.setdefault((reading.boot, reading.sample.monotonic), reading)
-        base += slots * SIZE
-    return sorted(found.values(), key=lambda reading: reading.time)
+    tiers = [_TIER.unpack_from(header, _HEADER.size + tier * _TIER.size) for tier in range(count)]
+    return [(step, slots) for step, slots in tiers if step]
+
+
+def _slots(since: float, until: float, step: int, slots: int) -> list[tuple[int, int]]:
+    """(first, number) of the slots that a window may have records in: one run, or two around the end of the tier."""
+    if until - since >= step * (slots - 1):
+        return [(0, slots)]
+    first, count = int(since // step) % slots, int(until // step) - int(since // step) + 1
+    if first + count <= slots:
+        return [(first, count)]
+    return [(first, slots - first), (0, first + count - slots)]

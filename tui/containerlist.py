@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from pyctr.core.cgroupstats import Sampler
+    from pyctr.core.cgroupstats import Rates, Sampler
     from pyctr.core.engine import Engine
 
 EVERYBODY = 256
@@ -25,6 +25,10 @@ EVERYBODY = 256
 
 SHIMS = 10.0
 """Seconds after which a killed shim is noticed by the health it kept."""
+
+
+VISIBLE, SELECTED = 75.0, 3600.0
+"""Seconds of its record that a row needs, and a container whose charts are shown."""
 
 
 class Known:
@@ -43,6 +47,8 @@ class Known:
         self.health_seen: tuple[int, ...] = ()
         """What it was read from: the file's identity, and when."""
         self.networked = True
+        self.seeded = 0.0
+        """Seconds before we looked of which the container's own record was read."""
 
     def end_watch(self) -> None:
         if self.watch is not None:
@@ -102,6 +108,7 @@ class ContainerList:
             else:
                 known.before = known.rates = None
         self._sample(live, moment, visible)
+        self._seed(visible, moment)
         self.statuses = rows
         return tuple(self._row(self.known[id], status, moment) for id, status in rows.items())
 
@@ -192,18 +199,24 @@ class ContainerList:
                 known.rates = cgroupstats.rates(sample, sample)
             known.before = sample
             got = known.rates
-            known.history.add(
-                moment,
-                {
-                    "cpu": got.cpu_percent,
-                    "memory": _first(got.memory_working_set, got.memory_current),
-                    "throttled": got.throttled_percent,
-                    "net_rx": got.net_rx,
-                    "net_tx": got.net_tx,
-                    "io_read": got.io_read,
-                    "io_write": got.io_write,
-                },
-            )
+            known.history.add(moment, measured(got))
+
+    def _seed(self, visible: tuple[str, ...], moment: float) -> None:
+        """What is on record of the time before we looked: for a sparkline, or for the charts of the selected one."""
+        for place, id in enumerate(visible):
+            known = self.known.get(id)
+            wanted = SELECTED if place == len(visible) - 1 else VISIBLE
+            if known is None or known.seeded >= wanted:
+                continue
+            known.seeded = wanted
+            from pyctr.core import history, ring
+
+            now = self._now()
+            try:
+                record = history.read(known.container.path(ring.FILE), now - wanted, now)
+            except OSError:
+                continue  # not ours to read: the past begins when we looked
+            known.history.seed([(moment - (now - past.time), measured(past.rates)) for past in record])
 
     def _row(self, known: Known, status: str, moment: float) -> ContainerRow:
         state = known.container.state
@@ -280,6 +293,19 @@ class ContainerList:
             word = str(health.load(container, status)["status"])
             known.health, known.health_seen = "" if word == health.NONE else word, seen
         return known.health
+
+
+def measured(got: Rates) -> dict[str, float | None]:
+    """What a history keeps of it."""
+    return {
+        "cpu": got.cpu_percent,
+        "memory": _first(got.memory_working_set, got.memory_current),
+        "throttled": got.throttled_percent,
+        "net_rx": got.net_rx,
+        "net_tx": got.net_tx,
+        "io_read": got.io_read,
+        "io_write": got.io_write,
+    }
 
 
 def _first(*values: float | None) -> float | None:

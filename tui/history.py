@@ -1,8 +1,13 @@
-"""What was measured since this program looked: fine for three minutes, coarse for an hour, small in memory."""
+"""What was measured: fine for three minutes, coarse for an hour, small in memory. Of the time before this program
+looked it knows what the container's own record says (core/history)."""
 
 from __future__ import annotations
 
 from array import array
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 METRICS = ("cpu", "memory", "throttled", "net_rx", "net_tx", "io_read", "io_write")
 FINE, COARSE, STEP = 180, 360, 10.0
@@ -61,11 +66,13 @@ class History:
         self.spark = Spark(8, 60.0)
         self._fine = _Ring(FINE)
         self._coarse = _Ring(COARSE)
+        self._own = float("inf")
         self._bucket = -1
         self._sums: dict[str, float] = {}
         self._seen: dict[str, int] = {}
 
     def add(self, moment: float, values: dict[str, float | None]) -> None:
+        self._own = min(self._own, moment)
         self._fine.add(moment, values)
         cpu = values.get("cpu")
         if cpu is not None:
@@ -81,11 +88,25 @@ class History:
                 self._sums[name] = self._sums.get(name, 0.0) + value
                 self._seen[name] = self._seen.get(name, 0) + 1
 
+    def seed(self, record: Sequence[tuple[float, dict[str, float | None]]]) -> None:
+        """What was on record before our own first value, oldest first. A longer record may follow a shorter one."""
+        ring = _Ring(COARSE)
+        for moment, values in record:
+            if moment < self._own:
+                ring.add(moment, values)
+        self.spark = Spark(8, 60.0)
+        for moments, cpu in ((ring.moments, ring.values["cpu"]), (self._fine.moments, self._fine.values["cpu"])):
+            for moment, value in zip(moments, cpu, strict=True):
+                if value == value:
+                    self.spark.add(moment, value)
+        for place, moment in enumerate(self._coarse.moments):
+            if moment >= self._own:
+                ring.add(moment, {name: values[place] for name, values in self._coarse.values.items()})
+        self._coarse = ring
+
     def begin(self, now: float) -> float:
         """The first moment anything is known of."""
-        if self._coarse.moments:
-            return self._coarse.moments[0]
-        return self._fine.moments[0] if self._fine.moments else now
+        return min([now, *self._coarse.moments[:1], *self._fine.moments[:1]])
 
     def points(self, metric: str, since: float) -> tuple[tuple[float, float], ...]:
         """(monotonic seconds, value) from `since` on, oldest first: coarse as far as fine does not reach."""

@@ -16,6 +16,8 @@ from pyctr.core.cgroupstats import rates
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
 from pyctr.core.runtime.flight import Recorder
+from pyctr.tui.engine import Poller
+from pyctr.tui.snapshot import Focus
 from tests.support.bundle import gone
 from tests.support.host import Host
 
@@ -62,6 +64,12 @@ def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> N
     assert last["name"] == "busy" and last["cpu_percent"] == pytest.approx(got.cpu_percent, rel=0.5)
     table = host.run("stats", "--history").stdout
     assert " first " in table and " busy " in table
+
+    poller = Poller(host.paths)
+    poller.look_at(Focus(visible=(first.id,), selected=busy.id, tab="overview"))
+    detail = poller.collect().detail
+    poller.stop()
+    assert detail is not None and detail.series["cpu"], "of the time before: one look alone has no rate"
 
     host.run("stop", "-t", "0", "first")
     eventually(lambda: holds(host, busy))

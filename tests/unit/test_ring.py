@@ -125,6 +125,17 @@ def test_a_window_is_cut_out(tmp_path: Path) -> None:
     assert [reading.time for reading in readings] == [BEGIN + moment for moment in range(100, 201, 5)]
 
 
+@pytest.mark.parametrize("seconds", [1, 60, 900, 4000, 50_000])
+def test_a_short_window_is_read_by_its_slots_alone(tmp_path: Path, seconds: int) -> None:
+    path = str(tmp_path / "r")
+    write(tmp_path / "r", 86400, every=20)
+    everything = ring.read(path)
+    for since in range(int(BEGIN), int(BEGIN) + 86400, 7919):
+        until = since + seconds
+        wanted = [one.time for one in everything if since <= one.time <= until]
+        assert [one.time for one in ring.read(path, since, until)] == wanted
+
+
 def test_a_second_writer_goes_on_where_the_first_was_killed(tmp_path: Path) -> None:
     write(tmp_path / "r", 60)
     write(tmp_path / "r", 60, begin=BEGIN + 300, pid=8)

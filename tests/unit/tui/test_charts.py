@@ -69,3 +69,21 @@ def test_history_keeps_an_hour_in_coarse_steps_and_the_last_minutes_finely() -> 
     assert [moment for moment, _ in points[-100:]] == [float(second) for second in range(3900, 4000)]
     assert len(points) < 700
     assert all(before[0] < after[0] for before, after in pairwise(points))
+
+
+def test_what_is_on_record_comes_before_what_was_seen() -> None:
+    history = History()
+    for second in range(3600, 3660):
+        history.add(float(second), {"cpu": 5.0})
+    record = [(float(second), {"cpu": 1.0, "memory": None}) for second in range(3000, 3700, 5)]
+    history.seed(record[-40:])
+    assert history.spark.values(3620.0)[0] == 1.0, "the sparkline begins before we looked"
+    history.seed(record)
+    assert history.begin(9999.0) == 3000.0
+    points = history.points("cpu", 0.0)
+    assert [value for moment, value in points if moment < 3600] == [1.0] * 120
+    assert {value for moment, value in points if moment >= 3600} == {5.0}, "our own values are finer"
+    assert len(points) == len({moment for moment, _ in points}), "a longer record replaces the shorter one"
+    for second in range(3660, 4000):
+        history.add(float(second), {"cpu": 5.0})
+    assert history.points("cpu", 0.0)[0] == (3000.0, 1.0)
