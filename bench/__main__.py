@@ -1,4 +1,4 @@
-"""`python -m bench [--only starts|network|images|many] [--rounds N] [--containers N] [--write]`: performance."""
+"""`python -m bench [--only starts|network|traffic|images|many] [--rounds N] [--containers N] [--write]`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import images, network
+from . import images, network, traffic
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
 from .timing import command, cycle, interleave
 
 Row = tuple[str, str]
-PARTS = ["starts", "network", "images", "many"]
+PARTS = ["starts", "network", "traffic", "images", "many"]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
 
 
@@ -149,7 +149,7 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
         stack.callback(pyctr.close)
         peers: dict[str, Podman | Docker] = {}
         for name, kind, needs in (("podman", Podman, "podman"), ("docker", Docker, "dockerd")):
-            if shutil.which(needs) and {"starts", "images"} & set(parts):
+            if shutil.which(needs) and {"starts", "images", "traffic"} & set(parts):
                 peers[name] = kind(work)
                 stack.callback(peers[name].close)
         if "starts" in parts:
@@ -158,6 +158,8 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
                 show(bundles(work, rounds))
         if "network" in parts:
             show(network.rows(pyctr, rounds))
+        if "traffic" in parts:
+            show(traffic.rows(pyctr, peers, max(3, rounds // 3)))
         if "images" in parts:
             show(images.rows(pyctr, peers, work, max(1, rounds // 3)))
         if "many" in parts:

@@ -54,6 +54,14 @@ class Podman:
     def run(self, *flags: str) -> list[str]:
         return [*self.base, "run", "--rm", *ULIMITS, *flags, "bench", "/bin/true"]
 
+    def sleeping(self, name: str) -> list[str]:
+        return [*self.base, "run", "-d", "--name", name, *ULIMITS, "bench", "/bin/sleep", "600"]
+
+    def inspect(self, name: str, what: str) -> str:
+        return subprocess.run(
+            [*self.base, "inspect", "-f", what, name], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
     def close(self) -> None:
         subprocess.run([*self.base, "rm", "-fa"], capture_output=True)
 
@@ -78,7 +86,18 @@ class Docker:
     def run(self, *flags: str) -> list[str]:
         return ["docker", "-H", self.socket, "run", "--rm", *flags, "bench", "/bin/true"]
 
+    def sleeping(self, name: str) -> list[str]:
+        return [*self.base, "run", "-d", "--name", name, "bench", "/bin/sleep", "600"]
+
+    def inspect(self, name: str, what: str) -> str:
+        return subprocess.run(
+            [*self.base, "inspect", "-f", what, name], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
     def close(self) -> None:
+        left = subprocess.run([*self.base, "ps", "-aq"], capture_output=True, text=True).stdout.split()
+        if left:
+            subprocess.run([*self.base, "rm", "-f", *left], capture_output=True)
         self.daemon.terminate()
         self.daemon.wait(30)
         self.log.close()
