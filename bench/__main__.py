@@ -1,4 +1,4 @@
-"""`python -m bench [--only starts|network|traffic|images|many] [--rounds N] [--containers N] [--write]`."""
+"""`python -m bench [--only starts|network|traffic|rails|images|many] [--rounds N] [--containers N] [--write]`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import images, network, traffic
+from . import images, network, rails, traffic
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
 from .timing import command, cycle, interleave
 
 Row = tuple[str, str]
-PARTS = ["starts", "network", "traffic", "images", "many"]
+PARTS = ["starts", "network", "traffic", "rails", "images", "many"]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
 
 
@@ -160,6 +160,8 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
             show(network.rows(pyctr, rounds))
         if "traffic" in parts:
             show(traffic.rows(pyctr, peers, max(3, rounds // 3)))
+        if "rails" in parts:
+            show(rails.rows(pyctr))
         if "images" in parts:
             show(images.rows(pyctr, peers, work, max(1, rounds // 3)))
         if "many" in parts:
