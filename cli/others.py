@@ -9,7 +9,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyctr.core.engine import Engine
+    from pyctr.core.engines.finder import Finder
     from pyctr.core.engines.model import Foreign, Port
+    from pyctr.core.errors import NotFound
+
+
+def instead(engine: Engine, ref: str, refused: NotFound, finder: Finder | None = None) -> Foreign:
+    """The container of another engine that a name of none of ours means; only for verbs that just look.
+
+    Raises `refused` where there is none, too.
+    """
+    from pyctr.core.engines import lookup
+    from pyctr.core.errors import NotFound
+
+    try:
+        return lookup.find(engine, ref, finder)
+    except NotFound as neither:
+        raise (neither if qualified(ref) else refused) from None
+
+
+def qualified(ref: str) -> bool:
+    """Whether it says which engine it means: `docker:web`."""
+    prefix, colon, _ = ref.partition(":")
+    if not colon:
+        return False
+    from pyctr.core.engines.model import ENGINES
+
+    return prefix in ENGINES
 
 
 def status_text(one: Foreign, now: float) -> str:

@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 
 
 def follow(
-    path: str, fd: int, position: int, stop: int = -1, current: Callable[[], None] | None = None
+    path: str,
+    fd: int,
+    position: int,
+    stop: int = -1,
+    current: Callable[[], None] | None = None,
+    *,
+    flags: int = 0,
 ) -> Iterator[bytes]:
     """Entries (without newline) of a log from `position` of the open file `fd` on, across rotations.
 
     -1 for `fd` starts with `path` itself. Takes `fd` over. Ends when `stop` is readable, after what was written before.
-    `current` is called once, when all that was there at first has been taken.
+    `current` is called once, when all that was there at first has been taken. `flags` are for open(2), besides reading.
     """
     directory, _ = os.path.split(path)
-    file = _Tail(path, fd, position)
+    file = _Tail(path, fd, position, os.O_RDONLY | os.O_CLOEXEC | flags)
     watch = inotify.init()
     try:
         # the directory, not the file: a rotation makes a new file, and the first may not be there yet
@@ -46,7 +52,8 @@ def follow(
 
 
 class _Tail:
-    def __init__(self, path: str, fd: int, position: int) -> None:
+    def __init__(self, path: str, fd: int, position: int, flags: int) -> None:
+        self.flags = flags
         self.path = path
         self.fd = fd
         self.position = position
@@ -57,7 +64,7 @@ class _Tail:
         while True:
             if self.fd < 0:
                 try:
-                    self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                    self.fd = os.open(self.path, self.flags)
                 except FileNotFoundError:
                     return  # not there yet: its creation wakes us
             # asked before reading: the writer renames after its last write, so then this read finds the end
@@ -79,7 +86,7 @@ class _Tail:
         while True:
             name = f"{self.path}.{number}" if number else self.path
             try:
-                fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(name, self.flags)
             except FileNotFoundError:
                 if number and self._continues(number):
                     # a rotation is under way and has just moved this one on: what lies behind counts

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Line = tuple[int, str, bytes]
+    Entry = tuple[int, str, bool, bytes]
+    """Timestamp in ns, stream, whether the line ends here, content without newline."""
 
 _BLOCK = 1 << 16
 
@@ -125,6 +127,7 @@ def read(
     stop: int = -1,
     parts: bool = False,
     current: Callable[[], None] | None = None,
+    form: Form | None = None,
 ) -> Iterator[Line]:
     """(timestamp in ns, stream, line) of every line, rotated files included.
 
@@ -132,10 +135,12 @@ def read(
     exactly the bytes that were written. `since` and `until` are ns since the epoch, both inclusive; `tail` counts
     lines. With `follow` it goes on as the file grows (inotify(7)) until the descriptor `stop` becomes readable:
     a pidfd of the shim, or a pipe. `parts` gives unfinished lines as they come (prompts) instead of whole lines.
-    `current` is called when a follower has had what there was at first.
+    `current` is called when a follower has had what there was at first. `form` is how entries are
+    written, if not as ours.
     """
-    chain = _open_chain(path)
-    joiner = _Joiner(parts and tail is None)
+    form = form or CRI
+    chain = _open_chain(path, form.flags)
+    joiner = _Joiner(parts and tail is None, form)
     try:
         lines = _written(chain, joiner, tail, since)
         if tail is not None:
@@ -154,7 +159,7 @@ def read(
                 current()
             last = os.dup(chain[-1]) if chain else -1
             position = os.lseek(last, 0, os.SEEK_CUR) if chain else 0
-            for entry in growing(path, last, position, stop):
+            for entry in growing(path, last, position, stop, flags=form.flags):
                 for line in joiner.feed(entry):
                     if until is not None and line[0] > until:
                         return
@@ -166,14 +171,14 @@ def read(
             os.close(fd)
 
 
-def _open_chain(path: str) -> list[int]:
+def _open_chain(path: str, flags: int = 0) -> list[int]:
     """Descriptors of all files, oldest first. A rotation meanwhile shows a file twice: the second is skipped."""
     found: list[int] = []
     seen: set[int] = set()
     number = 0
     while True:
         try:
-            fd = os.open(f"{path}.{number}" if number else path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{path}.{number}" if number else path, os.O_RDONLY | os.O_CLOEXEC | flags)
         except FileNotFoundError:
             # a gap is a rotation that is just moving that file up
             if number and not os.path.exists(f"{path}.{number + 1}"):
@@ -194,9 +199,9 @@ def _written(chain: list[int], joiner: _Joiner, tail: int | None, since: int | N
     """What is in the files now; leaves each descriptor's offset behind the last whole entry."""
     first, offset = 0, 0
     if tail is not None:
-        first, offset = _tail_start(chain, tail)
+        first, offset = _tail_start(chain, tail, joiner.form)
     elif since is not None:
-        first, offset = _since_start(chain, since)
+        first, offset = _since_start(chain, since, joiner.form)
     for fd in chain[first:]:
         carry = b""
         while block := os.pread(fd, _BLOCK, offset):
@@ -221,12 +226,13 @@ def _last(lines: Iterator[Line], count: int, joiner: _Joiner, follow: bool) -> I
 class _Joiner:
     """Puts the parts of lines together, per stream."""
 
-    def __init__(self, parts: bool) -> None:
+    def __init__(self, parts: bool, form: Form) -> None:
         self.parts = parts
+        self.form = form
         self.open: dict[str, tuple[int, list[bytes]]] = {}
 
     def feed(self, entry: bytes) -> Iterator[Line]:
-        parsed = parse(entry)
+        parsed = self.form.parse(entry)
         if parsed is None:
             return
         stamp, stream, whole, content = parsed
@@ -246,7 +252,7 @@ class _Joiner:
         self.open = {}
 
 
-def parse(entry: bytes) -> tuple[int, str, bool, bytes] | None:
+def parse(entry: bytes) -> Entry | None:
     """(timestamp ns, stream, whole line, content) of one entry without its newline; None if torn."""
     words = entry.split(b" ", 3)
     if len(words) != 4 or words[1] not in (b"stdout", b"stderr"):
@@ -257,6 +263,22 @@ def parse(entry: bytes) -> tuple[int, str, bool, bytes] | None:
     return stamp, words[1].decode(), words[2][:1] == b"F", words[3]
 
 
+def _whole(entry: bytes) -> bool:
+    return entry.split(b" ", 3)[2:3] == [b"F"]
+
+
+class Form:
+    """How the entries of a log are written, one a line of the file."""
+
+    def __init__(self, parse: Callable[[bytes], Entry | None], whole: Callable[[bytes], bool], flags: int = 0) -> None:
+        self.parse = parse
+        self.whole = whole
+        """Whether a line of output ends with this entry, which may have its newline."""
+        self.flags = flags
+        """For open(2): a log of others may be a link, or a pipe that would never answer."""
+
+
+CRI = Form(parse, _whole)
 _days: dict[bytes, int] = {}
 
 
@@ -282,7 +304,7 @@ def timestamp_ns(text: bytes) -> int | None:
         return None
 
 
-def _tail_start(chain: list[int], count: int) -> tuple[int, int]:
+def _tail_start(chain: list[int], count: int, form: Form) -> tuple[int, int]:
     """(index in chain, offset) right behind the entry that ends the line before the last `count` lines."""
     if count <= 0:
         return (len(chain) - 1, os.fstat(chain[-1]).st_size) if chain else (0, 0)
@@ -304,7 +326,7 @@ def _tail_start(chain: list[int], count: int) -> tuple[int, int]:
             pieces = block[cut:].split(b"\n")
             entries = [piece + b"\n" for piece in pieces[:-1]] + ([pieces[-1]] if pieces[-1] else [])
             for entry in reversed(entries):
-                whole = entry.split(b" ", 3)[2:3] == [b"F"]
+                whole = form.whole(entry)
                 # an unfinished line at the very end counts as a line
                 wanted -= whole or newest
                 newest = False
@@ -315,13 +337,13 @@ def _tail_start(chain: list[int], count: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _since_start(chain: list[int], since: int) -> tuple[int, int]:
+def _since_start(chain: list[int], since: int, form: Form) -> tuple[int, int]:
     """(index, offset) of an entry not later than the first at or after `since`, by bisection."""
     if not chain:
         return 0, 0
     index = 0
     for number in range(1, len(chain)):
-        first = parse(os.pread(chain[number], _BLOCK, 0).partition(b"\n")[0])
+        first = form.parse(os.pread(chain[number], _BLOCK, 0).partition(b"\n")[0])
         if first is None or first[0] >= since:
             break
         index = number
@@ -329,7 +351,7 @@ def _since_start(chain: list[int], since: int) -> tuple[int, int]:
     while high - low > _BLOCK:
         middle = (low + high) // 2
         skip, _, rest = os.pread(chain[index], _BLOCK, middle).partition(b"\n")
-        entry = parse(rest.partition(b"\n")[0])
+        entry = form.parse(rest.partition(b"\n")[0])
         if entry is None or entry[0] >= since:
             high = middle
         else:

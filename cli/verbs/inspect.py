@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.cli import output
+from pyctr.cli import others, output
 from pyctr.cli.diagnostics import report
 from pyctr.core.errors import NotFound, PyctrError
 
@@ -48,12 +48,15 @@ def show(engine: Engine, names: list[str], form: str | None, kinds: Any, *, size
 
 def _document(engine: Engine, name: str, kinds: Any, *, size: bool) -> dict[str, Any]:
     first: NotFound | None = None
+    if "container" in kinds:
+        # "docker:web" is perhaps an image of that name, and no volume's; "web" is ours before it is a stranger's
+        kinds = ("container", "image", "foreign") if others.qualified(name) and len(kinds) > 1 else (*kinds, "foreign")
     for kind in kinds:
         try:
             return _READERS[kind](engine, name, size)
         except NotFound as error:
-            first = first or error
-    if first is None or len(kinds) == 1:
+            first = error if first is None or (kind == "foreign" and others.qualified(name)) else first
+    if first is None or len(kinds) < len(_KINDS):
         raise first or NotFound(f"no '{name}'")
     raise NotFound(f"no container, image, volume or network '{name}'", hint=first.hint)
 
@@ -62,6 +65,13 @@ def _container(engine: Engine, name: str, size: bool) -> dict[str, Any]:
     from pyctr.core import containers, inspect
 
     return inspect.document(containers.find(engine, name), size=size)
+
+
+def _foreign(engine: Engine, name: str, size: bool) -> dict[str, Any]:
+    """Of another engine. The last to be asked: images and volumes of ours come before strangers' containers."""
+    from pyctr.core.engines import document
+
+    return document.document(engine.paths, others.instead(engine, name, NotFound(f"no '{name}'")))
 
 
 def _image(engine: Engine, name: str, size: bool) -> dict[str, Any]:
@@ -146,4 +156,4 @@ def network_id(name: str) -> str:
     return sha256(name.encode()).hexdigest()
 
 
-_READERS = {"container": _container, "image": _image, "volume": _volume, "network": _network}
+_READERS = {"container": _container, "image": _image, "volume": _volume, "network": _network, "foreign": _foreign}

@@ -7,11 +7,12 @@ import sys
 from pyctr.cli import values
 from pyctr.cli.diagnostics import safe
 from pyctr.core import containers, logs
+from pyctr.core.errors import NotFound
 from pyctr.core.parse import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.main import Call
@@ -29,14 +30,24 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    container = containers.find(call.engine, args.container)
+    try:
+        container = containers.find(call.engine, args.container)
+    except NotFound as refused:
+        from pyctr.cli import others
+        from pyctr.core.engines import output
+
+        one = others.instead(call.engine, args.container, refused)
+        stop = _descriptor(one.supervisor or one.pid) if args.follow and one.pid else -1
+        return _show(args, lambda **wishes: output.read(one, **wishes), stop)
     stop = _stop_descriptor(container) if args.follow else -1
+    return _show(args, lambda **wishes: logs.read(container.log_path, **wishes), stop)
+
+
+def _show(args: Arguments, read: Callable[..., Iterator[logs.Line]], stop: int) -> int:
     since, until = (None if moment is None else int(moment * 1e9) for moment in (args.since, args.until))
     following = args.follow and stop >= 0
     write = {"stdout": _writer(sys.stdout.buffer), "stderr": _writer(sys.stderr.buffer)}
-    lines = logs.read(
-        container.log_path, tail=args.tail, since=since, until=until, follow=following, stop=stop, parts=following
-    )
+    lines = read(tail=args.tail, since=since, until=until, follow=following, stop=stop, parts=following)
     begins = {"stdout": True, "stderr": True}
     sys.stdout.flush()
     for stamp, stream, line in lines:
@@ -51,13 +62,17 @@ def run(call: Call, args: Arguments) -> int:
 
 def _stop_descriptor(container: Container) -> int:
     """A descriptor that becomes readable when nothing more will be written: the shim's pidfd; -1 if it is gone."""
-    from pyctr.core.linux import namespaces
-
     process = container.state.process
     if process is None or not container.shim_alive:
         return -1
+    return _descriptor(process.shim_pid)
+
+
+def _descriptor(pid: int) -> int:
+    from pyctr.core.linux import namespaces
+
     try:
-        return namespaces.pidfd_open(process.shim_pid)
+        return namespaces.pidfd_open(pid)
     except OSError:
         return -1
 

@@ -7,7 +7,7 @@ import time
 
 from pyctr.cli import output, values
 from pyctr.core import cgroupstats, containers
-from pyctr.core.errors import UsageError
+from pyctr.core.errors import NotFound, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.main import Call
     from pyctr.core.containers import Container
+    from pyctr.core.engines.finder import Finder
+    from pyctr.core.engines.model import Foreign
+
+    Columns = tuple[tuple[str, str], ...]
 
 _COLUMNS = (
     ("Container", "CONTAINER ID"),
@@ -27,6 +31,7 @@ _COLUMNS = (
     ("BlockIO", "BLOCK I/O"),
     ("PIDs", "PIDS"),
 )
+_WITH_ENGINE = (_COLUMNS[0], ("Engine", "ENGINE"), *_COLUMNS[1:])
 _INTERVAL = 1.0
 _UNKNOWN = "--"
 
@@ -41,7 +46,72 @@ def configure(parser: Declares) -> None:
     add("--until", type=values.moment, metavar="TIME", help="with --history: up to this time; now")
     add("--json", action="store_true", help="with --history: every record, one document per line, sizes in bytes")
     add("--format", metavar="FORMAT", help="table, json or a template such as '{{.Name}} {{.CPUPerc}}'")
+    add("-A", "--all-engines", action="store_true", help="docker's, podman's, Kubernetes' ... too")
+    add("--engine", metavar="NAME,...", help="those of these engines: pyctr, docker, podman, systemd, ... or all")
     add("container", nargs="*", metavar="CONTAINER")
+
+
+class _Subject:
+    """What is measured: a container of ours, or of another engine."""
+
+    def __init__(self, id: str, name: str, group: str, pid: int, engine: str = "pyctr") -> None:
+        self.id = id
+        self.short_id = id[:12] if len(id) == 64 else id
+        self.name = name
+        self.group = group
+        self.pid = pid
+        self.engine = engine
+
+
+class _Choice:
+    """Which containers are wanted, looked up anew for every frame."""
+
+    def __init__(self, call: Call, args: Arguments) -> None:
+        self._call = call
+        self._args = args
+        self._finder: Finder | None = None
+        self.engines: tuple[str, ...] = ()
+        if args.all_engines or args.engine:
+            from pyctr.core.engines import lookup
+
+            self.engines = lookup.engines(args.engine or "all")
+
+    def look(self) -> list[_Subject]:
+        engine = self._call.engine
+        if self._args.container:
+            return [self._named(name) for name in self._args.container]
+        found = []
+        if not self.engines or "pyctr" in self.engines:
+            everyone = containers.all(engine)
+            found = [_ours(container) for container in everyone if self._args.all or container.pid]
+        if self.engines:
+            theirs = [_theirs(one) for one in self._others().look() if one.engine in self.engines and not one.infra]
+            found += [subject for subject in theirs if self._args.all or subject.pid]
+        return found
+
+    def _named(self, name: str) -> _Subject:
+        try:
+            return _ours(containers.find(self._call.engine, name))
+        except NotFound as refused:
+            from pyctr.cli import others
+
+            return _theirs(others.instead(self._call.engine, name, refused, self._others()))
+
+    def _others(self) -> Finder:
+        if self._finder is None:
+            from pyctr.core.engines.finder import Finder
+
+            engine = self._call.engine
+            self._finder = Finder(engine.paths, engine.layout, services="systemd" in self.engines)
+        return self._finder
+
+
+def _ours(container: Container) -> _Subject:
+    return _Subject(container.id, container.name, container.state.group, container.pid)
+
+
+def _theirs(one: Foreign) -> _Subject:
+    return _Subject(one.id, one.name, one.group, one.pid, one.engine)
 
 
 def run(call: Call, args: Arguments) -> int:
@@ -53,32 +123,34 @@ def run(call: Call, args: Arguments) -> int:
         if getattr(args, flag):
             raise UsageError(f"--{flag} is of the past", hint="with --history")
     engine = call.engine
+    choice = _Choice(call, args)
     sampler = cgroupstats.Sampler(engine.layout, proc=call.paths.proc)
     host = sampler.sample_host().memory_total
     live = sys.stdout.isatty() and not args.no_stream and args.format != "json"
-    before = {container.id: _sample(sampler, container) for container in _chosen(call, args)}
+    before = {subject.id: _sample(sampler, subject) for subject in choice.look()}
     if live:
         sys.stdout.write("\x1b[2J")
     while True:
         # rates are differences over time: this is the interval they are measured over
         time.sleep(_INTERVAL)
         rows, after = [], {}
-        for container in _chosen(call, args):
-            now = after[container.id] = _sample(sampler, container)
-            first = before.get(container.id)
+        for subject in choice.look():
+            now = after[subject.id] = _sample(sampler, subject)
+            first = before.get(subject.id)
             rates = cgroupstats.rates(first, now) if first is not None and now is not None else None
-            rows.append(_row(container, now, rates, host, whole=args.no_trunc))
+            rows.append(_row(subject, now, rates, host, whole=args.no_trunc))
         for id in before.keys() - after.keys():
             before.pop(id)
         before = after
-        _show(rows, args, live=live)
+        several = choice.engines or any(row["Engine"] != "pyctr" for row in rows)
+        _show(rows, args, _WITH_ENGINE if several else _COLUMNS, live=live)
         if args.no_stream or (args.container and not any(after.values())):
             return 0
 
 
-def _show(rows: list[dict[str, Any]], args: Arguments, *, live: bool) -> None:
+def _show(rows: list[dict[str, Any]], args: Arguments, columns: Columns, *, live: bool) -> None:
     if not live:
-        output.listing(rows, _COLUMNS, args.format)
+        output.listing(rows, columns, args.format)
         sys.stdout.flush()
         return
     import io
@@ -86,7 +158,7 @@ def _show(rows: list[dict[str, Any]], args: Arguments, *, live: bool) -> None:
     # whole frames, written at once over the last one: a cleared screen would flicker
     real, sys.stdout = sys.stdout, io.StringIO()
     try:
-        output.listing(rows, _COLUMNS, args.format)
+        output.listing(rows, columns, args.format)
         frame = sys.stdout.getvalue()
     finally:
         sys.stdout = real
@@ -94,28 +166,22 @@ def _show(rows: list[dict[str, Any]], args: Arguments, *, live: bool) -> None:
     sys.stdout.flush()
 
 
-def _chosen(call: Call, args: Arguments) -> list[Container]:
-    if args.container:
-        return [containers.find(call.engine, name) for name in args.container]
-    found = containers.all(call.engine)
-    return found if args.all else [container for container in found if container.pid]
-
-
 def _named(call: Call, args: Arguments) -> list[Container]:
     """Stopped ones have a past, too: without names all."""
-    return _chosen(call, args) if args.container else containers.all(call.engine)
+    if args.container:
+        return [containers.find(call.engine, name) for name in args.container]
+    return containers.all(call.engine)
 
 
-def _sample(sampler: cgroupstats.Sampler, container: Container) -> cgroupstats.Sample | None:
-    pid = container.pid
-    if not pid:
+def _sample(sampler: cgroupstats.Sampler, subject: _Subject) -> cgroupstats.Sample | None:
+    if not subject.pid:
         return None
-    sample = sampler.sample(container.state.group, pid, fresh=True)
+    sample = sampler.sample(subject.group, subject.pid, fresh=True)
     return sample if sample.known else None
 
 
 def _row(
-    container: Container,
+    subject: _Subject,
     sample: cgroupstats.Sample | None,
     rates: cgroupstats.Rates | None,
     host: int | None,
@@ -123,9 +189,10 @@ def _row(
     whole: bool,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
-        "Container": container.id if whole else container.short_id,
-        "ID": container.id if whole else container.short_id,
-        "Name": container.name,
+        "Container": subject.id if whole else subject.short_id,
+        "ID": subject.id if whole else subject.short_id,
+        "Name": subject.name,
+        "Engine": subject.engine,
         "CPUPerc": _UNKNOWN,
         "CPULimitPerc": _UNKNOWN,
         "Throttled": _UNKNOWN,

@@ -8,7 +8,7 @@ import time
 from pyctr.cli import output
 from pyctr.cli.flags import REMAINDER
 from pyctr.core import containers
-from pyctr.core.errors import IllegalTransition, UsageError
+from pyctr.core.errors import IllegalTransition, NotFound, UsageError
 from pyctr.core.linux import procfs
 
 TYPE_CHECKING = False
@@ -26,12 +26,7 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    container = containers.find(call.engine, args.container)
-    if not container.pid:
-        raise IllegalTransition(
-            f"container '{container.name}' is {container.status}", hint=f"pyctr start {container.name}"
-        )
-    pids = call.engine.group(container.state.group).pids()
+    pids = _pids(call, args.container)
     if args.options:
         return _host_ps(args.options, pids)
     rows = []
@@ -42,6 +37,23 @@ def run(call: Call, args: Arguments) -> int:
             continue  # ended while we looked
     output.table(_HEADINGS, rows)
     return 0
+
+
+def _pids(call: Call, name: str) -> list[int]:
+    try:
+        container = containers.find(call.engine, name)
+    except NotFound as refused:
+        from pyctr.cli import others
+
+        one = others.instead(call.engine, name, refused)
+        if not one.pid:
+            raise IllegalTransition(f"container '{one.name}' of {one.engine} is {one.status}") from None
+        return call.engine.group(one.group).pids()
+    if not container.pid:
+        raise IllegalTransition(
+            f"container '{container.name}' is {container.status}", hint=f"pyctr start {container.name}"
+        )
+    return call.engine.group(container.state.group).pids()
 
 
 def _row(pid: int, proc: str) -> list[str]:

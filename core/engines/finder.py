@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core.cgroups import manager
 from pyctr.core.cgroups.files import read_or
 from pyctr.core.engines import groups
 from pyctr.core.engines.containerd import DOCKERS
@@ -64,7 +63,7 @@ class Finder:
         found: dict[str, Foreign] = {}
         known: set[str] = set()
         for group in groups.walk(self._layout, services=self._services):
-            if group.path == f"/{self._paths.cgroup_parent}/{group.id}":
+            if group.path == f"/{self._paths.cgroup_parent}/{group.id}" and group.id not in behind:
                 known.add(group.id)  # ours
                 continue
             one = self._of_group(group, records, behind)
@@ -152,12 +151,8 @@ class Finder:
                 return self._ended(one)
             life = _Life(identity, pid, born, self._since(born))
             self._lives[one.key] = life
-        try:
-            frozen = manager(self._layout, one.group).frozen()
-        except OSError:
-            frozen = False  # it went just now
         return one._replace(
-            status="paused" if frozen else "running",
+            status="paused" if self._frozen(one.group) else "running",
             pid=life.pid,
             # a record may be of the incarnation before
             started_at=one.started_at if abs(one.started_at - life.started_at) < 5 else life.started_at,
@@ -171,6 +166,15 @@ class Finder:
             return procfs.alive(life.pid, life.born, self._paths.proc)
         except (OSError, ValueError):
             return False
+
+    def _frozen(self, group: str) -> bool:
+        """By either freezer: on a host with both each engine has its own preference."""
+        layout = self._layout
+        if layout.unified and "frozen 1" in read_or(f"{layout.unified}{group}/cgroup.events"):
+            return True
+        return layout.version("freezer") == 1 and read_or(
+            f"{layout.controllers['freezer']}{group}/freezer.state"
+        ).startswith("FROZEN")
 
     def _ended(self, one: Foreign) -> Foreign:
         status = one.status

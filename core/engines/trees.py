@@ -30,7 +30,8 @@ class Tree:
 
     def open(self, path: str, flags: int) -> int:
         """Raises OSError."""
-        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        # openat2(2) refuses O_PATH together with what it has no use for
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NONBLOCK)
         if not self._guarded:
             return os.open(self.prefix + path, flags)
         from pyctr.core.linux.inroot import open_in

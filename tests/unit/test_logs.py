@@ -73,7 +73,7 @@ def test_tail_of_a_long_log_reads_only_its_end(tmp_path: Path) -> None:
         writer.write("stdout", b"".join(b"line %d\n" % n for n in range(number, number + 100)))
     assert [line for _, _, line in logs.read(path, tail=3)] == [b"line 59997\n", b"line 59998\n", b"line 59999\n"]
     chain = logs._open_chain(path)
-    _, offset = logs._tail_start(chain, 3)
+    _, offset = logs._tail_start(chain, 3, logs.CRI)
     assert os.stat(path).st_size - offset < 300
     os.close(chain[0])
 

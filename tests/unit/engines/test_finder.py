@@ -72,6 +72,13 @@ def test_a_recorded_pid_that_is_somebody_elses_now_does_not_make_it_run(tree: En
     assert tree.look()["web"].status == "stopped"
 
 
+def test_a_frozen_one_is_paused_whichever_freezer_holds_it(tmp_path: Path) -> None:
+    tree = EngineTree(tmp_path, "hybrid")
+    docker(tree)
+    (tmp_path / f"sys/fs/cgroup/freezer/docker/{WEB}/freezer.state").write_text("FROZEN\n")
+    assert tree.look()["web"].status == "paused"
+
+
 def test_a_frozen_one_is_paused(tree: EngineTree) -> None:
     docker(tree)
     tree.group(f"/docker/{WEB}", 3331, frozen=True)

@@ -1,0 +1,262 @@
+"""Containers of the real docker, podman, containerd and LXC, seen without them: their daemons are stopped meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyctr.core.cgroups import detect
+from pyctr.core.engines.finder import Finder
+from pyctr.core.linux import procfs
+from tests.support import manager as managers
+from tests.support.manager import Manager
+
+pytestmark = managers.needs("unshare", "nsenter", "ip", "busybox", "runc")
+
+TICKS = "while :; do echo tick; echo tock >&2; sleep 0.2; done"
+PODMAN = """
+[containers]
+default_ulimits = ["nofile=1000:1000", "nproc=1000:1000"]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+
+class Dockerd(Manager):
+    """With roots of its own, in a mount namespace of its own."""
+
+    name = "docker"
+    own_mounts = ("d",)
+    run_words = ("-d",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.socket = f"unix://{self.base}/d.sock"
+        self.base_words = ("-H", self.socket)
+
+    def prepare(self) -> None:
+        words = ["dockerd", "--data-root", f"{self.base}/d", "--exec-root", f"{self.base}/dr", "-H", self.socket]
+        words += ["--pidfile", f"{self.base}/d.pid", "--cgroup-parent", self.group]
+        words += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        log = Path(f"{self.base}/d.log")
+        with log.open("wb") as file:
+            self.daemon = subprocess.Popen(self.enter(*words), env=self.env, stdout=file, stderr=file)
+        deadline = time.monotonic() + 60
+        while self("version", check=False).returncode:
+            assert time.monotonic() < deadline and self.daemon.poll() is None, log.read_text()[-2000:]
+            time.sleep(0.1)  # it gives no sign before its socket answers
+        self("import", self.rootfs, "box")
+
+    def daemons(self) -> list[int]:
+        """dockerd and the containerd that it started."""
+        assert self.daemon is not None
+        return [self.daemon.pid, *procfs.children(self.daemon.pid)]
+
+
+class Podman(Manager):
+    name = "podman"
+    own_mounts = ("p/overlay",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        Path(f"{self.base}/containers.conf").write_text(PODMAN)
+        roots = ("--root", f"{self.base}/p", "--runroot", f"{self.base}/pr", "--tmpdir", f"{self.base}/pt")
+        self.base_words = (*roots, "--runtime", "runc")
+        self.run_words = ("-d", "--cgroup-parent", self.group, "--network=none")
+
+    def prepare(self) -> None:
+        self("import", "-q", self.rootfs, "box")
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **super().env,
+            "CONTAINERS_CONF": f"{self.base}/containers.conf",
+            "XDG_RUNTIME_DIR": f"{self.base}/home",
+        }
+
+    def groups(self) -> list[str]:
+        """Without those for conmons and pods."""
+        return [path for path in super().groups() if "/libpod-" in path]
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[Dockerd]:
+    if not all(map(shutil.which, ("dockerd", "docker"))):
+        pytest.skip("needs dockerd, docker")
+    found = Dockerd()
+    try:
+        found.prepare()
+        yield found
+        for id in found("ps", "-aq").stdout.split():
+            found("rm", "-f", id)
+    finally:
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def podman() -> Iterator[Podman]:
+    if not all(map(shutil.which, ("podman", "conmon"))):
+        pytest.skip("needs podman, conmon")
+    found = Podman()
+    try:
+        found.prepare()
+        yield found
+        found("pod", "rm", "-fa", "-t", "0")
+        found("rm", "-fa", "-t", "0")
+    finally:
+        found.close()
+
+
+def listed(manager: Manager, *words: str) -> dict[str, dict[str, Any]]:
+    """What `pyctr ps` says of this engine's containers, by name; another's on the same host are left out."""
+    done = manager.host.run("ps", "--no-trunc", "--engine", manager.name, "--format", "json", *words)
+    own = set(manager("ps", "-aq", "--no-trunc").stdout.split())
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    return {row["Names"]: row for row in rows if row["ID"] in own}
+
+
+def inspected(manager: Manager, ref: str) -> dict[str, Any]:
+    [found] = json.loads(manager.host.run("inspect", ref).stdout)
+    return dict(found)
+
+
+def test_everything_is_seen_while_docker_and_its_containerd_are_stopped(docker: Dockerd) -> None:
+    flags = ("--label", "team=red", "--memory", "64m", "-v", f"{docker.base}/home:/data:ro")
+    id = docker.run("--name", "web", *flags, "box", "sh", "-c", TICKS).stdout.strip()
+    pid = int(docker.state("web", "{{.State.Pid}}"))
+    own = docker.host.run
+    docker.until(lambda: own("logs", f"docker:{id}").stdout.count("tick") > 1, "two lines of its log")
+    stopped = docker.daemons()
+    assert len(stopped) > 1
+    for daemon in stopped:
+        os.kill(daemon, signal.SIGSTOP)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            subprocess.run(docker.command("ps"), env=docker.env, capture_output=True, timeout=2)
+        [row] = [
+            json.loads(line)
+            for line in own("ps", "-A", "--no-trunc", "--format", "json").stdout.splitlines()
+            if id in line
+        ]
+        assert (row["Engine"], row["Names"], row["Image"], row["State"]) == ("docker", "web", "box", "running")
+        assert row["Labels"] == "team=red" and row["Status"].startswith("Up ")
+        stats = json.loads(own("stats", "--no-stream", "--format", "json", f"docker:{id}").stdout)
+        assert stats["MemUsage"].endswith("/ 64MiB") and int(stats["PIDs"]) >= 1 and stats["CPUPerc"].endswith("%")
+        assert "tick" in own("top", f"docker:{id}").stdout
+        document = inspected(docker, f"docker:{id}")
+        assert document["State"]["Pid"] == pid and document["HostConfig"]["Memory"] == 64 << 20
+        assert [mount["Destination"] for mount in document["Mounts"]] == ["/data"]
+        assert document["Layers"][0].startswith(f"{docker.base}/d/overlay2/")
+        said = own("logs", "-t", "-n", "4", f"docker:{id}")
+        assert "tick" in said.stdout and "tock" in said.stderr
+    finally:
+        for daemon in stopped:
+            os.kill(daemon, signal.SIGCONT)
+    docker("rm", "-f", "web")
+
+
+def test_what_it_says_is_what_docker_says(docker: Dockerd) -> None:
+    docker.run("--name", "frozen", "box", "sleep", "1000")
+    docker("pause", "frozen")
+    docker("run", "--name", "over", "box", "sh", "-c", "exit 3", check=False)
+    docker("create", "--name", "fresh", "box", "true")
+    rows = listed(docker, "-a")
+    assert {name: row["State"] for name, row in rows.items()} == {
+        "frozen": "paused",
+        "over": "exited",
+        "fresh": "created",
+    }
+    assert rows["over"]["Status"].startswith("Exited (3)")
+    for name in rows:
+        theirs = json.loads(docker("inspect", name).stdout)[0]
+        ours = inspected(docker, f"docker:{theirs['Id']}")
+        assert ours["Created"][:19] == theirs["Created"][:19]
+        assert ours["State"]["Status"] == theirs["State"]["Status"]
+        assert ours["State"]["Pid"] == theirs["State"]["Pid"]
+        assert (ours["State"]["StartedAt"] or "0001-01-01T00:00:00")[:19] == theirs["State"]["StartedAt"][:19]
+    docker("rm", "-f", *rows)
+    assert listed(docker, "-a") == {}
+
+
+def test_containers_that_come_and_go_while_it_looks_break_nothing(docker: Dockerd) -> None:
+    finder = Finder(docker.host.paths, detect())
+    coming = subprocess.Popen(
+        docker.enter("sh", "-c", f"for n in 1 2 3 4; do docker -H {docker.socket} run --rm box true; done"),
+        env=docker.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    seen = set()
+    while coming.poll() is None:
+        seen |= {one.id for one in finder.look() if one.group.startswith(docker.group)}
+        time.sleep(0.02)  # somebody else may use the processor
+    assert coming.returncode == 0
+    assert seen, "none was seen while it ran"
+    assert not [one for one in finder.look() if one.group.startswith(docker.group)]
+
+
+def test_podmans_containers_and_pods(podman: Podman) -> None:
+    podman.run("--name", "web", "--label", "team=blue", "--memory", "64m", "box", "sh", "-c", TICKS)
+    podman("run", "--name", "over", *podman.run_words[1:], "box", "sh", "-c", "exit 3", check=False)
+    infra = ("--infra-image", "box", "--infra-command", "sleep 1000", "--network=none")
+    podman("pod", "create", *infra, "--name", "pod", "--cgroup-parent", podman.group)
+    podman("run", "-d", "--pod", "pod", "--name", "inpod", "box", "sleep", "1000")
+    rows = listed(podman)
+    assert {name: row["State"] for name, row in rows.items()} == {"web": "running", "inpod": "running"}
+    assert (rows["web"]["Labels"], rows["inpod"]["Pod"]) == ("team=blue", "pod")
+    every = listed(podman, "-a")
+    assert len(every) == 4, "with the one that ended and the pod's own"
+    assert every["over"]["Status"].startswith("Exited (3)")
+    id = rows["web"]["ID"]
+    own = podman.host.run
+    podman.until(lambda: own("logs", f"podman:{id}").stdout.count("tick") > 1, "two lines of its log")
+    document = inspected(podman, f"podman:{id}")
+    assert document["State"]["Pid"] == int(podman.state("web", "{{.State.Pid}}"))
+    assert document["Image"] == podman.state("web", "{{.ImageName}}")
+    stats = json.loads(own("stats", "--no-stream", "--format", "json", f"podman:{id}").stdout)
+    assert stats["MemUsage"].endswith("/ 64MiB")
+
+
+def test_a_log_of_others_is_followed_until_its_container_ends(podman: Podman) -> None:
+    id = podman.run("--name", "talks", "box", "sh", "-c", "for n in 1 2 3; do echo $n; sleep 0.3; done").stdout.strip()
+    done = podman.host.run("logs", "-f", f"podman:{id}")
+    assert done.stdout == "1\n2\n3\n"
+
+
+def test_a_task_of_containerd(tmp_path: Path) -> None:
+    """Its group has no id in its name: the shim's bundle and the database tell of it."""
+    if not all(map(shutil.which, ("containerd", "ctr"))):
+        pytest.skip("needs containerd, ctr")
+    from tests.kernel.test_interop_runtime_containerd import IMAGE, Containerd
+
+    ctr = Containerd()
+    try:
+        ctr.prepare()
+        group = f"{ctr.group}/blue"
+        name = f"blue-{ctr.host.paths.bridge}"
+        ctr("run", "-d", "--runc-binary", f"{ctr.base}/runc", "--cgroup", group, IMAGE, name, "sleep", "1000")
+        assert ctr.daemon is not None
+        os.kill(ctr.daemon.pid, signal.SIGSTOP)
+        try:
+            document = inspected(ctr, f"containerd:{name}")
+        finally:
+            os.kill(ctr.daemon.pid, signal.SIGCONT)
+        assert (document["Image"], document["CgroupPath"]) == (IMAGE, group)
+        assert document["State"]["Status"] == "running" and document["Config"]["Cmd"] == ["sleep", "1000"]
+        ctr("task", "kill", "-s", "KILL", name)
+        ctr.until(lambda: ctr("task", "rm", name, check=False).returncode == 0, "the end of its task")
+        ctr("container", "rm", name)
+    finally:
+        ctr.close()
