@@ -47,6 +47,7 @@ VERBS: dict[str, str] = {
     "stats": "live use of resources",
     "top": "the processes of a container",
     "port": "the published ports of a container",
+    "posture": "how well containers are shut in, and what would mend each gap",
     "cp": "copy files between a container and the host",
     "diff": "files changed in a container's writable layer",
     "events": "what happened to containers",
@@ -84,7 +85,7 @@ VERBS: dict[str, str] = {
 ALIASES = {"ls": "ps", "list": "ps", "remove": "rm"}
 _CONTAINER = (
     *("run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rename", "update", "rm", "wait"),
-    *("ps", "logs", "exec", "attach", "inspect", "stats", "top", "port", "cp", "diff", "export", "commit"),
+    *("ps", "logs", "exec", "attach", "inspect", "stats", "top", "port", "posture", "cp", "diff", "export", "commit"),
 )
 GROUPS: dict[str, dict[str, str]] = {
     "container": {

@@ -14,6 +14,7 @@ import os
 import stat
 
 from pyctr.core import errors, fsutil
+from pyctr.core.linux import mountinfo
 from pyctr.core.runtime import criu, direct, ocistate
 from pyctr.core.runtime.ocistate import Container
 
@@ -275,15 +276,8 @@ def _binds(config: dict[str, Any], bundle: str) -> list[tuple[str, str]]:
 
 
 def _mounted(pid: int) -> dict[str, tuple[str, str]]:
-    """Place inside -> (file system, root of the mount in it), of a process (proc_pid_mountinfo(5))."""
-    found = {}
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            fields, _, rest = line.partition(" - ")
-            words = fields.split()
-            place = words[4].encode("utf-8", "surrogateescape").decode("unicode_escape")
-            found[place] = (rest.split()[0], words[3])
-    return found
+    """Place inside -> (file system, root of the mount in it), of a process."""
+    return {mount.target: (mount.fstype, mount.root) for mount in mountinfo.read(pid)}
 
 
 def _dumped(pid: int, config: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ TABS = {
     "layers": "db",
     "network": "api-2",
     "mounts": "db",
+    "security": "proxy",
     "inspect": "worker-3",
     "events": "worker-3",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from pyctr.core.linux import mountinfo
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
@@ -26,22 +27,12 @@ def collect(engine: Engine, container: Container, before: object) -> object:
     asked = tuple((mount.kind, mount.source, mount.target, mount.readonly) for mount in container.spec.mounts)
     there = []
     if pid := container.pid:
-        with open(f"{engine.paths.proc}/{pid}/mountinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                # proc_pid_mountinfo(5): optional fields end at a lone hyphen
-                words = line.split()
-                end = words.index("-")
-                options = words[5]
-                if not options.startswith(words[end + 3].split(",")[0]):
-                    options = f"{options} ({words[end + 3].split(',')[0]})"
-                there.append((_unescape(words[4]), words[end + 1], _unescape(words[end + 2]), options))
+        for mount in mountinfo.read(pid, engine.paths.proc):
+            options = ",".join(mount.options)
+            if mount.super_options[0] not in ("", mount.options[0]):
+                options = f"{options} ({mount.super_options[0]})"
+            there.append((mount.target, mount.fstype, mount.source, options))
     return Mounted(asked, tuple(there))
-
-
-def _unescape(text: str) -> str:
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        text = text.replace(code, char)
-    return text
 
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
