@@ -1,6 +1,6 @@
-"""A layer blob as a stream of plain tar bytes with both digests; the inflating runs in a thread of its own.
+"""A layer blob as a stream of plain tar bytes with both digests; inflating and hashing run in threads of their own.
 
-zlib and sha256 let the interpreter lock go, so reading and inflating overlap with hashing and writing files.
+zlib and sha256 let the interpreter lock go, so both overlap with each other and with the writing of files.
 
 A few kilobytes can be made to inflate to as many gigabytes. Whatever comes of them is produced in small pieces, so that
 it takes no memory, and what grows out of all proportion is refused before it fills the disk.
@@ -62,6 +62,7 @@ class Plain:
         self._inner = sha256()
         self._compressed = True
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
+        self._unhashed: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
         self._stop = False
         self._size = size_of(blob)
         self._packed = self._plain = 0
@@ -75,25 +76,34 @@ class Plain:
         return f"sha256:{self._inner.hexdigest()}" if self._compressed else self.digest
 
     def __iter__(self) -> Iterator[bytes]:
-        worker = threading.Thread(target=self._produce, name="inflate", daemon=True)
-        worker.start()
+        workers = [
+            threading.Thread(target=self._produce, name="inflate", daemon=True),
+            threading.Thread(target=self._hash, name="hash", daemon=True),
+        ]
+        for worker in workers:
+            worker.start()
         ended = False
         try:
             while True:
                 piece = self._queue.get()
                 ended = not isinstance(piece, bytes)
                 if piece is None:
+                    workers[1].join()  # before `_stop`, which would end it in the middle
                     break
                 if isinstance(piece, BaseException):
                     raise piece
-                if self._compressed and self._hashed:
-                    self._inner.update(piece)
                 yield piece
         finally:
             self._stop = True
             while not ended:  # the worker may wait for room; its last word is None or an error
                 ended = not isinstance(self._queue.get(), bytes)
-            worker.join()
+            for worker in workers:
+                worker.join()
+
+    def _hash(self) -> None:
+        while (piece := self._unhashed.get()) is not None:
+            if not self._stop:
+                self._inner.update(piece)
 
     def _produce(self) -> None:
         try:
@@ -118,12 +128,16 @@ class Plain:
             self._queue.put(None)
         except BaseException as error:
             self._queue.put(error)
+        finally:
+            self._unhashed.put(None)
 
     def _spread(self, pieces: Iterator[bytes]) -> None:
         for out in pieces:
             if self._stop:
                 break
             self._check(len(out))
+            if self._hashed:
+                self._unhashed.put(out)
             self._queue.put(out)
 
     def _read(self) -> bytes:

@@ -31,16 +31,16 @@ _DIGITS = 20
 _LARGEST = (1 << 63) - 1
 
 
-def of_header(header: bytes, block: Callable[[], bytes], number: Callable[[bytes, int, int], int]) -> tuple[Spans, int]:
-    """Old GNU: (spans, size of the file). `block` reads one more block; `number` reads a field of one."""
+def of_header(header: bytes, block: Callable[[], bytes], number: Callable[[bytes], int]) -> tuple[Spans, int]:
+    """Old GNU: (spans, size of the file). `block` reads one more block; `number` reads a field."""
     spans: Spans = []
-    real = number(header, 483, 495)
+    real = number(header[483:495])
     at, count, more = header[386:482], _IN_HEADER, header[482]
     while True:
         for place in range(0, count * _PLACE, _PLACE):
             if not at[place]:
                 break  # the rest is empty
-            spans.append((number(at, place, place + 12), number(at, place + 12, place + 24)))
+            spans.append((number(at[place : place + 12]), number(at[place + 12 : place + 24])))
         if not more:
             return spans, real
         if len(spans) > _MOST_SPANS:

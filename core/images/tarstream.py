@@ -7,6 +7,7 @@ because contents go from the decompressor's buffers straight into files.
 from __future__ import annotations
 
 import os
+from zlib import adler32
 from collections.abc import Iterable, Iterator
 
 from pyctr.core.errors import StorageError
@@ -130,10 +131,10 @@ def entries(stream: Stream) -> Iterator[Entry]:
         header = stream.exactly(512)
         if header[0] == 0 and not any(header):
             break
-        if _octal(header, 148, 156) != sum(header) - sum(header[148:156]) + 256:
+        if _octal(header[148:156]) != _sum(header) - sum(header[148:156]) + 256:
             raise StorageError("not a tar archive, or a damaged one", hint="a tar header has a wrong checksum")
         kind = chr(header[156])
-        size = _number(header, 124, 136)
+        size = _number(header[124:136])
         if kind in "LKxg":
             if not 0 <= size <= _META_LIMIT:
                 raise StorageError(f"a tar header of {size} bytes")
@@ -189,13 +190,13 @@ def _entry(header: bytes, kind: str, size: int, records: dict[str, bytes], long_
     if kind in ("\0", "7"):
         kind = DIRECTORY if raw.endswith(b"/") and kind == "\0" else FILE
     entry = Entry("", kind, size)
-    entry.mode = _number(header, 100, 108) & 0o7777
-    entry.uid = _number(header, 108, 116)
-    entry.gid = _number(header, 116, 124)
-    entry.mtime_ns = _number(header, 136, 148) * 1_000_000_000
+    entry.mode = _number(header[100:108]) & 0o7777
+    entry.uid = _number(header[108:116])
+    entry.gid = _number(header[116:124])
+    entry.mtime_ns = _number(header[136:148]) * 1_000_000_000
     if kind in (CHARACTER, BLOCK):
-        entry.major = _number(header, 329, 337)
-        entry.minor = _number(header, 337, 345)
+        entry.major = _number(header[329:337])
+        entry.minor = _number(header[337:345])
     name, link = long_name or raw, long_link or link
     if records:
         name, link = records.get("path", name), records.get("linkpath", link)
@@ -249,18 +250,24 @@ def _pax(content: bytes) -> dict[str, bytes]:
     return records
 
 
-def _octal(header: bytes, start: int, end: int) -> int:
-    text = header[start:end].strip(b" \0")
+def _sum(header: bytes) -> int:
+    """Of all 512 bytes. Adler-32's lower half is one more than the sum, as long as that is below 65,521."""
+    return (adler32(header[:256]) & 0xFFFF) + (adler32(header[256:]) & 0xFFFF) - 2
+
+
+def _octal(field: bytes) -> int:
+    text = field.strip(b" \0")
     try:
         return int(text, 8) if text else 0
     except ValueError:
         raise StorageError("not a tar archive, or a damaged one", hint="a tar header has a broken number") from None
 
 
-def _number(header: bytes, start: int, end: int) -> int:
+def _number(field: bytes) -> int:
     """Octal, or GNU base-256 when the first bit is set."""
-    first = header[start]
+    first = field[0]
     if first & 0x80:
-        value = int.from_bytes(header[start:end], "big") & ((1 << (8 * (end - start) - 1)) - 1)
-        return value - (1 << (8 * (end - start) - 1)) if first & 0x40 else value
-    return _octal(header, start, end)
+        bits = 8 * len(field) - 1
+        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
+        return value - (1 << bits) if first & 0x40 else value
+    return _octal(field)

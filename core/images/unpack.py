@@ -58,6 +58,8 @@ class Unpacker:
         self._nothing = 0
         """The device that is a whiteout here."""
         self._parents: dict[str, int] = {}
+        self._reals: dict[int, str] = {}
+        """Of the descriptors in `_parents`: where they are below the root, whatever links led there."""
         self._directories: dict[str, Entry] = {}
         """By where they really are, whatever links the archive names them through."""
         self._place = os.readlink(f"/proc/self/fd/{root}")
@@ -140,6 +142,8 @@ class Unpacker:
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
     def _directory(self, parent: int, directory: str, name: str, entry: Entry) -> None:
+        # contents change mtimes, and a read-only mode would stop us when not root: metadata comes last
+        self._directories[self._real(parent, name)] = entry
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
@@ -150,12 +154,15 @@ class Unpacker:
                 if is_whiteout(found):
                     # removed and made anew in one layer: nothing of the lower directory shines through
                     self._mark_opaque(parent, name)
-        # contents change mtimes, and a read-only mode would stop us when not root: metadata comes last
-        self._directories[self._real(parent, name)] = entry
+        else:
+            self._keep(_join(directory, name), parent, name)  # its files come next
 
     def _real(self, parent: int, name: str) -> str:
         """Path below the root of a name in an opened directory."""
-        return _join(os.readlink(f"/proc/self/fd/{parent}")[len(self._place) + 1 :], name)
+        above = self._reals.get(parent)
+        if above is None:
+            above = self._reals[parent] = os.readlink(f"/proc/self/fd/{parent}")[len(self._place) + 1 :]
+        return _join(above, name)
 
     def _hardlink(self, parent: int, directory: str, name: str, entry: Entry) -> None:
         target = _components(entry.linkname, entry.name)
@@ -280,7 +287,19 @@ class Unpacker:
                 implied = Entry(directory, tarstream.DIRECTORY, 0)
                 implied.mode = 0o755
                 self._directories.setdefault(self._real(parent, name), implied)
+                return self._keep(directory, parent, name)
             fd = open_in(self.root, directory, os.O_PATH | os.O_DIRECTORY)
+        return self._remember(directory, fd)
+
+    def _keep(self, directory: str, parent: int, name: str) -> int:
+        """Remember a directory that was just made, so that nothing has to be resolved."""
+        real = self._real(parent, name)
+        fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        self._remember(directory, fd)
+        self._reals[fd] = real
+        return fd
+
+    def _remember(self, directory: str, fd: int) -> int:
         if len(self._parents) >= _CACHED:
             self._forget_parents()
         self._parents[directory] = fd
@@ -292,6 +311,7 @@ class Unpacker:
             if fd == keep:
                 kept[directory] = fd
             else:
+                self._reals.pop(fd, None)
                 os.close(fd)
         self._parents = kept
 
