@@ -7,8 +7,8 @@ because contents go from the decompressor's buffers straight into files.
 from __future__ import annotations
 
 import os
-from zlib import adler32
 from collections.abc import Iterable, Iterator
+from zlib import adler32
 
 from pyctr.core.errors import StorageError
 from pyctr.core.images import sparse
