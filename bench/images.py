@@ -1,36 +1,31 @@
 """Images and builds: what unpacks, pulls, saves, imports and builds, beside the tools for the same job.
 
-The layer is made of this host's own files: about 8,200 of them, 77 MB packed with gzip.
+Every turn begins with a clean page cache and ends with what it has written still there (`material` says why), so that
+nobody pays for what another one has left to the kernel.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Iterator, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from .material import Material, Turn
 from .ours import Pyctr
 from .peers import ULIMITS, Docker, Podman
 from .timing import Command, Prepared, command, interleave
 
-FILES, PACKED = 8_200, 77 << 20
-_MIDDLE, _LARGEST, _SLACK = 16 << 10, 2 << 20, 1 << 20
-_ROOTS = ("/usr/lib", "/usr/share", "/usr/bin", "/usr/sbin")
 _ROW = 45.0
 """Seconds after which a row begins no further round: six rows, and one round on a busy host takes a minute."""
-_ENSURE = (
-    "import sys; from pyctr.core.engine import Engine; e = Engine(); e.layers.ensure(e.images.resolve(sys.argv[1]))"
-)
+_ROUNDS, _ROUND = 5, 6 << 30
+"""No more of them, and free bytes that each needs: all rows together keep a dozen unpacked images of it."""
+_ENSURE = "from pyctr.core.engine import Engine; e = Engine(); e.layers.ensure(e.images.list()[0])"
 _RECIPE = """FROM bench AS one
 COPY context /context
 RUN cat /context/* > /one
@@ -48,87 +43,9 @@ CMD ["/bin/true"]
 """
 
 
-class Material:
-    """One layer as file, as OCI layout, and as docker-archive."""
-
-    def __init__(self, work: Path) -> None:
-        self.work = work
-        self.packed = work / "layer.tar.gz"
-        self.files = 0
-        plain = sha256()
-        with self.packed.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packer:
-
-            class Both:
-                def write(self, data: bytes) -> int:
-                    plain.update(data)
-                    return packer.write(data)
-
-            with tarfile.open(fileobj=Both(), mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
-                for path in _sources():
-                    size = path.stat().st_size
-                    # small ones while there is too much already, large ones while there is too little
-                    ahead = raw.tell() - PACKED * self.files // FILES
-                    if (ahead > _SLACK and size > _MIDDLE) or (ahead < -_SLACK and size < _MIDDLE):
-                        continue
-                    tar.add(path, arcname=str(path)[1:], recursive=False)
-                    self.files += 1
-                    if self.files >= FILES:
-                        break
-        self.size = self.packed.stat().st_size
-        self.layout = work / "layout"
-        self._layout(f"sha256:{plain.hexdigest()}")
-        self.archive = work / "layer-docker.tar"
-
-    @property
-    def words(self) -> str:
-        return f"{self.size / 1e6:.0f} MB, {self.files:,} files"
-
-    def _layout(self, diff_id: str) -> None:
-        blobs = self.layout / "blobs/sha256"
-        blobs.mkdir(parents=True)
-
-        def add(content: bytes, kind: str) -> dict[str, object]:
-            digest = sha256(content).hexdigest()
-            (blobs / digest).write_bytes(content)
-            return {
-                "mediaType": f"application/vnd.oci.image.{kind}",
-                "digest": f"sha256:{digest}",
-                "size": len(content),
-            }
-
-        layer = add(self.packed.read_bytes(), "layer.v1.tar+gzip")
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
-        config = {
-            "architecture": machine,
-            "os": "linux",
-            "config": {},
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        }
-        document = {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": add(json.dumps(config).encode(), "config.v1+json"),
-            "layers": [layer],
-        }
-        manifest = add(json.dumps(document).encode(), "manifest.v1+json")
-        manifest["annotations"] = {"org.opencontainers.image.ref.name": "big"}
-        (self.layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
-        (self.layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-
-
-def _sources() -> Iterator[Path]:
-    """Files of the host, not the largest, always in the same order."""
-    for top in _ROOTS:
-        for directory, names, files in os.walk(top):
-            names.sort()
-            for name in sorted(files):
-                path = Path(directory, name)
-                if path.is_file() and path.stat().st_size <= _LARGEST:
-                    yield path
-
-
 def rows(pyctr: Pyctr, peers: Mapping[str, Podman | Docker], work: Path, rounds: int) -> Iterator[tuple[str, str]]:
     """Rows of the table."""
+    rounds = max(1, min(rounds, _ROUNDS, shutil.disk_usage(work).free // _ROUND))
     tools = Tools(pyctr, peers, work)
     material = tools.material
     yield f"unpack of a gzip layer ({material.words}), both digests checked", milliseconds(tools.unpack(), rounds)
@@ -155,60 +72,82 @@ class Tools:
         self.pyctr = pyctr
         self.work = work
         self.material = Material(work)
-        pyctr.call("load", "-i", str(self.material.layout), "big")
-        pyctr.call("save", "-o", str(self.material.archive), "big")
         self.podman, self.docker = (peers[name].base if name in peers else [] for name in ("podman", "docker"))
         self.skopeo = shutil.which("skopeo")
-        self.storage = f"containers-storage:[overlay@{work}/skopeo+{work}/skopeo-run]big"
+        self._begun = 0
 
     def unpack(self) -> dict[str, Command]:
-        layers = f"{self.pyctr.env['PYCTR_ROOT']}/layers"
-        ensure = command(sys.executable, "-c", _ENSURE, "big", env=self.pyctr.env)
-        found: dict[str, Command] = {"pyctr": Prepared(ensure, lambda: shutil.rmtree(layers, ignore_errors=True))}
-        place = self.work / "unpacked"
+        def ours(turn: Turn) -> Command:
+            root = self.work / f"root-{turn.name}"
+            shutil.copytree(turn.layout, root / "images", copy_function=os.link)
+            return command(sys.executable, "-c", _ENSURE, env={**self.pyctr.env, "PYCTR_ROOT": str(root)})
 
-        def fresh() -> None:
-            shutil.rmtree(place, ignore_errors=True)
+        def tar(turn: Turn) -> Command:
+            place = turn.place / "tar"
             place.mkdir()
+            return command("tar", "-xzf", str(turn.packed), "-C", str(place))
 
-        found["tar"] = Prepared(command("tar", "-xzf", str(self.material.packed), "-C", str(place)), fresh)
+        found = {"pyctr": ours, "tar": tar}
         if shutil.which("umoci"):
-            words = ("umoci", "unpack", "--image", f"{self.material.layout}:big", f"{place}/bundle")
-            found["umoci"] = Prepared(command(*words), fresh)
+            found["umoci"] = lambda turn: command(
+                "umoci", "unpack", "--image", f"{turn.layout}:{turn.name}", f"{turn.place}/umoci"
+            )
         if self.skopeo:
-            words = ("skopeo", "copy", "-q", f"oci:{self.material.layout}:big", self.storage)
-            found["skopeo"] = Prepared(command(*words), self.forget_skopeo)
-        return found
+            found["skopeo"] = lambda turn: self.skopeo_from(f"oci:{turn.layout}:{turn.name}", turn)
+        return self.turns(found)
 
     def load(self) -> dict[str, Command]:
-        return {
-            name: Prepared(command(*words, "load", "-i", str(self.material.archive), env=env), self.removing(name))
-            for name, words, env in self.engines()
-        }
+        def loading(words: list[str], env: dict[str, str]) -> Callable[[Turn], Command]:
+            return lambda turn: command(*words, "load", "-i", str(turn.archive), env=env)
+
+        return self.turns({name: loading(words, env) for name, words, env in self.engines()})
 
     def save(self) -> dict[str, Command]:
-        for name, words, env in self.engines():
-            if name != "pyctr":
-                command(*words, "load", "-i", str(self.material.archive), env=env)()
+        self._begun += 1
+        turn = self.material.turn(self._begun)
+        for _, words, env in self.engines():
+            command(*words, "load", "-i", str(turn.archive), env=env)()
         target = self.work / "saved.tar"
+
+        def clean() -> None:
+            target.unlink(missing_ok=True)
+            os.sync()
+
         return {
-            name: Prepared(
-                command(*words, "save", "-o", str(target), "big", env=env), lambda: target.unlink(missing_ok=True)
-            )
+            name: Prepared(command(*words, "save", "-o", str(target), turn.name, env=env), clean)
             for name, words, env in self.engines()
         }
 
     def pull(self, registry: str) -> dict[str, Command]:
-        name = f"{registry}/big:1"
-        self.pyctr.call("push", "--tls-verify=false", "big", name)
-        found: dict[str, Command] = {}
-        for who, words, env in self.engines():
+        def pulling(who: str, words: list[str], env: dict[str, str]) -> Callable[[Turn], Command]:
             flags = () if who == "docker" else ("--tls-verify=false",)
-            found[who] = Prepared(command(*words, "pull", "-q", *flags, name, env=env), self.removing(who, name))
+            return lambda turn: command(*words, "pull", "-q", *flags, turn.push(registry), env=env)
+
+        found = {who: pulling(who, words, env) for who, words, env in self.engines()}
         if self.skopeo:
-            words = ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{name}", self.storage]
-            found["skopeo"] = Prepared(command(*words), self.forget_skopeo)
-        return found
+            found["skopeo"] = lambda turn: self.skopeo_from(f"docker://{turn.push(registry)}", turn)
+        return self.turns(found)
+
+    def turns(self, found: dict[str, Callable[[Turn], Command]]) -> dict[str, Command]:
+        """Contenders that all get the same images, a new one in every round."""
+        first = self._begun + 1
+        self._begun += _ROUNDS
+
+        def contender(make: Callable[[Turn], Command]) -> Command:
+            numbers = iter(range(first, first + _ROUNDS))
+            ready: list[Command] = []
+
+            def before() -> None:
+                ready[:] = [make(self.material.turn(next(numbers)))]
+                os.sync()
+
+            return Prepared(lambda: ready[0](), before)
+
+        return {name: contender(make) for name, make in found.items()}
+
+    def skopeo_from(self, source: str, turn: Turn) -> Command:
+        store = f"containers-storage:[overlay@{self.work}/skopeo+{self.work}/skopeo-run]{turn.name}"
+        return command("skopeo", "copy", "-q", "--src-tls-verify=false", source, store)
 
     def build(self, *, cached: bool) -> dict[str, Command]:
         yard = self.work / f"yard-{cached}"
@@ -237,20 +176,6 @@ class Tools:
         for name, words in (("podman", self.podman), ("docker", self.docker)):
             if words:
                 yield name, words, dict(os.environ)
-
-    def removing(self, name: str, image: str = "big") -> Command:
-        words, env = next((words, env) for who, words, env in self.engines() if who == name)
-
-        def run() -> None:
-            # every name of it: those that pulls and loads before have given
-            for one in {image, "big"}:
-                subprocess.run([*words, "rmi", "-f", one], env=env, capture_output=True)
-
-        return run
-
-    def forget_skopeo(self) -> None:
-        delete = ["skopeo", "delete", self.storage]
-        subprocess.run(delete, capture_output=True)
 
 
 @contextlib.contextmanager
