@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "kill": "send a signal to containers",
     "pause": "freeze every process of containers",
     "unpause": "thaw paused containers",
+    "revert": "what was done for a time: list it, take it back now, or keep it",
     "rename": "give a container another name",
     "update": "change the limits of containers while they run",
     "rm": "remove containers",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pyctr.cli import treating, values
 from pyctr.cli.each import each
-from pyctr.core import lifecycle
+from pyctr.core import targets, treatment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,18 @@ if TYPE_CHECKING:
 
 
 def configure(parser: Declares) -> None:
-    parser.add_argument("container", nargs="+", metavar="CONTAINER")
+    add = parser.add_argument
+    add("--for", dest="after", type=values.duration, default=0.0, metavar="TIME", help="thaw after this, as 60s or 5m")
+    add("--dry-run", action="store_true", help="say which file would get which value, and change nothing")
+    add("container", nargs="+", metavar="CONTAINER", help="of any engine, 'docker:web' if need be")
 
 
 def run(call: Call, args: Arguments) -> int:
-    return each(args.container, lambda name: lifecycle.pause(call.engine, name))
+    def pause(name: str) -> bool:
+        target = targets.find(call.engine, name)
+        if args.dry_run:
+            return treating.freezing(call, target, True)
+        treatment.freeze(call.engine, target, args.after)
+        return True
+
+    return each(args.container, pause)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pyctr.cli import treating
 from pyctr.cli.each import each
-from pyctr.core import lifecycle
+from pyctr.core import targets, treatment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,17 @@ if TYPE_CHECKING:
 
 
 def configure(parser: Declares) -> None:
-    parser.add_argument("container", nargs="+", metavar="CONTAINER")
+    add = parser.add_argument
+    add("--dry-run", action="store_true", help="say which file would get which value, and change nothing")
+    add("container", nargs="+", metavar="CONTAINER", help="of any engine, 'docker:web' if need be")
 
 
 def run(call: Call, args: Arguments) -> int:
-    return each(args.container, lambda name: lifecycle.unpause(call.engine, name))
+    def unpause(name: str) -> bool:
+        target = targets.find(call.engine, name)
+        if args.dry_run:
+            return treating.freezing(call, target, False)
+        treatment.thaw(call.engine, target)
+        return True
+
+    return each(args.container, unpause)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyctr.cli import values
+from pyctr.cli import treating, values
 from pyctr.cli.each import each
-from pyctr.core import lifecycle
+from pyctr.core import lifecycle, targets, treatment
 from pyctr.core.errors import UsageError
 
 TYPE_CHECKING = False
@@ -38,11 +38,27 @@ def configure(parser: Declares) -> None:
     add("--network-tx-bps", dest="tx_bps", type=values.size, metavar="SIZE",
         help="bytes per second it sends on each link, 0 unlimited")  # fmt: skip
     add("--restart", type=values.restart, metavar="POLICY", help="no, on-failure[:N], always, unless-stopped")
-    add("container", nargs="+", metavar="CONTAINER")
+    add("--for", dest="after", type=values.duration, default=0.0, metavar="TIME",
+        help="as before after this, as 10m or 1h; kept nowhere")  # fmt: skip
+    add("--dry-run", action="store_true", help="say which files would get which values, and change nothing")
+    add("container", nargs="+", metavar="CONTAINER", help="of any engine, 'docker:web' if need be")
 
 
 def run(call: Call, args: Arguments) -> int:
-    wanted = {name: getattr(args, name) for name in (*_LIMITS, "restart") if getattr(args, name) is not None}
-    if not wanted:
+    limits = {name: getattr(args, name) for name in _LIMITS if getattr(args, name) is not None}
+    if not limits and args.restart is None:
         raise UsageError("'pyctr update' was told nothing to change", hint="such as --memory 512m or --cpus 2")
-    return each(args.container, lambda name: lifecycle.update(call.engine, name, **wanted))
+    if args.restart is not None and (args.after or args.dry_run):
+        raise UsageError("--restart is changed for good only", hint="leave --for and --dry-run out")
+
+    def update(name: str) -> bool:
+        target = targets.find(call.engine, name)
+        if args.dry_run:
+            return treating.limiting(call, target, limits)
+        if limits:
+            treatment.limit(call.engine, target, limits, args.after)
+        if args.restart is not None:
+            lifecycle.update(call.engine, target.id, restart=args.restart)
+        return True
+
+    return each(args.container, update)

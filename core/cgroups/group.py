@@ -72,9 +72,10 @@ class Manager:
         The v2 device rules appear as one entry whose file ends in "[bpf] devices". Raises UsageError for
         limits that contradict each other, Unsupported for a controller this host does not have.
         """
-        return [(self.file(controller, file), value) for controller, file, value in self._writes(resources or {})]
+        return [(self.file(controller, file), value) for controller, file, value in self.entries(resources or {})]
 
-    def _writes(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
+    def entries(self, resources: dict[str, Any]) -> list[tuple[str, str, str]]:
+        """`writes` as (controller, file, value); see `make.place` for a file of several names."""
         from pyctr.core.cgroups import devices, make, v1, v2
 
         make.require(self.layout, resources)
@@ -111,7 +112,7 @@ class Manager:
         """
         from pyctr.core.cgroups import make
 
-        writes = self._writes(resources or {})
+        writes = self.entries(resources or {})
         made: list[str] = []
         umask = os.umask(0o022)  # how much a container uses is no secret: tools of any user may look
         try:
@@ -138,7 +139,7 @@ class Manager:
         """Change limits of a living group. What is not named stays. Errors as `create`."""
         from pyctr.core.cgroups import make
 
-        writes = self._writes(resources)
+        writes = self.entries(resources)
         make.check_usage(self, resources)
         if any(file == "memory.memsw.limit_in_bytes" for _, file, _ in writes):
             # the sum may at no moment be below the part: raise the sum first, lower it last
@@ -239,12 +240,16 @@ class Manager:
         self._freezer(False)
 
     def _freezer(self, on: bool) -> None:
+        file, frozen, thawed = self.freezer()
+        write(file, frozen if on else thawed)
+
+    def freezer(self) -> tuple[str, str, str]:
+        """(absolute file, what freezes when written there, what thaws). Raises Unsupported."""
         if self.unified and os.path.exists(f"{self.unified}/cgroup.freeze"):
-            write(f"{self.unified}/cgroup.freeze", "1" if on else "0")
-        elif self.has_v1("freezer"):
-            write(f"{self.directory('freezer')}/freezer.state", "FROZEN" if on else "THAWED")
-        else:
-            raise errors.Unsupported("this host has no cgroup freezer", hint="Linux 5.2 or the v1 freezer is needed")
+            return f"{self.unified}/cgroup.freeze", "1", "0"
+        if self.has_v1("freezer"):
+            return f"{self.directory('freezer')}/freezer.state", "FROZEN", "THAWED"
+        raise errors.Unsupported("this host has no cgroup freezer", hint="Linux 5.2 or the v1 freezer is needed")
 
     def frozen(self) -> bool:
         """Whether every process has stopped. False if the group is gone. One read."""
@@ -303,7 +308,7 @@ class Manager:
         try:
             put(f"{self.unified}/cgroup.kill", "1")
         except FileNotFoundError:
-            return not os.path.isdir(self.unified)
+            return not self.exists()  # another engine's group has no twin on a hybrid host
         return True
 
     def _thaw_v1(self) -> None:

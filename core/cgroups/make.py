@@ -198,7 +198,7 @@ def hand_down(layout: Layout, group: str, limited: set[str]) -> None:
 
 
 def apply(manager: Manager, writes: list[tuple[str, str, str]], resources: dict[str, Any]) -> None:
-    """Write what `Manager._writes` says; a refusal names the field that asked for it."""
+    """Write what `Manager.entries` says; a refusal names the field that asked for it."""
     for controller, file, value in writes:
         if file == BPF:
             devices.attach(manager.unified, resources["devices"])
@@ -212,13 +212,18 @@ def apply(manager: Manager, writes: list[tuple[str, str, str]], resources: dict[
 
 
 def _write(manager: Manager, controller: str, file: str, value: str) -> None:
+    write(*place(manager, controller, file, value))
+
+
+def place(manager: Manager, controller: str, file: str, value: str) -> tuple[str, str]:
+    """The absolute file and its value: of several names for a limit ("io.bfq.weight|io.weight"), the first that this
+    kernel has, or the last."""
     names, values = file.split("|"), value.split("|")
     values *= len(names) if len(values) == 1 else 1
-    for name, one in zip(names, values, strict=True):
-        path = manager.file(controller, name)
-        if name == names[-1] or os.path.exists(path):
-            write(path, one)
-            break
+    for name, one in zip(names[:-1], values[:-1], strict=True):
+        if os.path.exists(path := manager.file(controller, name)):
+            return path, one
+    return manager.file(controller, names[-1]), values[-1]
 
 
 _FIELDS = {

@@ -92,7 +92,7 @@ class ScopeManager(Manager):
 
     def create(self, resources: dict[str, Any] | None = None, *, counted: bool = False) -> None:
         """See `Manager.create`. The scope lives as long as somebody is in it: `occupied` after the first process."""
-        self._writes(resources or {})  # what is refused is refused before systemd hears of it
+        self.entries(resources or {})  # what is refused is refused before systemd hears of it
         read_end, write_end = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
