@@ -52,6 +52,7 @@ VERBS: dict[str, str] = {
     "cp": "copy files between a container and the host",
     "diff": "files changed in a container's writable layer",
     "events": "what happened to containers",
+    "deaths": "how containers died, and what tells why",
     "images": "list images",
     "build": "build an image from a Dockerfile",
     "builder": "what builds keep for the next one",
@@ -86,7 +87,22 @@ VERBS: dict[str, str] = {
 ALIASES = {"ls": "ps", "list": "ps", "remove": "rm"}
 _CONTAINER = (
     *("run", "create", "start", "stop", "restart", "kill", "pause", "unpause", "rename", "update", "rm", "wait"),
-    *("ps", "logs", "exec", "attach", "inspect", "stats", "top", "port", "posture", "cp", "diff", "export", "commit"),
+    *(
+        "ps",
+        "logs",
+        "exec",
+        "attach",
+        "inspect",
+        "stats",
+        "top",
+        "deaths",
+        "port",
+        "posture",
+        "cp",
+        "diff",
+        "export",
+        "commit",
+    ),
 )
 GROUPS: dict[str, dict[str, str]] = {
     "container": {
@@ -123,7 +139,9 @@ _STARTS = frozenset({"run", "start"})
 """Verbs that need a shim: its interpreter starts while this one still reads flags."""
 
 
-_LISTS = frozenset({"ps", "images", "stats", "info", "events", "system_df", "volume_ls", "secret_ls", "network_ls"})
+_LISTS = frozenset(
+    {"ps", "images", "stats", "info", "events", "deaths", "system_df", "volume_ls", "secret_ls", "network_ls"}
+)
 """Verbs that show what there is, to everybody what is theirs."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core import birth, repair
+from pyctr.core import birth, deaths, repair
 from pyctr.core.images.model import rfc3339, rfc3339_nano
 from pyctr.core.runtime import oci
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
@@ -78,6 +78,7 @@ def document(container: Container, *, size: bool = False) -> dict[str, Any]:
         "BirthCertificate": certificate.to_dict()
         if (certificate := birth.load(container.engine.paths, container.id))
         else None,
+        "LastDeath": next(iter(deaths.of(container)), None),
     }
     if size:
         found["SizeRw"] = container.engine.storage.usage(container.id)

@@ -157,7 +157,7 @@ def _oom(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
         tuple(facts),
         "it needs more memory than its limit allows, and the kernel kills for it",
         first,
-        (("limits", "raise its memory limit"), ("logs", "its last lines")),
+        (("limits", "raise its memory limit"), ("forensics", "who was killed"), ("logs", "its last lines")),
     )
 
 
@@ -186,7 +186,7 @@ def _crash_loop(patient: Patient, machine: Machine, now: float) -> Diagnosis | N
         Fact("last", now - bad[-1].time, "seconds"),
     )
     why = f"it ends by itself and its restart policy ({patient.restart}) brings it back"
-    helps = (("logs", "its last lines"), ("stop", "ends the loop"))
+    helps = (("forensics", "how it died"), ("logs", "its last lines"), ("stop", "ends the loop"))
     return Diagnosis("crash-loop", 90, "crash-looping", facts, why, bad[0].time, helps)
 
 
@@ -284,7 +284,7 @@ def _failed(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
         facts.append(Fact("SIGKILL", "killed for memory" if patient.oom_killed else "not by the kernel for memory"))
     rank = 55 if now - patient.finished < STALE else 20
     why = "it ended by itself" if not patient.signal else f"signal {patient.signal} ended it"
-    helps = (("logs", "its last lines"), ("start", "anew"))
+    helps = (("forensics", "how it died"), ("logs", "its last lines"), ("start", "anew"))
     return Diagnosis("failed", rank, "failed", tuple(facts), why, patient.finished, helps)
 
 

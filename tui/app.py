@@ -11,6 +11,7 @@ from textual.binding import Binding
 from textual.filter import Monochrome, NoColor
 from textual.message import Message
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from pyctr.tui import acts, keys, mending, theming
 from pyctr.tui.engine import Poller
@@ -34,6 +35,12 @@ class Looked(Message):
     def __init__(self, snapshot: Snapshot) -> None:
         super().__init__()
         self.snapshot = snapshot
+
+
+class PlainScrollBar(ScrollBarRender):
+    """By colour alone, without eighths of a block."""
+
+    VERTICAL_BARS = HORIZONTAL_BARS = [" "] * 8
 
 
 class PyctrApp(App[None], inherit_bindings=False):
@@ -80,6 +87,7 @@ class PyctrApp(App[None], inherit_bindings=False):
         self.register_theme(self.palette.textual())
         self.theme = self.palette.name
         self.set_class(ascii, "-ascii")
+        ScrollBar.renderer = PlainScrollBar if ascii else ScrollBarRender
 
     def get_css_variables(self) -> dict[str, str]:
         return {**super().get_css_variables(), **self.palette.css()}

@@ -108,6 +108,7 @@ ACTIONS: tuple[Action, ...] = (
     _act("containers", "undo", "z", "undo", "take the last act back", 9),
     _act("list", "mark", "space", "mark", "mark the row for a bulk act", 60, show="space", changes=False),
     _act("containers", "bulk", "b", "bulk", "act on all marked rows", 61),
+    _look("containers", "forensics", "F", "forensics", "how it died before, and what tells why"),
     _look("containers", "inspect", "i", "inspect", "everything known about it", 22),
     _find("list", "filter", "slash", "filter", "text, regex, !not, status:paused", 16, show="/"),
     _find("containers", "faults", "f", "faults only", "only what needs you", 64),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from pyctr.core.cgroups.group import Manager
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.worker import Reply
 
@@ -267,10 +268,27 @@ def ended(plan: Plan, status: int, kills: int, wanted: bool) -> tuple[dict[str, 
         event(wishes, "oom", kills=kills + fresh)
     oom_killed = bool(kills + fresh and status)
     exit = {**record.exit_of(status), "oom_killed": oom_killed, "finished_at": time.time(), "error": ""}
-    again = _record(record.Recorder(wishes.get("state") or ""), wishes, exit, wanted)
+    recorder = record.Recorder(wishes.get("state") or "")
+    if status:
+        _keep_death(recorder, manager, wishes, exit)
+    again = _record(recorder, wishes, exit, wanted)
     event(wishes, "die", exitCode=exit["code"], oom_killed=oom_killed)
     _quietly(manager.remove)
     return exit, again
+
+
+def _keep_death(recorder: record.Recorder, manager: Manager, wishes: dict[str, Any], exit: dict[str, Any]) -> None:
+    """What tells of this end, before the group goes and somebody looks at the record."""
+    try:
+        state = recorder.read() if wishes.get("paths") else None
+        if state is None:
+            return
+        from pyctr.core import deaths
+
+        if deaths.worth_keeping(wishes, exit, str(state.get("desired") or "")):
+            deaths.write(wishes, manager.layout, state, exit)
+    except Exception:
+        return  # the disk is full, or a file says what we do not understand: the end itself is to be on record
 
 
 def _record(recorder: record.Recorder, wishes: dict[str, Any], exit: dict[str, Any], wanted: bool) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 
+from pyctr.tui.picture import text_of
 from tests.support import screens
 
 
@@ -58,5 +60,37 @@ def test_what_began_while_we_look_has_a_time_and_what_was_there_has_none(host: s
             await pilot.pause()
             sick = {case.name: case.worst for case in app.screen.grid.rows}  # type: ignore[attr-defined]
             assert sick["db"].kind == "pids" and sick["db"].since == host.clock.epoch
+
+    asyncio.run(go())
+
+
+def test_f_shows_how_a_container_died(host: screens.Replay) -> None:
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.press("7")
+            app.take(host.poller.collect())
+            await pilot.pause()
+            row = app.screen.current_row()  # type: ignore[attr-defined]
+            said = "\x1b[31mbye"
+            document = {
+                "version": 1, "cause": "oom", "id": row.id, "name": row.name, "image": "", "command": ["x"], "pid": 7,
+                "started_at": 1.0, "finished_at": 2.0, "code": 137, "signal": 9, "oom_killed": True, "error": "",
+                "restarts": 0, "memory": {"limit": 1 << 28, "peak": 1 << 28, "events": None, "events_before": None},
+                "kernel": {"oom": [], "faults": []}, "samples": [], "log": [[0, "stderr", said]], "events": [],
+            }  # fmt: skip
+            place = Path(host.paths.container(row.id, "deaths"))
+            place.mkdir()
+            (place / "1-x.json").write_text(json.dumps(document))
+            await pilot.press("F")
+            while not any("OOM-killed" in str(line) for line in app.screen.lines.lines):  # type: ignore[attr-defined]
+                await pilot.pause(0.02)
+            text = text_of(app)
+            assert "1 on record" in text and "bye" in text and "\x1b" not in text
+            await pilot.press("escape")
+            await pilot.press("j", "F")
+            while not any("no death" in str(line) for line in app.screen.lines.lines):  # type: ignore[attr-defined]
+                await pilot.pause(0.02)
 
     asyncio.run(go())

@@ -237,6 +237,20 @@ class Verbs(_Base):
         """The logs of what is marked, or of the row under the cursor."""
         raise NotImplementedError
 
+    def action_forensics(self) -> None:
+        """What is on record of the deaths of the row under the cursor."""
+        row = self.current_row()
+        if row is None:
+            return
+        from pyctr.tui import forensics
+        from pyctr.tui.widgets.page import Page
+
+        page = Page(f"How {f.neutral(row.name)} died")
+        page.show([(("reading", "faint"),)])
+        app = self.pyctr
+        app.push_screen(page)
+        forensics.read(app.poller.paths, row.id, lambda lines, about: app.call_later(page.show, lines, about))
+
     def action_bulk(self) -> None:
         rows = self.grid.marked
         app = self.pyctr
