@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Foreign
     from pyctr.tui.containerlist import Known
+    from pyctr.tui.others import Stranger
     from pyctr.tui.snapshot import Focus
 
 
@@ -41,7 +43,7 @@ class Closer:
         self._views: dict[tuple[str, str], _View] = {}
         self._guard = threading.Lock()
 
-    def look(self, focus: Focus, known: Known | None, moment: float, *, threads: bool) -> Detail | None:
+    def look(self, focus: Focus, known: Known | Stranger | None, moment: float, *, threads: bool) -> Detail | None:
         """The document of the visible tab. One that fails keeps the last good one and says why and since when.
 
         With `threads` it is read in one of its own: a sick disk or mount may hang a tab, never the list.
@@ -79,7 +81,7 @@ class Closer:
             }
         return Detail(focus.selected, focus.tab, document, series, error, taken, span)
 
-    def _collect(self, view: _View, tab: str, container: Container) -> None:
+    def _collect(self, view: _View, tab: str, container: Container | Foreign) -> None:
         document, error = view.document, ""
         try:
             document = details.find(tab).collect(self._engine, container, view.document)

@@ -38,6 +38,10 @@ def _name(row: ContainerRow, width: int, look: Look) -> Line:
     return ((f.cut(f.neutral(row.name), width, look.glyphs.ellipsis), style),)
 
 
+def _engine(row: ContainerRow, width: int, look: Look) -> Line:
+    return ((f.cut(row.engine or "pyctr", width, look.glyphs.ellipsis), "muted" if row.engine else "faint"),)
+
+
 def _image(row: ContainerRow, width: int, look: Look) -> Line:
     text = f.neutral(row.image).removeprefix("docker.io/library/").removeprefix("docker.io/")
     if f.width(text) > width and "/" in text:
@@ -142,13 +146,16 @@ def _descending(value: float | None) -> float:
     return -1.0 if value is None else float(value)
 
 
-def columns(total: int) -> list[Column]:
-    """What fits: everything from `WIDE` cells on, the essential eight at 80 columns."""
+def columns(total: int, *, engines: bool = False) -> list[Column]:
+    """What fits: everything from `WIDE` cells on, the essential eight at 80 columns. `engines`: not all are ours."""
     wide, middle = total >= WIDE, total >= MIDDLE
     chosen = [
         Column("glyph", "", 1, _glyph),
         Column("name", "NAME", 12, _name, grow=3, limit=30, gap=1, sort=lambda row: row.name.lower(), sort_key="N"),
     ]
+    if engines:
+        size = 10 if middle else 6
+        chosen.append(Column("engine", "ENGINE", size, _engine, gap=1, sort=lambda row: row.engine, sort_key="E"))
     if middle:
         chosen.append(Column("image", "IMAGE", 12, _image, grow=2, limit=28, sort=lambda row: row.image, sort_key="I"))
     chosen.append(
@@ -324,7 +331,7 @@ class Filter:
         body = body.removeprefix("!")
         self._field = ""
         name, colon, rest = body.partition(":")
-        if colon and name in ("status", "name", "image", "network", "id", "health"):
+        if colon and name in ("status", "name", "image", "network", "id", "health", "engine", "pod"):
             self._field, body = name, rest
         try:
             self._pattern = re.compile(body, re.IGNORECASE)
@@ -343,7 +350,7 @@ class Filter:
         if self._field:
             found = bool(self._pattern.search(str(getattr(row, self._field))))
         else:
-            found = any(self._pattern.search(text) for text in (row.name, row.image, row.id[:12]))
+            found = any(self._pattern.search(text) for text in (row.name, row.image, row.short_id))
         return found != self._invert
 
 

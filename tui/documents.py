@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Log
     from pyctr.core.events import Event
     from pyctr.core.images.tree import Node
     from pyctr.core.nettalks import Talk
@@ -95,12 +96,12 @@ def events(engine: Engine) -> list[Event]:
         raise errors.PermissionDenied("the journal is root's", hint="sudo pyctr-tui …") from error
 
 
-def log(path: str) -> list[Entry]:
-    """The last lines of a log, harmless. Raises OSError."""
-    from pyctr.core import logs
+def log(where: Log) -> list[Entry]:
+    """The last lines of a log, harmless. Raises OSError, Unsupported."""
+    from pyctr.core.engines import output
     from pyctr.tui.logfollow import Entry, readable
 
-    return [Entry(time_ns, stream, readable(raw)) for time_ns, stream, raw in logs.read(path, tail=LINES)]
+    return [Entry(time_ns, stream, readable(raw)) for time_ns, stream, raw in output.lines(where, tail=LINES)]
 
 
 def talks(engine: Engine) -> list[Talk]:

@@ -15,22 +15,26 @@ import time
 
 from pyctr.core import errors
 from pyctr.core.engine import Engine
+from pyctr.core.engines.model import Log
 from pyctr.core.paths import Paths
 from pyctr.tui import format as f
 from pyctr.tui.closer import Closer
 from pyctr.tui.containerlist import ContainerList
 from pyctr.tui.hostrow import HostReader
+from pyctr.tui.others import Others
 from pyctr.tui.snapshot import Cost, Focus, Snapshot
 from pyctr.tui.sources import Seen, Sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from pyctr.core.cgroupstats import Sampler
     from pyctr.tui.journal import Journal
     from pyctr.tui.snapshot import ContainerRow, HostRow
     from pyctr.tui.sources import Scene
+
+OURS = "pyctr"
 
 
 class Clock:
@@ -49,7 +53,16 @@ class Poller:
     live = True
     """It changes while one looks."""
 
-    def __init__(self, paths: Paths, *, clock: Clock | None = None, interval: float = 1.0, read_only: str = "") -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        clock: Clock | None = None,
+        interval: float = 1.0,
+        read_only: str = "",
+        engines: Collection[str] = (OURS,),
+    ) -> None:
+        """`engines` are those whose containers are shown, as core/engines/lookup reads them."""
         self.paths = paths
         self.engine = Engine(paths)
         self.clock = clock or Clock()
@@ -59,6 +72,8 @@ class Poller:
         self._sampler: Sampler | None = None
         self._list = ContainerList(self.engine, self.clock.time, self._sampling)
         self.busy = self._list.busy
+        self._ours = OURS in engines
+        self.others = Others(self.engine, [name for name in engines if name != OURS], self._sampling, self.wake)
         self._host = HostReader(paths.proc, self._sampling)
         self._closer = Closer(self.engine, self.clock.time, self.wake)
         self.sources = Sources(self.engine, self.clock.time, self.wake)
@@ -71,6 +86,7 @@ class Poller:
     def start(self, post: Callable[[Snapshot], None]) -> None:
         """Tick until `stop`. `post` is called in the poller's thread and must not block."""
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.others.begin()
         self._thread = threading.Thread(target=self._run, args=(post,), name="poller", daemon=True)
         self._thread.start()
 
@@ -104,6 +120,7 @@ class Poller:
 
     def stop(self) -> None:
         self._stopping = True
+        self.others.stop()
         self.wake()
         if self._thread is not None:
             self._thread.join(2.0)
@@ -125,29 +142,41 @@ class Poller:
     def collect(self) -> Snapshot:
         """Never raises: what cannot be read is said in `Snapshot.error`, with the last good list kept."""
         now, moment = self.clock.time(), self.clock.monotonic()
-        error, rows, good_at = "", self._last.containers, self._last.good_at
+        error, good_at = "", self._last.good_at
+        rows = tuple(row for row in self._last.containers if not row.engine)
         focus, threads = self.focus, self._thread is not None
         try:
-            rows = self._list.look(moment, (*focus.visible, focus.selected))
+            if self._ours:
+                rows = self._list.look(moment, (*focus.visible, focus.selected))
             error, good_at = self._list.broken, now
         except (OSError, errors.PyctrError, ValueError) as problem:
             error = f.reason(problem)
+        rows += self.others.look(moment)
+        known = self._list.known.get(focus.selected) or self.others.known.get(focus.selected)
         host = self._host.look(moment)
         snapshot = Snapshot(
             time=now,
             monotonic=moment,
             containers=rows,
             host=host,
-            detail=self._closer.look(focus, self._list.known.get(focus.selected), moment, threads=threads),
+            detail=self._closer.look(focus, known, moment, threads=threads),
             read_only=self.read_only,
             error=error,
-            limited=self._list.limited,
+            limited=self._list.limited or self.others.limited,
             good_at=good_at,
             cost=self._cost(moment),
             scenes=self._look_around(focus, now, moment, rows, host, threads=threads),
         )
         self._last = snapshot
         return snapshot
+
+    def log(self, id: str) -> Log:
+        """Where the log of a row is."""
+        stranger = self.others.known.get(id)
+        if stranger is None:
+            return Log("", self.paths.container(id, "log", "ctr.log"))
+        log = stranger.container.log
+        return log if log.form or log.why else log._replace(why="its engine's record cannot be read")
 
     def journal(self, wake: Callable[[], None]) -> Journal:
         """A follower of everything that happens; the caller stops it."""
@@ -164,6 +193,7 @@ class Poller:
         known, statuses = self._list.known, self._list.statuses
         everybody = tuple(known[id].container for id in statuses if id in known)
         rates = {id: known[id].rates for id in statuses if id in known and known[id].rates is not None}
+        rates |= {key: one.rates for key, one in self.others.known.items() if one.rates is not None}
         seen = Seen(now, moment, everybody, statuses, {row.id: row for row in rows}, rates, host)
         return self.sources.look(focus.sources, seen, threads=threads)
 

@@ -42,7 +42,8 @@ def lines(snapshot: Snapshot, width: int, height: int, glyphs: Glyphs) -> list[t
         out.append(((), ""))
         out.append(((), ""))
     left = 1 if framed else 0
-    layout = Layout(columns(width - 3 - 2 * left), width - 3 - 2 * left)
+    engines = any(row.engine for row in snapshot.containers)
+    layout = Layout(columns(width - 3 - 2 * left, engines=engines), width - 3 - 2 * left)
     if glyphs.ascii:
         ascii_titles(list(layout.columns))
     indent = (" " * (2 + left), "text")

@@ -58,6 +58,8 @@ class Action:
             return False
         if self.when is None:
             return True
+        if self.changes and row is not None and row.engine:
+            return False  # it is another engine's to change
         return row is not None and not row.busy and self.when(row)
 
 

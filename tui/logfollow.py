@@ -18,6 +18,7 @@ from pyctr.tui import format as f
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 TAIL = 2000
 """Lines read at first, from the end or from the beginning."""
@@ -72,8 +73,12 @@ def readable(raw: bytes) -> str:
 class LogFollower:
     """Reads `path` from the beginning of `span` on, in its own daemon thread, until `stop`."""
 
-    def __init__(self, path: str, wake: Callable[[], None], span: Range = RANGES[0], origin: str = "") -> None:
+    def __init__(
+        self, path: str, wake: Callable[[], None], span: Range = RANGES[0], origin: str = "", form: str = ""
+    ) -> None:
+        """`form` is that of another engine's log, as core/engines/output knows it."""
         self._path = path
+        self._form = form
         self._wake = wake
         self._span = span
         self._origin = f.neutral(origin)
@@ -108,12 +113,17 @@ class LogFollower:
     def _lines(self) -> Iterator[tuple[int, str, bytes]]:
         from pyctr.core import logs
 
+        form = None
+        if self._form:
+            from pyctr.core.engines.output import FORMS
+
+            form = FORMS[self._form]
         if self._span.head:
-            return islice(logs.read(self._path), TAIL)
+            return islice(logs.read(self._path, form=form), TAIL)
+        wishes: dict[str, Any] = {"follow": True, "stop": self._stop_read, "current": self._current, "form": form}
         if self._span.seconds:
-            since = time.time_ns() - int(self._span.seconds * 1e9)
-            return logs.read(self._path, since=since, follow=True, stop=self._stop_read, current=self._current)
-        return logs.read(self._path, tail=TAIL, follow=True, stop=self._stop_read, current=self._current)
+            return logs.read(self._path, since=time.time_ns() - int(self._span.seconds * 1e9), **wishes)
+        return logs.read(self._path, tail=TAIL, **wishes)
 
     def _current(self) -> None:
         self.current.set()

@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runroot", metavar="DIR", help="where sockets are (PYCTR_RUNROOT)")
     made.add_argument("--cgroup-parent", metavar="NAME", help="our part of the cgroup tree (PYCTR_CGROUP_PARENT)")
     made.add_argument("--bridge", metavar="NAME", help="default bridge (PYCTR_BRIDGE)")
+    made.add_argument(
+        "--engine",
+        default=os.environ.get("PYCTR_ENGINES") or "all",
+        metavar="NAME,...",
+        help="whose containers: all (default), pyctr, docker, podman, systemd, ... (PYCTR_ENGINES)",
+    )
     once = made.add_argument_group("one frame, then exit")
     once.add_argument("--once", action="store_true", help="print what the screen shows and exit")
     kind = once.add_mutually_exclusive_group()
@@ -73,10 +79,11 @@ def main(argv: list[str] | None = None) -> int:
         paths = Paths.from_environment(
             root=arguments.root, run=arguments.runroot, cgroup_parent=arguments.cgroup_parent, bridge=arguments.bridge
         )
+        engines = _engines(arguments.engine)
     except errors.UsageError as error:
         return _fail(error.message, error.hint)
     read_only = "asked for" if arguments.read_only else why_read_only(paths)
-    poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only)
+    poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only, engines=engines)
     try:
         if arguments.once:
             from pyctr.tui.once import once
@@ -94,6 +101,15 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except OSError as error:
         return _fail(errors.from_oserror(error, "looking").message, code=1)
+
+
+def _engines(text: str) -> tuple[str, ...]:
+    """Raises UsageError."""
+    if text == "pyctr":
+        return ("pyctr",)
+    from pyctr.core.engines import lookup
+
+    return lookup.engines(text)
 
 
 def _fail(message: str, hint: str = "", code: int = 2) -> int:
@@ -124,6 +140,7 @@ def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) ->
         os.environ.pop(name, None)  # Textual would believe these over the terminal, also after a resize
     if arguments.demo and not poller.read_only:
         _demo(poller)
+    poller.others.begin()  # they come with the second frame at the latest: the first waits for nobody's disk
     first = poller.collect()
     frame = FirstFrame(theme, ascii=arguments.ascii)
     frame.paint(first)

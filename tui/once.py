@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from pyctr.core.engines.model import Log
 from pyctr.core.errors import UsageError
 from pyctr.tui import details, keymap
 from pyctr.tui.snapshot import Focus
@@ -44,7 +45,7 @@ def once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tupl
     if tab in ("processes", "network") and poller.live and (arguments.json or arguments.csv):
         time.sleep(details.find(tab).every)
         snapshot = poller.collect()
-    log = poller.paths.container(id, "log", "ctr.log") if id else ""
+    log = poller.log(id) if id else Log()
     if arguments.json:
         import json
 

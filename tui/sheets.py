@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Log
 
     Sheet = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
-def sheet(engine: Engine, snapshot: Snapshot, screen: str, tab: str, log: str) -> str:
-    """The table of a screen, or with a `tab` of the selected container's; `log` is the path of its log.
+def sheet(engine: Engine, snapshot: Snapshot, screen: str, tab: str, log: Log) -> str:
+    """The table of a screen, or with a `tab` of the selected container's; `log` is where its log is.
 
     Raises UsageError for a tab that is no table, OSError, PyctrError.
     """
@@ -166,7 +167,7 @@ _SCREENS = {
 }
 
 
-def _processes(snapshot: Snapshot, log: str) -> Sheet:
+def _processes(snapshot: Snapshot, log: Log) -> Sheet:
     from pyctr.tui.details.processes import Process
 
     found: Any = snapshot.detail.document if snapshot.detail is not None else None
@@ -174,13 +175,13 @@ def _processes(snapshot: Snapshot, log: str) -> Sheet:
     return names, ([getattr(row, name) for name in names] for row in (found.rows if found is not None else ()))
 
 
-def _log(snapshot: Snapshot, log: str) -> Sheet:
+def _log(snapshot: Snapshot, log: Log) -> Sheet:
     return ("time", "stream", "text"), (
         (f"{entry.time_ns / 1e9:.3f}", entry.stream, entry.text) for entry in documents.log(log)
     )
 
 
-def _mounts(snapshot: Snapshot, log: str) -> Sheet:
+def _mounts(snapshot: Snapshot, log: Log) -> Sheet:
     found: Any = snapshot.detail.document if snapshot.detail is not None else None
     return ("target", "type", "source", "options"), found.there if found is not None else ()
 

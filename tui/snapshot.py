@@ -90,10 +90,17 @@ class ContainerRow(NamedTuple):
     """CPU percent of the last minute, oldest first."""
     busy: str = ""
     """The verb that is being carried out on it just now."""
+    engine: str = ""
+    """Whose it is; "" for ours."""
+    pod: str = ""
 
     @property
     def live(self) -> bool:
         return self.status in ("running", "paused")
+
+    @property
+    def short_id(self) -> str:
+        return self.id.rpartition(":")[2][:12]
 
     @property
     def failed(self) -> bool:

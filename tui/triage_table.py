@@ -54,6 +54,10 @@ def _name(case: Case, width: int, look: Look) -> Line:
     return ((f.cut(f.neutral(case.name), width, look.glyphs.ellipsis), "strong"),)
 
 
+def _engine(case: Case, width: int, look: Look) -> Line:
+    return ((f.cut(case.engine or "pyctr", width, look.glyphs.ellipsis), "muted" if case.engine else "faint"),)
+
+
 def _title(case: Case, width: int, look: Look) -> Line:
     more = f" +{len(case.diagnoses) - 1}" if len(case.diagnoses) > 1 else ""
     return ((case.worst.title, style(case.worst)), (more, "faint"))
@@ -68,10 +72,12 @@ def _since(case: Case, width: int, look: Look) -> Line:
     return ((since(case.worst, look.now), "muted"),)
 
 
-def columns(width: int, look: Look) -> list[Column]:
+def columns(width: int, look: Look, *, engines: bool = False) -> list[Column]:
+    """`engines`: not all of them are ours."""
     return [
         Column("glyph", "", 1, _glyph),
         Column("name", "NAME", 12, _name, grow=1, limit=32, gap=1),
+        *([Column("engine", "ENGINE", 10 if width >= 110 else 6, _engine, gap=1)] if engines else []),
         Column("verdict", "VERDICT", 18, _title),
         Column("since", "FOR", 4, _since, align="right"),
         Column("facts", "EVIDENCE", 24, _facts, grow=4, limit=160),
@@ -90,7 +96,8 @@ def lines(case: Case, keys: dict[str, str], width: int, look: Look) -> list[Line
         out.append((("  ", "text"), (f.cut(diagnosis.why, width - 2, look.glyphs.ellipsis), "muted")))
         helps: list[Span] = [("  ", "text")]
         for act, what in diagnosis.helps:
-            helps += [(keys.get(act, "?"), "key"), (f" {what}   ", "text")]
+            if act in keys or not case.engine:  # another engine's is not changed from here
+                helps += [(keys.get(act, "?"), "key"), (f" {what}   ", "text")]
         out.append(f.fit_line(helps, width))
         out.append(())
     return out[:-1]

@@ -78,6 +78,7 @@ class Store:
                 for found in (part(record, "MountPoints", target),)
             ),
             memory_limit=integer(part(host).get("Memory")) or None,
+            wanted="stopped" if record.get("HasBeenManuallyStopped") else "",
             restarts=integer(record.get("RestartCount")),
             restart_policy=str(policy.get("Name") or "no"),
             health=str(part(state, "Health").get("Status") or "").replace("none", ""),

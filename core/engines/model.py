@@ -76,6 +76,8 @@ class Foreign(NamedTuple):
     ports: tuple[Port, ...] = ()
     mounts: tuple[Mount, ...] = ()
     memory_limit: int | None = None
+    wanted: str = ""
+    """The user's last word where the engine keeps it: "stopped", else ""."""
     restarts: int = 0
     restart_policy: str = "no"
     health: str = ""

@@ -13,9 +13,10 @@ from pyctr.core import errors, logs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from typing import Any
 
-    from pyctr.core.engines.model import Foreign
+    from pyctr.core.engines.model import Foreign, Log
 
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK
 """A user's or a container's file may be a link to what it must not show, or a pipe that never answers."""
@@ -41,22 +42,16 @@ def _whole(entry: bytes) -> bool:
 FORMS = {"json-file": logs.Form(_parse, _whole, _FLAGS), "cri": logs.Form(logs.parse, logs.CRI.whole, _FLAGS)}
 
 
-def read(
-    one: Foreign,
-    tail: int | None = None,
-    since: int | None = None,
-    until: int | None = None,
-    follow: bool = False,
-    *,
-    stop: int = -1,
-    parts: bool = False,
-    current: Callable[[], None] | None = None,
-) -> Iterator[logs.Line]:
-    """`logs.read` of it. Raises Unsupported where it is in no file."""
-    form = FORMS.get(one.log.form)
-    if form is None:
+def read(one: Foreign, **wishes: Any) -> Iterator[logs.Line]:
+    """`logs.read` of it, with those wishes. Raises Unsupported where it is in no file."""
+    if one.log.form not in FORMS:
         why = one.log.why or f"where {one.engine} keeps it is not known"
         raise errors.Unsupported(f"no log of '{one.name}' can be read", hint=why)
-    return logs.read(
-        one.log.path, tail, since, until, follow, stop=stop, parts=parts, current=current, form=form
-    )  # fmt: skip
+    return lines(one.log, **wishes)
+
+
+def lines(where: Log, **wishes: Any) -> Iterator[logs.Line]:
+    """`logs.read` of a file in whatever form; "" is ours. Raises Unsupported where there is no file."""
+    if where.why:
+        raise errors.Unsupported("no log of it can be read", hint=where.why)
+    return logs.read(where.path, form=FORMS.get(where.form), **wishes)

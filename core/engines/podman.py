@@ -186,6 +186,7 @@ class Store:
                 if found.get("type") == "bind"
             ),
             memory_limit=integer(part(spec, "linux", "resources", "memory").get("limit")) or None,
+            wanted="stopped" if state.get("stoppedByUser") else "",
             restarts=integer(state.get("restartCount")),
             restart_policy=str(config.get("restart_policy") or "no"),
             log=self._log(id, config),

@@ -40,6 +40,7 @@ class Host:
             "PYCTR_RUNROOT": self.paths.run,
             "PYCTR_CGROUP_PARENT": name,
             "PYCTR_BRIDGE": name,
+            "PYCTR_ENGINES": "pyctr",
             "CONTAINERS_REGISTRIES_CONF": configuration,
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONSAFEPATH": "1",

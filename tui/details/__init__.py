@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Foreign
     from pyctr.tui.format import Line
     from pyctr.tui.snapshot import ContainerRow, Snapshot
     from pyctr.tui.table import Look
@@ -27,12 +28,21 @@ class Tab:
     def _module(self) -> Any:
         return import_module(f"pyctr.tui.details.{self.name}")
 
-    def collect(self, engine: Engine, container: Container, before: object) -> object:
+    def collect(self, engine: Engine, container: Container | Foreign, before: object) -> object:
+        if not hasattr(container, "spec"):
+            from pyctr.tui.details import foreign
+
+            return foreign.collect(self.name, engine, container, before)
         return self._module().collect(engine, container, before)
 
     def render(
         self, document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look
     ) -> list[Line]:
+        if row.engine:
+            from pyctr.tui.details import foreign
+
+            if isinstance(document, foreign.Told):
+                return foreign.render(document, width)
         lines: list[Line] = self._module().render(document, row, snapshot, width, height, look)
         return lines
 

@@ -44,7 +44,7 @@ def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, 
     if document.asked:
         rows = [
             [
-                (kind, "accent"),
+                (f.neutral(kind), "accent"),
                 ("ro" if readonly else "rw", "warn" if readonly else "muted"),
                 (f.neutral(target), "strong"),
                 (f.neutral(source) or ("anonymous" if kind == "volume" else ""), "text"),

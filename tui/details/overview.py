@@ -135,14 +135,19 @@ def _facts(document: object, row: ContainerRow, width: int, look: Look) -> list[
     if row.ports:
         ports = ", ".join(row.ports)
         pieces.append(("ports", ports.replace("→", look.glyphs.arrow), "accent"))
-    pieces.append(("net", f"{row.network} {row.address}".strip(), "text"))
+    if row.engine:
+        pieces.append(("engine", row.engine, "accent"))
+    if row.pod:
+        pieces.append(("pod", f.neutral(row.pod), "text"))
+    if row.network or row.address or not row.engine:
+        pieces.append(("net", f"{row.network} {row.address}".strip(), "text"))
     policy = f" ({row.restart_policy})" if row.restart_policy != "no" else ""
     pieces.append(("restarts", f"{row.restarts}{policy}", "warn" if row.restarts else "text"))
     if took:
         pieces.append(("started in", f.milliseconds(took), "text"))
     if row.pid:
         pieces.append(("pid", str(row.pid), "text"))
-    pieces.append(("id", row.id[:12], "faint"))
+    pieces.append(("id", row.short_id, "faint"))
     pieces.append(("command", f.neutral(row.command), "muted"))
     lines: list[Line] = []
     line: list[tuple[str, str]] = []

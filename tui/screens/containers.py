@@ -42,6 +42,8 @@ class ContainersScreen(Verbs, BaseScreen):
         self._span = 300.0
         self._drilled = False
         self._awaited = ""
+        self._engines = False
+        """There are containers of other engines."""
 
     def compose_body(self) -> ComposeResult:
         self.grid = Grid(self._columns, lambda row: row.id, note=note, empty=self._empty, id="grid")
@@ -84,7 +86,7 @@ class ContainersScreen(Verbs, BaseScreen):
         return self.has_class("-beside") or self.has_class("-below")
 
     def _columns(self, width: int) -> list[Column]:
-        chosen = columns(width)
+        chosen = columns(width, engines=self._engines)
         return ascii_titles(chosen) if self.pyctr.look.glyphs.ascii else chosen
 
     def _empty(self) -> Sequence[Line]:
@@ -128,6 +130,10 @@ class ContainersScreen(Verbs, BaseScreen):
         if self._awaited and any(row.id == self._awaited for row in snapshot.containers):
             awaited, self._awaited = self._awaited, ""
             self.call_after_refresh(self.select, awaited)
+        engines = any(row.engine for row in snapshot.containers)
+        if engines != self._engines:
+            self._engines = engines
+            self.grid.restyle()
         rows = [row for row in snapshot.containers if self._filter.keeps(row)]
         self.grid.sorted_by = self._ordering.column or "name"
         self.grid.descending = self._ordering.descending

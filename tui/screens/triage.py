@@ -37,9 +37,12 @@ class TriageScreen(Verbs, SceneScreen):
     CSS_PATH = "triage.tcss"
     BINDINGS = keys.bindings("containers")
 
+    _engines = False
+    """There are cases of other engines."""
+
     def compose_body(self) -> ComposeResult:
         self.grid = Grid(
-            lambda width: triage_table.columns(width, self.pyctr.look),
+            lambda width: triage_table.columns(width, self.pyctr.look, engines=self._engines),
             lambda case: case.id,
             empty=self._empty,
             id="grid",
@@ -83,7 +86,12 @@ class TriageScreen(Verbs, SceneScreen):
             return
         self.pyctr.poller.look_at(Focus(self.grid.visible_keys(), self.grid.cursor, sources=WANTED["triage"]))
         ward = self._ward
-        self.grid.show(list(ward.cases) if ward is not None else [])
+        cases = list(ward.cases) if ward is not None else []
+        engines = any(case.engine for case in cases)
+        if engines != self._engines:
+            self._engines = engines
+            self.grid.restyle()
+        self.grid.show(cases)
         self.query_one(GridHeading).update_line()
         title = self.query_one("#list-title", FrameTitle)
         title.words = (("Triage", "strong"),)
@@ -104,7 +112,8 @@ class TriageScreen(Verbs, SceneScreen):
         if case is None:
             self.document.show([()])
             return
-        shown = {action.name: action.show for action in keys.in_scopes(*self.SCOPES)}
+        usable = [action for action in keys.in_scopes(*self.SCOPES) if not (case.engine and action.changes)]
+        shown = {action.name: action.show for action in usable}
         self.document.show(triage_table.lines(case, shown, max(20, self.document.size.width), self.pyctr.look))
 
     @property

@@ -59,6 +59,9 @@ class Verbs(_Base):
         if row.busy:
             app.say(f"{f.neutral(row.name)}: still {row.busy}")
             return None
+        if row.engine and action.changes:
+            app.say(f"{f.neutral(row.name)} is {row.engine}'s: it is looked at from here, not changed")
+            return None
         if not action.available(row, False):
             app.say(f"{f.neutral(row.name)} is {row.status}: nothing to {keys.label(action, row)}")
             return None
@@ -252,10 +255,10 @@ class Verbs(_Base):
         forensics.read(app.poller.paths, row.id, lambda lines, about: app.call_later(page.show, lines, about))
 
     def action_bulk(self) -> None:
-        rows = self.grid.marked
+        rows = [row for row in self.grid.marked if not row.engine]
         app = self.pyctr
         if not rows:
-            app.say("mark rows with space first")
+            app.say("mark rows of pyctr's own with space first")
             return
         if app.snapshot.read_only:
             app.complain("read-only", f"{app.snapshot.read_only}: nothing is changed from here")

@@ -29,6 +29,8 @@ class Case(NamedTuple):
     status: str
     failed: bool
     diagnoses: tuple[Diagnosis, ...]
+    engine: str = ""
+    """Whose it is; "" for ours."""
 
     @property
     def worst(self) -> Diagnosis:
@@ -60,11 +62,13 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     machine = Machine(host.cpus, host.cpu) if host is not None else Machine()
     cases = []
     signs: dict[tuple[str, str], tuple[float, float]] = {}
-    for container in seen.containers:
-        row = seen.rows.get(container.id)
-        if row is None or row.busy:
-            continue  # gone, or somebody is at it
-        found = diagnose(_patient(container, row, seen, pasts.get(row.id, Past())), machine, seen.time)
+    ours = {container.id: container for container in seen.containers}
+    for row in seen.rows.values():
+        if row.busy or (row.id not in ours and not row.engine):
+            continue  # somebody is at it, or it is gone
+        if row.engine:
+            pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, seen.time)
+        found = diagnose(_patient(ours.get(row.id), row, seen, pasts.get(row.id, Past())), machine, seen.time)
         dated = []
         for diagnosis in found:
             since = diagnosis.since
@@ -74,17 +78,25 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
                 signs[row.id, diagnosis.kind] = (since, seen.time)
             dated.append(diagnosis._replace(since=since))
         if dated:
-            cases.append(Case(row.id, row.name, row.status, row.failed, tuple(dated)))
+            cases.append(Case(row.id, row.name, row.status, row.failed, tuple(dated), row.engine))
     for sign, (since, last) in (old.signs if old else {}).items():
         if sign not in signs and seen.time - last < FLAPS:
             signs[sign] = (since, last)
+    pasts = {id: past for id, past in pasts.items() if id in seen.rows or ":" not in id}
     cases.sort(key=lambda case: (-case.worst.rank, case.worst.since or seen.time, case.name))
     return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs)
 
 
-def _patient(container: Container, row: ContainerRow, seen: Seen, past: Past) -> Patient:
+def _strangers_past(past: Past, row: ContainerRow, now: float) -> Past:
+    """Of another engine's container: no journal of ours tells of it, only what its counters did since we look."""
+    if row.oom_kills:
+        past = past._replace(kills=(*past.kills, (now, row.oom_kills)))
+    return past._replace(kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW))
+
+
+def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: Past) -> Patient:
     streak, said = 0, ""
-    if row.health == health.UNHEALTHY and row.live:
+    if container is not None and row.health == health.UNHEALTHY and row.live:
         record = health.load(container, row.status)
         streak = int(record.get("streak") or 0)
         log = record.get("log") or ()
@@ -98,7 +110,7 @@ def _patient(container: Container, row: ContainerRow, seen: Seen, past: Past) ->
         health=row.health,
         streak=streak,
         said=said,
-        watched=not row.live or container.shim_alive,
+        watched=container is None or not row.live or container.shim_alive,
         restart=row.restart_policy,
         wanted=row.wanted,
         code=row.exit_code,

@@ -12,7 +12,7 @@ from pyctr.tui.logfollow import RANGES, LogFollower
 from pyctr.tui.snapshot import ContainerRow, Snapshot
 from pyctr.tui.wakeup import Wakeup
 from pyctr.tui.widgets.bars import FrameTitle
-from pyctr.tui.widgets.logview import LogView
+from pyctr.tui.widgets.logview import NOTHING, LogView
 from pyctr.tui.widgets.painted import PaintedLines, look_of
 
 TYPE_CHECKING = False
@@ -138,11 +138,16 @@ class DetailPane(Vertical):
         self._unfollow()
         view = self.query_one(LogView)
         view.clear()
+        view.empty_text = NOTHING
         self._followed = wanted
         for row in rows:
-            path = self._paths.container(row.id, "log", "ctr.log")
+            log = self.app.poller.log(row.id)  # type: ignore[attr-defined]
             origin = row.name if len(rows) > 1 else ""
-            self._followers.append(LogFollower(path, self._wake, RANGES[view.range], origin))
+            if log.why:
+                view.empty_text = f"no log of it can be read here: {f.neutral(log.why)}"
+                view.refresh()
+            else:
+                self._followers.append(LogFollower(log.path, self._wake, RANGES[view.range], origin, log.form))
 
     def _unfollow(self) -> None:
         for follower in self._followers:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pyctr.tui.format import Line, Span
 
+NOTHING = "no output yet"
 KEPT = 50_000
 """Lines kept; older ones go."""
 
@@ -82,7 +83,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
         self._shift = 0
         self._origins = 0
         """Cells of the column with the containers' names; 0 when it is one log."""
-        self.empty_text = "no output yet"
+        self.empty_text = NOTHING
 
     def clear(self) -> None:
         self.entries, self._shown, self._starts, self._height, self._current = [], [], [], 0, -1
