@@ -11,15 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-def each(names: Iterable[str], act: Callable[[str], object], *, echo: bool = True) -> int:
+def each(
+    names: Iterable[str],
+    act: Callable[[str], object],
+    *,
+    echo: bool = True,
+    theirs: Callable[[str], object] | None = None,
+) -> int:
     """Do `act` for every name and print the name after it, as Docker does; 1 if one failed.
 
-    An `act` that says False did nothing: its name is not printed.
+    An `act` that says False did nothing: its name is not printed. `theirs` is for names such as `docker:web`.
     """
     code = 0
     for name in names:
         try:
-            done = act(name)
+            # none of ours has a colon in its name
+            done = act(name) if theirs is None or ":" not in name else theirs(name)
         except PyctrError as error:
             report(error)
             code = 1

@@ -29,6 +29,15 @@ def instead(engine: Engine, ref: str, refused: NotFound, finder: Finder | None =
         raise (neither if qualified(ref) else refused) from None
 
 
+def have_done(engine: Engine, verb: str, ref: str, *flags: str, seconds: float | None = None) -> None:
+    """Have the engine of `docker:web` do it; `seconds` is the patience before SIGKILL. Raises PyctrError."""
+    from pyctr.core.engines import acting, lookup
+
+    wait = max(0.0, seconds or 0.0)
+    timeout = () if seconds is None or seconds < 0 else ("-t", str(int(seconds)))
+    acting.act(lookup.find(engine, ref), verb, *timeout, *flags, patience=wait)
+
+
 def qualified(ref: str) -> bool:
     """Whether it says which engine it means: `docker:web`."""
     prefix, colon, _ = ref.partition(":")

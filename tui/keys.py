@@ -58,7 +58,7 @@ class Action:
             return False
         if self.when is None:
             return True
-        if self.changes and row is not None and row.engine:
+        if self.changes and row is not None and row.engine and (self.name, row.engine) not in ERRANDS:
             return False  # it is another engine's to change
         return row is not None and not row.busy and self.when(row)
 
@@ -82,6 +82,11 @@ _look = partial(Action, LOOKING)
 _program = partial(Action, PROGRAM, "app")
 _log = partial(Action, "Logs", "logs")
 _form = partial(Action, "New container", "form")
+
+ERRANDS = {
+    (verb, who) for verb in ("start", "stop", "restart", "remove") for who in ("docker", "podman", "lxc", "nspawn")
+}
+"""What other engines are asked to do with their containers."""
 
 ACTIONS: tuple[Action, ...] = (
     _move("list", "up", "up,k", "up", "one row up", show="↑ k"),

@@ -21,4 +21,12 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    return each(args.container, lambda name: lifecycle.restart(call.engine, name, args.time, args.signal))
+    def theirs(name: str) -> None:
+        from pyctr.cli import others
+
+        others.have_done(call.engine, "restart", name, seconds=args.time)
+
+    def restart(name: str) -> None:
+        lifecycle.restart(call.engine, name, args.time, args.signal)
+
+    return each(args.container, restart, theirs=theirs)

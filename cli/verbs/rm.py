@@ -31,4 +31,10 @@ def run(call: Call, args: Arguments) -> int:
             return False
         return True
 
-    return each(args.container, remove)
+    def theirs(name: str) -> None:
+        from pyctr.cli import others
+
+        flags = [*(["-f"] if args.force else []), *(["-v"] if args.volumes else [])]
+        others.have_done(call.engine, "remove", name, *flags)
+
+    return each(args.container, remove, theirs=theirs)

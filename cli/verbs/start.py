@@ -35,7 +35,12 @@ def run(call: Call, args: Arguments) -> int:
 
             birth.show(container)
 
-    return each(args.container, start)
+    def theirs(name: str) -> None:
+        from pyctr.cli import others
+
+        others.have_done(call.engine, "start", name)
+
+    return each(args.container, start, theirs=theirs)
 
 
 def _attached(call: Call, args: Arguments) -> int:

@@ -21,4 +21,9 @@ def configure(parser: Declares) -> None:
 
 
 def run(call: Call, args: Arguments) -> int:
-    return each(args.container, lambda name: lifecycle.stop(call.engine, name, args.time, args.signal))
+    def theirs(name: str) -> None:
+        from pyctr.cli import others
+
+        others.have_done(call.engine, "stop", name, seconds=args.time)
+
+    return each(args.container, lambda name: lifecycle.stop(call.engine, name, args.time, args.signal), theirs=theirs)

@@ -190,6 +190,27 @@ def test_what_it_says_is_what_docker_says(docker: Dockerd) -> None:
     assert listed(docker, "-a") == {}
 
 
+def test_docker_is_told_to_stop_start_and_remove_and_not_waited_for_when_it_hangs(docker: Dockerd) -> None:
+    id = docker.run("--name", "told", "box", "sleep", "1000").stdout.strip()
+    own = docker.host.run
+    own("stop", "-t", "0", f"docker:{id}")
+    assert listed(docker, "-a")["told"]["State"] == "exited"
+    own("start", f"docker:{id}")
+    assert listed(docker)["told"]["State"] == "running"
+    stopped = docker.daemons()
+    for daemon in stopped:
+        os.kill(daemon, signal.SIGSTOP)
+    try:
+        refused = own("stop", f"docker:{id}", check=False)
+        assert refused.returncode == 1 and "docker does not answer" in refused.stderr
+        assert "running" in own("ps", "--engine", "docker", "--format", "{{.State}}", "-f", f"id={id}").stdout
+    finally:
+        for daemon in stopped:
+            os.kill(daemon, signal.SIGCONT)
+    own("rm", "-f", f"docker:{id}")
+    assert listed(docker, "-a") == {}
+
+
 def test_containers_that_come_and_go_while_it_looks_break_nothing(docker: Dockerd) -> None:
     finder = Finder(docker.host.paths, detect())
     coming = subprocess.Popen(

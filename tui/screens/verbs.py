@@ -59,11 +59,16 @@ class Verbs(_Base):
         if row.busy:
             app.say(f"{f.neutral(row.name)}: still {row.busy}")
             return None
-        if row.engine and action.changes:
-            app.say(f"{f.neutral(row.name)} is {row.engine}'s: it is looked at from here, not changed")
+        if row.engine and action.changes and (name, row.engine) not in keys.ERRANDS:
+            app.say(f"{f.neutral(row.name)} is {row.engine}'s: that is not done from here")
             return None
         if not action.available(row, False):
             app.say(f"{f.neutral(row.name)} is {row.status}: nothing to {keys.label(action, row)}")
+            return None
+        if row.engine and action.changes:
+            from pyctr.tui import errands
+
+            errands.ask(app, name, row)
             return None
         return row
 

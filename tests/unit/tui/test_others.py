@@ -170,10 +170,12 @@ def test_a_disk_that_hangs_holds_up_no_row_and_is_said(tree: EngineTree, monkeyp
         poller.stop()
 
 
-def test_acts_are_offered_for_our_own_alone(poller: Poller) -> None:
+def test_what_only_we_do_is_not_offered_for_theirs(poller: Poller) -> None:
     row = poller.collect().find(KEY)
-    for name in ("stop", "pause", "remove", "kill", "limits", "rename", "shell"):
+    for name in ("pause", "kill", "limits", "rename", "shell"):
         assert not keys.find(name).available(row, False), name
+    assert keys.find("stop").available(row, False), "docker is asked to"
+    assert not keys.find("stop").available(row, True)
     for name in ("logs", "inspect", "mark", "new"):
         assert keys.find(name).available(row, False), name
 
