@@ -19,6 +19,14 @@ packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("pu
 if command -v busybox >/dev/null 2>&1; then
     cp "$(command -v busybox)" "$venv/busybox" # many tests use it, and a static one runs everywhere
 fi
+if program=$(command -v mkfs.xfs) && [ ! -e "$venv/guest/mkfs.xfs" ]; then
+    # with its libraries, for a guest of the same distribution that lacks them
+    mkdir -p "$venv/guest/lib"
+    ldd "$program" | awk '/=> \//{print $3}' | grep -v '/libc\.so' | xargs -I{} cp {} "$venv/guest/lib/"
+    cp "$program" "$venv/guest/lib/mkfs.xfs"
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$venv/guest/lib" "$venv/guest/lib/mkfs.xfs" >"$venv/guest/mkfs.xfs"
+    chmod +x "$venv/guest/mkfs.xfs"
+fi
 [ $# -gt 0 ] || set -- tests/kernel
 exec $PYCTR_GUEST -m "${PYCTR_GUEST_MEMORY:-2048}" -t "${PYCTR_GUEST_SECONDS:-7200}" -s "$repository" -- \
     sh "$repository/tools/vm-inside.sh" "$venv" "$packages" "$@"

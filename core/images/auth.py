@@ -1,7 +1,8 @@
 """Who the user is at a registry: the files that docker, podman and skopeo write, and their credential helpers.
 
 containers-auth.json(5) and docker's config.json: {"auths": {KEY: {"auth": base64("user:password"), "identitytoken"}},
-"credHelpers": {REGISTRY: NAME}, "credsStore": NAME}. A helper is the program docker-credential-NAME.
+"credHelpers": {REGISTRY: NAME}, "credsStore": NAME}. A helper is the program docker-credential-NAME; registries.conf
+may name some for every registry (`credential-helpers`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 
 from pyctr.core.errors import NotFound, PyctrError, StorageError
 from pyctr.core.fsutil import Lock, make_private_directory, read_json, write_atomic
+from pyctr.core.images import registries
 from pyctr.core.images.reference import DEFAULT_REGISTRY
+from pyctr.core.images.registries import AUTH_FILES
 from pyctr.core.record import Record
 
 TYPE_CHECKING = False
@@ -58,11 +61,14 @@ class Keyring:
 
         Raises StorageError for a broken file, PyctrError when a helper fails.
         """
-        for path in self.files():
-            document = _load(path)
-            found = self._in(document, registry, repository)
-            if found:
-                return found
+        for helper in _for_everybody():
+            if helper != AUTH_FILES:
+                if found := _from_helper(helper, registry):
+                    return found
+                continue
+            for path in self.files():
+                if found := self._in(_load(path), registry, repository):
+                    return found
         return Credentials()
 
     def login(self, registry: str, credentials: Credentials) -> str:
@@ -117,7 +123,8 @@ class Keyring:
         for path in self.files():
             if helper := _helper_of(_load(path), registry):
                 return helper
-        return ""
+        first = _for_everybody()[0]
+        return "" if first == AUTH_FILES else first
 
     def _in(self, document: dict[str, Any], registry: str, repository: str) -> Credentials | None:
         helper = _helper_of(document, registry)
@@ -133,6 +140,10 @@ class Keyring:
             if isinstance(entry, dict) and _host(key) == registry and "/" not in key.partition("://")[2].strip("/"):
                 return _decode(entry)
         return None
+
+
+def _for_everybody() -> list[str]:
+    return registries.load().helpers
 
 
 def _keys(registry: str, repository: str) -> list[str]:

@@ -86,7 +86,7 @@ def locate(text: str, platform: str, access: Access, transport: Transport, note:
     configuration = registries.load()
     problem: PyctrError | None = None
     for reference in configuration.candidates(text):
-        for endpoint in configuration.endpoints(reference):
+        for endpoint in configuration.endpoints(reference):  # a blocked one ends it: the next may be an impostor's
             registry = access.open(endpoint, transport, note)
             try:
                 return _locate(registry, reference, platform)

@@ -48,7 +48,7 @@ def push(
     access = access or Access()
     transport = access.transport(cancel)
     try:
-        endpoint = registries.load().endpoints(reference)[-1]
+        endpoint = registries.load().destination(reference)
         registry = access.open(endpoint, transport, lambda note: tell(Progress(what=NOTE, text=note)))
         registry.ping()
         neighbours = _neighbours(images, reference)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ENVIRONMENT = "CONTAINERS_REGISTRIES_CONF"
+AUTH_FILES = "containers-auth.json"
 _SYSTEM = "/etc/containers"
 
 
@@ -42,21 +43,22 @@ class Registries:
 
     def __init__(self, documents: Iterable[tuple[str, dict[str, Any]]] = ()) -> None:
         self.search: list[str] = []
-        self.mode = "enforcing"
+        self.mode = "permissive"
+        """Which of several registries a short name is of: the first that has it, unless this is "enforcing"."""
         self.aliases: dict[str, str] = {}
+        self.helpers = [AUTH_FILES]
+        """Credential helpers to ask, in order; AUTH_FILES stands for the files."""
         self.rules: dict[str, dict[str, Any]] = {}
         for path, document in documents:
             self._merge(path, document)
 
     def endpoints(self, reference: Reference) -> list[Endpoint]:
         """Where to ask for a reference, mirrors first. Raises NetworkError when it is blocked."""
-        name = f"{reference.registry}/{reference.repository}"
-        prefix = self._match(name)
+        name = reference.name
+        prefix = self._allowed(name)
         if prefix is None:
             return [Endpoint(registry=reference.registry, repository=reference.repository)]
         rule = self.rules[prefix]
-        if rule.get("blocked"):
-            raise NetworkError(f"'{name}' is blocked by registries.conf", hint=f"see the entry '{prefix}' there")
         found = []
         only_digests = bool(rule.get("mirror-by-digest-only"))
         for mirror in rule.get("mirror") or []:
@@ -65,6 +67,12 @@ class Registries:
                 found.append(self._moved(name, prefix, mirror, mirror=True))
         found.append(self._moved(name, prefix, {"location": _location(prefix, name), **rule}, mirror=False))
         return found
+
+    def destination(self, reference: Reference) -> Endpoint:
+        """Where to push: what the name says, since mirrors and other locations are for reading. Raises NetworkError."""
+        prefix = self._allowed(reference.name)
+        insecure = prefix is not None and bool(self.rules[prefix].get("insecure"))
+        return Endpoint(registry=reference.registry, repository=reference.repository, insecure=insecure)
 
     def insecure(self, registry: str) -> bool:
         """May this registry be spoken to without verified TLS?"""
@@ -100,6 +108,13 @@ class Registries:
 
     # inside
 
+    def _allowed(self, name: str) -> str | None:
+        """Like `_match`. Raises NetworkError when the entry says that nobody may go there."""
+        prefix = self._match(name)
+        if prefix is not None and self.rules[prefix].get("blocked"):
+            raise NetworkError(f"'{name}' is blocked by registries.conf", hint=f"see the entry '{prefix}' there")
+        return prefix
+
     def _match(self, name: str) -> str | None:
         """The longest prefix that covers a name."""
         best = None
@@ -121,6 +136,7 @@ class Registries:
         try:
             if "unqualified-search-registries" in document:
                 self.search = [str(one) for one in document["unqualified-search-registries"]]
+            self.helpers = [str(one) for one in document.get("credential-helpers") or []] or self.helpers
             self.mode = str(document.get("short-name-mode") or self.mode)
             for alias, target in (document.get("aliases") or {}).items():
                 if target:

@@ -206,6 +206,13 @@ def test_what_a_registry_offers_is_listed(bare_host: Host, forger: Forger) -> No
     signature = {"digest": DIGEST, "size": 5, "mediaType": "x", "artifactType": "signature"}
     forger.answers[f"/v2/acme/app/referrers/{top}"] = (200, {}, json.dumps({"manifests": [signature]}).encode())
     assert json.loads(bare_host.run("manifest", "referrers", f"{forger.name}/acme/app:1").stdout) == [signature]
+    # a registry without that interface has a tag for them (distribution-spec, "Referrers Tag Schema"), or nothing
+    del forger.answers[f"/v2/acme/app/referrers/{top}"]
+    assert json.loads(bare_host.run("manifest", "referrers", f"{forger.name}/acme/app:1").stdout) == []
+    kind = "application/vnd.oci.image.index.v1+json"
+    index = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [signature]}).encode()
+    forger.answers[f"/v2/acme/app/manifests/{top.replace(':', '-')}"] = (200, {"Content-Type": kind}, index)
+    assert json.loads(bare_host.run("manifest", "referrers", f"{forger.name}/acme/app:1").stdout) == [signature]
 
 
 def test_a_long_rate_limit_is_said_not_waited_for(bare_host: Host, forger: Forger) -> None:

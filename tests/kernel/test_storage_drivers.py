@@ -72,7 +72,8 @@ def counting(request: pytest.FixtureRequest, host: Host) -> Iterator[Host]:
     if done.returncode or not quota.counted(place):
         if not done.returncode:
             subprocess.run(["umount", place], check=True)
-        pytest.skip(f"this kernel has no project quotas on {form}")
+        why = done.stderr.strip().partition("\n")[0] or "they are off"
+        pytest.skip(f"this kernel has no project quotas on {form}: {why}")
     yield host
     from pyctr.core import containers, lifecycle
     from pyctr.core.engine import Engine

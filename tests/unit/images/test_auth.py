@@ -25,6 +25,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "HOME/.docker").mkdir()
     for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(tmp_path / "registries.conf"))
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     return tmp_path
@@ -74,6 +75,20 @@ def test_a_helper_is_asked(home: Path) -> None:
     assert who("ghcr.io") == ("", "")
     helper(home, 'echo \'{"Username": "<token>", "Secret": "t0"}\'')
     assert Keyring().find("quay.io").identity_token == "t0"
+
+
+def test_helpers_for_every_registry_come_in_the_order_of_registries_conf(home: Path) -> None:
+    write(home / "HOME/.docker/config.json", {"auths": {"quay.io": secret("file:1")}})
+    helper(home, 'read server; [ "$server" = quay.io ] && echo \'{"Username": "h", "Secret": "2"}\' || '
+                 '{ echo credentials not found in native keychain; exit 1; }')  # fmt: skip
+    settings = home / "registries.conf"
+    settings.write_text('credential-helpers = ["test", "containers-auth.json"]\n')
+    assert who("quay.io") == ("h", "2") and who("ghcr.io") == ("", "")
+    settings.write_text('credential-helpers = ["containers-auth.json", "test"]\n')
+    assert who("quay.io") == ("file", "1")
+    settings.write_text('credential-helpers = ["containers-auth.json"]\n')
+    helper(home, "exit 3")
+    assert who("quay.io") == ("file", "1")
 
 
 def test_a_helper_that_fails_or_is_missing_is_named(home: Path) -> None:

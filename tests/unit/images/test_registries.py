@@ -79,6 +79,25 @@ def test_a_blocked_registry_is_refused() -> None:
         configuration.endpoints(parse("evil.example/a/b"))
 
 
+def test_a_push_goes_where_the_name_says() -> None:
+    configuration = read("""
+        [[registry]]
+        prefix = "quay.io/team"
+        location = "cache.example/team"
+        insecure = true
+        [[registry.mirror]]
+        location = "mirror.example"
+        [[registry]]
+        location = "evil.example"
+        blocked = true
+    """)
+    endpoint = configuration.destination(parse("quay.io/team/app:1"))
+    assert (endpoint.name, endpoint.insecure, endpoint.mirror) == ("quay.io/team/app", True, False)
+    assert not configuration.destination(parse("quay.io/other/app")).insecure
+    with pytest.raises(NetworkError, match="blocked"):
+        configuration.destination(parse("evil.example/app"))
+
+
 def test_short_names_follow_aliases_then_the_search_list() -> None:
     configuration = read("""
         unqualified-search-registries = ["quay.io"]
@@ -90,12 +109,13 @@ def test_short_names_follow_aliases_then_the_search_list() -> None:
     assert [str(one) for one in configuration.candidates("docker.io/alpine")] == ["docker.io/library/alpine:latest"]
 
 
-def test_nobody_guesses_between_two_registries_unless_told_to() -> None:
+def test_nobody_guesses_between_two_registries_when_told_not_to() -> None:
     text = 'unqualified-search-registries = ["quay.io", "docker.io"]\n'
     with pytest.raises(UsageError, match=r"could be quay\.io/app or app"):
-        read(text).candidates("app")
-    configuration = read(text + 'short-name-mode = "permissive"\n')
-    assert [one.name for one in configuration.candidates("app")] == ["quay.io/app", "docker.io/library/app"]
+        read(text + 'short-name-mode = "enforcing"\n').candidates("app")
+    for mode in ("", 'short-name-mode = ""\n', 'short-name-mode = "disabled"\n'):
+        names = [one.name for one in read(text + mode).candidates("app")]
+        assert names == ["quay.io/app", "docker.io/library/app"]
 
 
 def test_the_first_format_of_the_file_is_read() -> None:
