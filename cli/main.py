@@ -53,6 +53,7 @@ VERBS: dict[str, str] = {
     "diff": "files changed in a container's writable layer",
     "events": "what happened to containers",
     "deaths": "how containers died, and what tells why",
+    "capture": "the whole host in one file, to be looked at elsewhere",
     "images": "list images",
     "build": "build an image from a Dockerfile",
     "builder": "what builds keep for the next one",

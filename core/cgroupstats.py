@@ -20,6 +20,7 @@ from pyctr.core.cgroups.host import HostRates, HostSample, cpu_counters, host_ra
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyctr.core.cgroups import Layout
@@ -152,7 +153,8 @@ class Sampler:
     `max_open` bounds the descriptors kept (default: half of the soft RLIMIT_NOFILE). When it is reached, groups not
     sampled for `idle` seconds lose theirs, longest unused first; if all are in use, more groups are read unkept.
     `medium` and `slow` are the seconds after which memory.stat and pressure, and limits, are read again; of a group
-    that did not run, everything but CPU time, memory usage and I/O waits for `slow`.
+    that did not run, everything but CPU time, memory usage and I/O waits for `slow`. `clock` gives the seconds of the
+    samples.
     """
 
     def __init__(
@@ -164,6 +166,7 @@ class Sampler:
         medium: float = 2.0,
         slow: float = 5.0,
         idle: float = 5.0,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         if max_open is None:
             import resource
@@ -174,6 +177,7 @@ class Sampler:
         self.max_open = max_open
         self.open = 0
         """Descriptors kept now."""
+        self._clock = clock
         self._medium = medium
         self._slow = slow
         self._idle = idle
@@ -197,7 +201,7 @@ class Sampler:
             if not self._read(known, sample, True):
                 self.forget(group)
                 sample = Sample()
-                sample.monotonic = monotonic()
+                sample.monotonic = self._clock()
                 return sample
         sample.net = self._network(pid) if pid is not None else None
         return sample
@@ -217,7 +221,7 @@ class Sampler:
 
         A text that is the same as last time is not parsed again: an idle group costs little more than its reads.
         """
-        now = group.used = monotonic()
+        now = group.used = self._clock()
         values = sample.__dict__
         values.update(group.values)
         values["monotonic"] = now
@@ -353,7 +357,7 @@ class Sampler:
     def sample_host(self) -> HostSample:
         """CPU, memory, pressure and load of the host now, from `proc`."""
         sample = HostSample()
-        sample.monotonic = monotonic()
+        sample.monotonic = self._clock()
         if text := self._proc("stat"):
             cpu_counters(sample, text)
         if text := self._proc("meminfo"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from time import monotonic
 
 from pyctr.core.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from functools import cached_property as lazy
 
+    from pyctr.core.capture.answers import Answers
     from pyctr.core.cgroups import Layout
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.events import Events
@@ -37,6 +40,11 @@ else:
 
 class Engine:
     """What every verb works on. Cheap to make: nothing is read before it is needed."""
+
+    recorded: Answers | None = None
+    """Of a host that was recorded: what cannot be asked any more."""
+    monotonic: Callable[[], float] = staticmethod(monotonic)
+    """Seconds, for rates; a recorded host has its own."""
 
     def __init__(self, paths: Paths | None = None) -> None:
         self.paths = paths or Paths.from_environment()

@@ -101,7 +101,8 @@ class PyctrApp(App[None], inherit_bindings=False):
             self._driver.attrs_before = self._tty
         if self._live and self.snapshot.read_only:
             limited = f"; {self.snapshot.limited}" if self.snapshot.limited else ""
-            self.notify(f"{self.snapshot.read_only}{limited}", title="read-only", markup=False, timeout=8)
+            title = "the past" if self.snapshot.recorded else "read-only"
+            self.notify(f"{self.snapshot.read_only}{limited}", title=title, markup=False, timeout=8)
         if self._before is not None:
             self._before(self)
 

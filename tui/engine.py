@@ -52,6 +52,8 @@ class Poller:
 
     live = True
     """It changes while one looks."""
+    recorded = ""
+    """When and where, of a host that was recorded."""
 
     def __init__(
         self,
@@ -61,11 +63,13 @@ class Poller:
         interval: float = 1.0,
         read_only: str = "",
         engines: Collection[str] = (OURS,),
+        engine: Engine | None = None,
     ) -> None:
         """`engines` are those whose containers are shown, as core/engines/lookup reads them."""
         self.paths = paths
-        self.engine = Engine(paths)
+        self.engine = engine or Engine(paths)
         self.clock = clock or Clock()
+        self.engine.monotonic = self.clock.monotonic
         self.interval = interval
         self.read_only = read_only
         self.focus = Focus()
@@ -161,6 +165,7 @@ class Poller:
             host=host,
             detail=self._closer.look(focus, known, moment, threads=threads),
             read_only=self.read_only,
+            recorded=self.recorded,
             error=error,
             limited=self._list.limited or self.others.limited,
             good_at=good_at,
@@ -177,6 +182,10 @@ class Poller:
             return Log("", self.paths.container(id, "log", "ctr.log"))
         log = stranger.container.log
         return log if log.form or log.why else log._replace(why="its engine's record cannot be read")
+
+    def make_engine(self) -> Engine:
+        """Another one for another thread."""
+        return Engine(self.paths)
 
     def journal(self, wake: Callable[[], None]) -> Journal:
         """A follower of everything that happens; the caller stops it."""
@@ -202,7 +211,7 @@ class Poller:
         if self._sampler is None:
             from pyctr.core.cgroupstats import Sampler
 
-            self._sampler = Sampler(self.engine.layout, self.paths.proc)
+            self._sampler = Sampler(self.engine.layout, self.paths.proc, clock=self.clock.monotonic)
         return self._sampler
 
     def _cost(self, moment: float) -> Cost:

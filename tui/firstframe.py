@@ -18,6 +18,7 @@ from pyctr.tui.table import Layout, Look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from pyctr.tui.format import Line
@@ -66,8 +67,10 @@ def _nobody(snapshot: Snapshot) -> str:
 class FirstFrame:
     """`paint`, then Textual, then `restore`, which is harmless if Textual has cleaned up already."""
 
-    def __init__(self, theme: Theme, *, ascii: bool = False) -> None:
+    def __init__(self, theme: Theme, *, ascii: bool = False, leaving: Callable[[], None] = lambda: None) -> None:
+        """`leaving` is called when a signal ends us before the app is there."""
         self._theme = theme
+        self._leaving = leaving
         self._glyphs = Glyphs(ascii=ascii)
         self.saved: list[Any] | None = None
         self._fd = sys.__stdin__.fileno() if sys.__stdin__ is not None else 0
@@ -107,6 +110,7 @@ class FirstFrame:
 
     def _leave(self, number: int, frame: object) -> None:
         self.restore()
+        self._leaving()
         os._exit(128 + number)
 
     def restore(self) -> None:

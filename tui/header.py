@@ -86,7 +86,10 @@ def host_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
     left.append(tuple(spans))
     left.append((("load ", "faint"), (f.UNKNOWN if host.load is None else f"{host.load:.2f}", "text")))
     right: list[Span] = []
-    if snapshot.read_only:
+    if snapshot.recorded:
+        # before everything else: nobody must take the past for the present
+        right += [(f"recorded {f.stamp(snapshot.time)[: 16 if wide else 10]}", "bad.strong"), ("  ", "text")]
+    elif snapshot.read_only:
         right += [("read-only", "warn"), ("  ", "text")]
     right += [*counts(snapshot, glyphs), ("  ", "text"), (f.clock(snapshot.time), "muted"), (" ", "text")]
     room = width - f.line_width(right)

@@ -74,13 +74,20 @@ class LogFollower:
     """Reads `path` from the beginning of `span` on, in its own daemon thread, until `stop`."""
 
     def __init__(
-        self, path: str, wake: Callable[[], None], span: Range = RANGES[0], origin: str = "", form: str = ""
+        self,
+        path: str,
+        wake: Callable[[], None],
+        span: Range = RANGES[0],
+        origin: str = "",
+        form: str = "",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`form` is that of another engine's log, as core/engines/output knows it."""
         self._path = path
         self._form = form
         self._wake = wake
         self._span = span
+        self._clock = clock
         self._origin = f.neutral(origin)
         self._waiting: deque[Entry] = deque(maxlen=WAITING)
         self._lost = 0
@@ -122,7 +129,7 @@ class LogFollower:
             return islice(logs.read(self._path, form=form), TAIL)
         wishes: dict[str, Any] = {"follow": True, "stop": self._stop_read, "current": self._current, "form": form}
         if self._span.seconds:
-            return logs.read(self._path, since=time.time_ns() - int(self._span.seconds * 1e9), **wishes)
+            return logs.read(self._path, since=int((self._clock() - self._span.seconds) * 1e9), **wishes)
         return logs.read(self._path, tail=TAIL, **wishes)
 
     def _current(self) -> None:

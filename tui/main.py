@@ -12,6 +12,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from pyctr.tui.engine import Poller
     from pyctr.tui.theming import Theme
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--ascii", action="store_true", help="plain ASCII instead of symbols and block characters")
     made.add_argument("--interval", type=float, default=1.0, metavar="SECONDS", help="between two looks (default 1)")
+    made.add_argument("--replay", metavar="FILE", help="look at what pyctr capture has recorded, anywhere, as anybody")
     made.add_argument("--root", metavar="DIR", help="where containers and images are (PYCTR_ROOT)")
     made.add_argument("--runroot", metavar="DIR", help="where sockets are (PYCTR_RUNROOT)")
     made.add_argument("--cgroup-parent", metavar="NAME", help="our part of the cgroup tree (PYCTR_CGROUP_PARENT)")
@@ -83,15 +85,22 @@ def main(argv: list[str] | None = None) -> int:
     except errors.UsageError as error:
         return _fail(error.message, error.hint)
     read_only = "asked for" if arguments.read_only else why_read_only(paths)
-    poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only, engines=engines)
+    replay = None
     try:
+        if arguments.replay:
+            from pyctr.tui.replay import Replay
+
+            replay = Replay(arguments.replay)
+            poller: Poller = replay.poller
+        else:
+            poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only, engines=engines)
         if arguments.once:
             from pyctr.tui.once import once
 
             return once(poller, theme, arguments, size)
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             return _fail("this is no terminal", "pyctr-tui --once prints one frame to anything")
-        return _interactive(poller, theme, arguments)
+        return _interactive(poller, theme, arguments, replay.close if replay is not None else lambda: None)
     except errors.UsageError as error:
         return _fail(error.message, error.hint)
     except errors.PyctrError as error:
@@ -101,6 +110,9 @@ def main(argv: list[str] | None = None) -> int:
         return 141
     except OSError as error:
         return _fail(errors.from_oserror(error, "looking").message, code=1)
+    finally:
+        if replay is not None:
+            replay.close()
 
 
 def _engines(text: str) -> tuple[str, ...]:
@@ -132,7 +144,7 @@ def _size(text: str) -> tuple[int, int] | None:
     return None
 
 
-def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) -> int:
+def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace, leaving: Callable[[], None]) -> int:
     from pyctr.tui.firstframe import FirstFrame
     from pyctr.tui.guard import Guard
 
@@ -142,7 +154,7 @@ def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) ->
         _demo(poller)
     poller.others.begin()  # they come with the second frame at the latest: the first waits for nobody's disk
     first = poller.collect()
-    frame = FirstFrame(theme, ascii=arguments.ascii)
+    frame = FirstFrame(theme, ascii=arguments.ascii, leaving=leaving)
     frame.paint(first)
     guard = Guard()
     try:
@@ -161,6 +173,7 @@ def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace) ->
         poller.stop()
         frame.restore()
         guard.dismiss()
+        leaving()
     sys.stdout.flush()
     sys.stderr.flush()
     # followers and verbs are daemon threads: what they do is recorded by the core, nobody waits for them here

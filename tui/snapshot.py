@@ -161,6 +161,8 @@ class Snapshot(NamedTuple):
     detail: Detail | None = None
     read_only: str = ""
     """Why nothing may be changed; empty when everything may."""
+    recorded: str = ""
+    """When and where this was, of a host that was recorded; empty of the one we are on."""
     error: str = ""
     """Why the list could not be read; `containers` is then the last good one."""
     limited: str = ""

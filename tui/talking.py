@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 
 from pyctr.core import errors
-from pyctr.core.engine import Engine
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pyctr.core.engine import Engine
     from pyctr.core.nettalks import Talk
-    from pyctr.core.paths import Paths
     from pyctr.tui.format import Line
     from pyctr.tui.table import Look
 
@@ -24,8 +23,9 @@ INTERVAL = 2.0
 class Talking:
     """`told` is called in the thread after every look."""
 
-    def __init__(self, paths: Paths, told: Callable[[], None]) -> None:
-        self._paths = paths
+    def __init__(self, make: Callable[[], Engine], told: Callable[[], None]) -> None:
+        """`make` gives an engine for this thread alone."""
+        self._make = make
         self._told = told
         self._ended = threading.Event()
         self.talks: Sequence[Talk] | None = None
@@ -48,7 +48,7 @@ class Talking:
             self._ended.wait(INTERVAL)
 
     def _look(self) -> Sequence[Talk]:
-        return look(Engine(self._paths))
+        return look(self._make())
 
 
 def look(engine: Engine) -> Sequence[Talk]:
@@ -56,6 +56,8 @@ def look(engine: Engine) -> Sequence[Talk]:
     from pyctr.core import containers, netgraph, nettalks
 
     known = containers.all(engine)
+    if engine.recorded is not None:
+        return nettalks.named(engine.recorded.talks(), netgraph.graph(engine, known))
     graph = netgraph.graph(engine, known)
     return nettalks.named(nettalks.talks(graph, known, engine.paths.proc), graph)
 

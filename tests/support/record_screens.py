@@ -2,7 +2,8 @@
 
     sudo python -m tests.support.record_screens tests/golden/host/host.json
 
-Ten moments, two seconds apart; after the first only what changed. Nothing in it names the machine.
+Ten moments, two seconds apart; after the first only what changed. Nothing in it names the machine. What users make is
+`pyctr capture`; `core.capture.moments` reads both.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 import os
 import shutil
 import time
@@ -20,36 +19,23 @@ from typing import Any
 
 import pytest
 
-from pyctr.core import cgroupstats
-from pyctr.core.paths import Paths
+from pyctr.core.capture import moments
+from pyctr.core.capture.moments import Stage
 from pyctr.tui.app import PyctrApp
-from pyctr.tui.engine import Clock, Poller
+from pyctr.tui.engine import Poller
+from pyctr.tui.replay import RecordedPoller
 from pyctr.tui.snapshot import Cost, Focus, Snapshot
 
 HERE = Path(__file__).resolve().parents[1]
 HOST = HERE / "golden" / "host" / "host.json"
 PICTURES = HERE / "tui" / "pictures"
-START = 1000.0
 
 
-class Recorded(Clock):
-    """The clock of a recording."""
+class Still(RecordedPoller):
+    """One that looks at the moment it was told to; its own cost is not part of the picture."""
 
-    def __init__(self) -> None:
-        self.epoch = 0.0
-        self.since = START
-
-    def monotonic(self) -> float:
-        return self.since
-
-    def time(self) -> float:
-        return self.epoch
-
-
-class Still(Poller):
-    """A poller on a recording: its own cost is not part of the picture."""
-
-    live = False
+    def collect(self) -> Snapshot:
+        return Poller.collect(self)
 
     def _cost(self, moment: float) -> Cost:
         return Cost(2.0, 41.0 * (1 << 20))
@@ -64,32 +50,18 @@ class Replay:
         import time
 
         time.tzset()
-        self.clock = Recorded()
-        monkeypatch.setattr(cgroupstats, "monotonic", self.clock.monotonic)
-        self.moments: list[dict[str, Any]] = json.loads(HOST.read_text())
-        # relative paths: what a screen shows of them is the same wherever the test runs
-        self.paths = Paths(root="root", run="run", cgroup_root="cgroup", proc="proc", sys="sys")
-        self.poller = Still(self.paths, clock=self.clock)
+        # a relative path: what a screen shows of it is the same wherever the test runs
+        self.stage = Stage("", moments.from_json(str(HOST)))
+        self.poller = Still(self.stage)
+        self.clock, self.paths = self.poller.still, self.poller.paths
+        self.moments = self.stage.recording.moments
         self.snapshot = Snapshot()
         for number in range(len(self.moments)):
             self.show(number)
 
     def show(self, number: int) -> Snapshot:
         """Put the host into one of its moments, and look."""
-        one = self.moments[number]
-        for name in one["gone"]:
-            Path(name).unlink(missing_ok=True)
-        for name, text in one["changed"].items():
-            path = Path(name.removesuffix("@"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if name.endswith("@"):
-                path.unlink(missing_ok=True)
-                path.symlink_to(text)
-            else:
-                path.write_text(text)
-        self.clock.epoch = one["time"]
-        self.clock.since = START + one["time"] - self.moments[0]["time"]
-        self.snapshot = self.poller.collect()
+        self.snapshot = self.poller.show(number)
         return self.snapshot
 
     def id(self, name: str) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def collect(engine: Engine, container: Container, before: object) -> object:
     from pyctr.core import inspect
 
-    return inspect.document(container)
+    found = inspect.document(container)
+    return engine.recorded.shown(found) if engine.recorded is not None else found
 
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:

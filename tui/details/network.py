@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from itertools import islice
 from typing import NamedTuple
 
@@ -46,7 +45,7 @@ class Networked(NamedTuple):
 
 
 def collect(engine: Engine, container: Container, before: object) -> object:
-    now = time.monotonic()
+    now = engine.monotonic()
     pid = container.pid
     interfaces: list[Interface] = []
     listening: set[str] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import NamedTuple
 
 from pyctr.tui import format as f
@@ -37,14 +36,14 @@ class Process(NamedTuple):
 
 class Processes(NamedTuple):
     taken: float
-    """time.monotonic() of the look, for rates."""
+    """`Engine.monotonic()` of the look, for rates."""
     rows: tuple[Process, ...]
     total: int
 
 
 def collect(engine: Engine, container: Container, before: object) -> object:
     proc = engine.paths.proc
-    now = time.monotonic()
+    now = engine.monotonic()
     old = {row.pid: row for row in before.rows} if isinstance(before, Processes) else {}
     interval = now - before.taken if isinstance(before, Processes) else 0.0
     pids = sorted(engine.group(container.state.group).pids())

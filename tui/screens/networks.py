@@ -304,6 +304,9 @@ class NetworksScreen(SceneScreen):
         view = self._view
         if row is None or row.status != "running" or view is None:
             return
+        if self.pyctr.snapshot.recorded:
+            self.pyctr.complain("read-only", f"{self.pyctr.snapshot.read_only}: nobody answers there")
+            return
         from pyctr.tui.checking import Check
         from pyctr.tui.widgets.checkdialog import CheckDialog
 
@@ -335,7 +338,7 @@ class NetworksScreen(SceneScreen):
             except RuntimeError:
                 pass  # the app has ended meanwhile
 
-        watched = talking.Talking(self.pyctr.poller.paths, told)
+        watched = talking.Talking(self.pyctr.poller.make_engine, told)
         page = Page("Who talks to whom", left=watched.stop)
         self.app.push_screen(page)
         watched.start()

@@ -27,6 +27,13 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     from pyctr.core.images import tree
 
     roots = tree.tree(engine)
+    if engine.recorded is not None:
+        here = f"{engine.paths.root}/"
+        for root in roots:
+            for _, node in root.walk():
+                # the files stayed on their host; what has the same path here is something else
+                if not all(path.startswith(here) for path in (node.path or here, *node.lower)):
+                    node.path, node.lower = "", []
     size, saved = tree.shared(roots)
     images = sum(node.kind == tree.IMAGE for root in roots for _, node in root.walk())
     _grow(roots, seen, before)

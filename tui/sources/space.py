@@ -43,10 +43,15 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     root = engine.paths.root
     if not os.path.isdir(root):
         return Space(root)
-    disk = os.statvfs(root)
+    recorded = engine.recorded
+    if recorded is not None:
+        disk = recorded.disk()
+    else:
+        there = os.statvfs(root)
+        disk = there.f_blocks * there.f_frsize, there.f_bavail * there.f_frsize
     kinds = []
     found: list[usage.Used] = []
-    for told in usage.survey(engine):
+    for told in recorded.survey() if recorded is not None else usage.survey(engine):
         if isinstance(told, usage.Used):
             found.append(told)
             continue
@@ -54,4 +59,6 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             size, free = sum(one.counted for one in found), sum(one.free for one in found)
             kinds.append(Kind(_NAMES[told.kind], len(found), sum(one.active for one in found), size, free))
         found = []
-    return Space(root, disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize, tuple(kinds))
+    place = recorded.shown(root) if recorded is not None else root
+    total, available = disk or (None, None)
+    return Space(place, total, available, tuple(kinds))

@@ -34,7 +34,7 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
                 tuple(engine.volumes.users(volume.name)),
                 labels,
                 volume.anonymous,
-                volume.path,
+                engine.recorded.shown(volume.path) if engine.recorded is not None else volume.path,
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.anonymous, row.name)))

@@ -140,6 +140,7 @@ class DetailPane(Vertical):
         view.clear()
         view.empty_text = NOTHING
         self._followed = wanted
+        clock = self.app.poller.clock.time  # type: ignore[attr-defined]
         for row in rows:
             log = self.app.poller.log(row.id)  # type: ignore[attr-defined]
             origin = row.name if len(rows) > 1 else ""
@@ -147,7 +148,8 @@ class DetailPane(Vertical):
                 view.empty_text = f"no log of it can be read here: {f.neutral(log.why)}"
                 view.refresh()
             else:
-                self._followers.append(LogFollower(log.path, self._wake, RANGES[view.range], origin, log.form))
+                span = RANGES[view.range]
+                self._followers.append(LogFollower(log.path, self._wake, span, origin, log.form, clock))
 
     def _unfollow(self) -> None:
         for follower in self._followers:

@@ -12,6 +12,7 @@ from pyctr.tui import file_table, layer_table
 from pyctr.tui import format as f
 from pyctr.tui.file_table import FileRow, Wish
 from pyctr.tui.layerreader import Read, Reader, Wanted
+from pyctr.tui.snapshot import Snapshot
 from pyctr.tui.widgets.grid import Grid
 from pyctr.tui.widgets.painted import PaintedLines, look_of
 
@@ -107,7 +108,9 @@ class FilePane(Vertical):
                 self.reader.want(Wanted(stamp, directories, self.is_whole, again))
             else:
                 self.reader.stop()
-                self._read = Read(stamp, 0, True, problem="not unpacked: 'pyctr image files' unpacks it")
+                recorded = getattr(self.app, "snapshot", Snapshot()).recorded
+                told = "its files stayed on their host" if recorded else "not unpacked: 'pyctr image files' unpacks it"
+                self._read = Read(stamp, 0, True, problem=told)
         elif only != self._only:
             self._only = only
             self._rebuild(afresh=True)
