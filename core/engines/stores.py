@@ -32,27 +32,31 @@ class Stores:
         self._stores: dict[tuple[str, str, int], Store] = {}
         self._crio = crio.Store(self._host)
         self._lxc: set[str] = {system.LXC}
-        self._bundles: dict[str, str] = {}
+        self._bundles: dict[int, tuple[str, str]] = {}
+        """(id, directory) by the conmon that was given it."""
+        self._learned: dict[int, Process] = {}
         self.limited = ""
 
     def look(self, processes: Iterable[Process]) -> list[Foreign]:
         """Every record, whether it runs or not."""
         self.limited = ""
-        seen = set()
-        self._bundles = {}
         self._usual()
-        for process in processes:
-            seen.add(process.pid)
-            self._learn(process)
+        seen = {process.pid: process for process in processes}
+        for pid in self._learned.keys() - seen.keys():
+            self._bundles.pop(pid, None)
         for key in [key for key in self._stores if key[2] and key[2] not in seen]:
             del self._stores[key]  # with its process went the way to its files
+        for pid, process in seen.items():
+            if self._learned.get(pid) != process:
+                self._learn(process)
+        self._learned = seen
         found: list[Foreign] = []
         for store in self._stores.values():
             try:
                 found += store.look()
             except PermissionError:
                 self.limited = LIMITED
-        found += self._crio.look(self._bundles)
+        found += self._crio.look(dict(self._bundles.values()))
         for path in self._lxc:
             try:
                 found += system.lxc(self._host, path)
@@ -129,7 +133,7 @@ class Stores:
     def _conmon(self, process: Process) -> None:
         id, bundle = process.flag("-c", "--cid"), process.flag("-b", "--bundle")
         if "podman" not in process.flag("--exit-command"):
-            self._bundles[id] = bundle
+            self._bundles[process.pid] = (id, bundle)
             return
         handed = "--exit-command-arg"
         root = process.after(handed, "--root") or bundle.removesuffix(f"/overlay-containers/{id}/userdata")

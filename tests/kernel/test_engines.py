@@ -18,6 +18,7 @@ from pyctr.core.cgroups import detect
 from pyctr.core.engines.finder import Finder
 from pyctr.core.linux import procfs
 from tests.support import manager as managers
+from tests.support.host import Host
 from tests.support.manager import Manager
 
 pytestmark = managers.needs("unshare", "nsenter", "ip", "busybox", "runc")
@@ -254,6 +255,57 @@ def test_a_log_of_others_is_followed_until_its_container_ends(podman: Podman) ->
     id = podman.run("--name", "talks", "box", "sh", "-c", "for n in 1 2 3; do echo $n; sleep 0.3; done").stdout.strip()
     done = podman.host.run("logs", "-f", f"podman:{id}")
     assert done.stdout == "1\n2\n3\n"
+
+
+LXC = """lxc.rootfs.path = dir:{top}/rootfs
+lxc.net.0.type = empty
+lxc.init.cmd = /bin/sleep 1000
+lxc.autodev = 0
+lxc.pty.max = 0
+lxc.tty.max = 0
+lxc.cgroup.memory.limit_in_bytes = 64M
+"""
+
+
+def test_a_container_of_lxc(tmp_path: Path) -> None:
+    if shutil.which("lxc-start") is None:
+        pytest.skip("needs lxc-start")
+    if not os.path.isdir("/sys/fs/cgroup/memory"):
+        pytest.skip("its limit here is one of cgroup v1")
+    host = Host()
+    name = f"box-{host.paths.bridge}"
+    top = Path(f"{host.base}/lxc/{name}")
+    before = set(map(str, Path("/sys/fs/cgroup").glob("*/lxc*")))
+    try:
+        for directory in ("bin", "proc", "sys", "dev"):
+            (top / "rootfs" / directory).mkdir(parents=True)
+        shutil.copy("/bin/busybox", top / "rootfs/bin/sleep")
+        (top / "config").write_text(LXC.format(top=top))
+        subprocess.run(["lxc-start", "-P", str(top.parent), "-n", name, "-d"], check=True, timeout=30)
+        [row] = [
+            json.loads(line)
+            for line in host.run("ps", "--engine", "lxc", "--format", "json").stdout.splitlines()
+            if name in line
+        ]
+        assert row["State"] == "running" and row["Command"] == '"/bin/sleep 1000"'
+        [document] = json.loads(host.run("inspect", f"lxc:{name}").stdout)
+        assert document["CgroupPath"].endswith(name) and document["State"]["Pid"] > 1
+        stats = json.loads(host.run("stats", "--no-stream", "--format", "json", f"lxc:{name}").stdout)
+        assert stats["MemUsage"].endswith("/ 64MiB")
+        assert "sleep 1000" in host.run("top", f"lxc:{name}").stdout
+        host.run("stop", "-t", "0", f"lxc:{name}")
+        deadline = time.monotonic() + 30
+        while name in host.run("ps", "--engine", "lxc", "--format", "{{.Names}}").stdout:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)  # its monitor cleans up after the answer, and tells nobody
+    finally:
+        subprocess.run(["lxc-stop", "-k", "-P", str(top.parent), "-n", name], stderr=subprocess.DEVNULL, timeout=30)
+        for left in set(map(str, Path("/sys/fs/cgroup").glob("*/lxc*"))) - before:
+            try:
+                os.rmdir(left)
+            except OSError:
+                pass  # another LXC on this host uses its own by now
+        host.close()
 
 
 def test_a_task_of_containerd(tmp_path: Path) -> None:
