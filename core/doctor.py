@@ -132,7 +132,15 @@ def _storage(engine: Engine) -> Iterator[tuple[str, str, str]]:
         )
     else:
         yield GOOD, "overlayfs", ""
-    from pyctr.core.linux import quota
+    from pyctr.core.linux import const, quota
+    from pyctr.core.linux.mount import fs_type
+
+    if fs_type(probe) == const.ZFS_SUPER_MAGIC:
+        yield (
+            WARNING,
+            f"'{probe}' is on zfs: no snapshots of it are used",
+            "OpenZFS 2.2 at least, which overlayfs mounts on",
+        )
 
     if quota.counted(probe):
         yield GOOD, "project quotas: --storage-opt size= limits what a container writes", ""
