@@ -124,6 +124,9 @@ def configure(parser: Declares) -> None:
     )
     add("--network-rx-bps", type=values.size, metavar="SIZE", help="bytes per second it receives on each link")
     add("--network-tx-bps", type=values.size, metavar="SIZE", help="bytes per second it sends on each link")
+    add(
+        "--network-class", default="", type=values.traffic_class, metavar="CLASS", help="traffic class of what it sends"
+    )
     add("--network-alias", "--net-alias", **many, metavar="NAME", help="a further name on the network")
     add("--ip", default="", type=values.address, metavar="ADDRESS", help="its address")
     add("--ip6", default="", type=values.address, metavar="ADDRESS", help="its IPv6 address")
@@ -276,6 +279,7 @@ def _limits(args: Arguments) -> Limits:
         blkio_weight=args.blkio_weight or None,
         rx_bps=args.network_rx_bps or None,
         tx_bps=args.network_tx_bps or None,
+        net_class=args.network_class,
         device_read_bps=dict(args.device_read_bps),
         device_write_bps=dict(args.device_write_bps),
         device_read_iops=dict(args.device_read_iops),
@@ -410,6 +414,8 @@ def _check(wanted: ContainerSpec) -> None:
         )
     if shares and (wanted.limits.rx_bps or wanted.limits.tx_bps):
         raise UsageError(f"--network-rx-bps, --network-tx-bps: network '{wanted.network}' has no link to limit")
+    if shares and wanted.limits.net_class:
+        raise UsageError(f"--network-class: network '{wanted.network}' has no link to class")
     if shares and (wanted.ip or wanted.network_aliases):
         flag = "--ip" if wanted.ip else "--network-alias"
         raise UsageError(f"{flag}: network '{wanted.network}' has no addresses to give", hint="use a bridge network")

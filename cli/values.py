@@ -24,6 +24,7 @@ from pyctr.core.parse import (
     secret,
     size,
     size_or_unlimited,
+    traffic_class,
     unique_environment,
     volume,
     volume_name,
@@ -45,6 +46,7 @@ __all__ = [
     "secret",
     "size",
     "size_or_unlimited",
+    "traffic_class",
     "unique_environment",
     "volume",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pyctr.core import linkrules, netdrivers, netns
+from pyctr.core import firewall, linkrules, netdrivers, netns
 from pyctr.core.connecting import attachments
 from pyctr.core.linux import namespaces, netlink, qdisc
 from pyctr.core.netdevices import socket_in
@@ -29,7 +29,7 @@ def change(container: Container, wanted: Limits) -> None:
             there = {link.name: link.index for link in inside.links(stats=False)}
             ours = {link.name: link.index for link in outside.links(kind="veth", stats=False)}
             for each in links:
-                rates = netdrivers.rates(networks.get(each["network"]), wanted.rx_bps, wanted.tx_bps)
+                rates = netdrivers.rates(networks.get(each["network"]), wanted)
                 name = each["container_if"]
                 _set(inside, there.get(name, 0), rates.get("tx_bps", 0))
                 number = int(name.removeprefix("eth") or 0)
@@ -37,9 +37,10 @@ def change(container: Container, wanted: Limits) -> None:
                     if netns.owner(link) == container.id[:8] and netns.number(link) == number:
                         _set(outside, index, rates.get("rx_bps", 0))
                         linkrules.bound(each["bridge"], link, rates.get("tx_bps", 0))
-                for key in netdrivers.RATES:
+                for key in (*netdrivers.RATES, "net_class"):
                     each.pop(key, None)
                 each.update(rates)
+                firewall.classify(each)
         networks.rewrite(container.state.network)
     finally:
         os.close(place)

@@ -209,8 +209,12 @@ def _firewall(engine: Engine) -> Iterator[tuple[str, str, str]]:
     if os.path.isdir(f"{engine.paths.sys}/module/nf_tables") or _module(engine, "nf_tables"):
         yield GOOD, "nf_tables", ""
     else:
-        yield WARNING, "no nf_tables: no published ports and no way out for containers", "modprobe nf_tables"
-        return
+        from pyctr.core import iptables
+
+        if not iptables.usable():
+            yield WARNING, "no nf_tables: no published ports and no way out for containers", "modprobe nf_tables"
+            return
+        yield GOOD, "no nf_tables, but iptables", "published ports take some milliseconds; modprobe nf_tables"
     from pyctr.core import ruleview
 
     if os.geteuid() == 0 and engine.paths.proc == "/proc":

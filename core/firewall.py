@@ -3,11 +3,13 @@
     table ip pyctr0 {                                   # comment: what it was made for; anything else is remade
         map ports    { proto . port -> address . port }              -p 8080:80
         map ports_ip { address . proto . port -> address . port }    -p 127.0.0.1:8080:80
+        map classes  { address -> class }                            --network-class 1:10
         chain guard       prerouting -300   from the bridge to 127.0.0.0/8: drop (route_localnet opens that door)
         chain prerouting  dstnat            to a local address: jump dnat
         chain output      dstnat            the same for this host's own connections, localhost included
         chain dnat                          dnat to map ports_ip, else map ports
-        chain forward     filter            into the bridge: replies, published ports, its own containers; else drop
+        chain forward     filter            from the bridge: its class
+                                            into the bridge: replies, published ports, its own containers; else drop
         chain postrouting srcnat            out of the bridge's network, hairpin, from 127.0.0.1: masquerade
     }
 
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    Entries = list[tuple[bytes, bytes, str]]
+    """(key, value, comment) of a map."""
+
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_STAMP = "pyctr rules 1"
+_STAMP = "pyctr rules 2"
 
 
 _parked: list[tuple[int, nf.Nft]] = []
@@ -62,6 +67,25 @@ class Session:
             self._socket.close()
 
 
+_SILENT = (errno.EINVAL, errno.EPROTONOSUPPORT, errno.EOPNOTSUPP)
+"""What a kernel answers to what it has no part for."""
+_spoken: list[bool] = []
+
+
+def spoken() -> bool:
+    """Whether this kernel has nf_tables; what it has instead is `iptables`' affair. Raises OSError."""
+    if not _spoken:
+        try:
+            with Session() as socket:
+                socket.table("pyctr")
+            _spoken.append(True)
+        except OSError as error:
+            if error.errno not in _SILENT:
+                raise
+            _spoken.append(False)
+    return _spoken[0]
+
+
 def stamp(subnet: str, internal: bool) -> str:
     """The comment of a table that needs no change."""
     return f"{_STAMP} {subnet}{' internal' if internal else ''}"
@@ -75,23 +99,38 @@ def ensure(
     ports: Iterable[tuple[str, dict[str, Any]]] = (),
     proc: str,
     subnet6: str = "",
+    classes: Iterable[tuple[str, int, str]] = (),
     thorough: bool = False,
     dry: bool = False,
 ) -> bool:
     """Make the table of a bridge unless it is there, and the accepts in iptables' FORWARD unless they are there.
 
-    `ports` are (address, port document) of everything published by now, for a table that somebody flushed. With
+    `ports` are (address, port document) of everything published by now, for a table that somebody flushed, `classes`
+    (address, traffic class, whose). With
     `thorough` a table counts as there when it has all of its rules and ports. Returns whether anything had to be done,
     which with `dry` is not. Raises OSError.
     """
     changed = False
+    if not spoken():
+        from pyctr.core import iptables
+
+        ports = list(ports)
+        for family, net in ((nf.IPV4, subnet), (nf.IPV6, subnet6)):
+            if net:
+                wanted = split(family, ports)
+                made = stamp(net, internal)
+                changed |= iptables.ensure(family, bridge, net, made, wanted, thorough=thorough, dry=dry)
+        return forwardrules.accept_legacy(bridge, proc, dry=dry) or changed
     with Session() as socket:
         for family, net in ((nf.IPV4, subnet), (nf.IPV6, subnet6)):
             if not net:
                 continue
             before = socket.table(bridge, family)
-            ports = list(ports) if thorough or before != stamp(net, internal) else ports
-            if before != stamp(net, internal) or (thorough and not _whole(socket, bridge, net, internal, ports)):
+            if thorough or before != stamp(net, internal):
+                ports, classes = list(ports), list(classes)
+            entries = _classes(family, classes) if thorough else []
+            whole = not thorough or _whole(socket, bridge, net, internal, ports, entries)
+            if before != stamp(net, internal) or not whole:
                 changed = True
                 if dry:
                     continue
@@ -100,21 +139,34 @@ def ensure(
                     batch.delete_table(bridge)
                 table(batch, bridge, net, internal)
                 _add(batch, bridge, ports)
+                if not internal:
+                    batch.add_ports(bridge, "classes", _classes(family, classes))
                 batch.send(socket)
             changed = forwardrules.accept(socket, bridge, family, dry=dry) or changed
         changed = forwardrules.accept(socket, bridge, nf.INET, dry=dry) or changed
     return forwardrules.accept_legacy(bridge, proc, dry=dry) or changed
 
 
-def _whole(socket: nf.Nft, bridge: str, subnet: str, internal: bool, ports: Iterable[tuple[str, Any]]) -> bool:
-    """Whether each chain of a table has as many rules as it was made with, and each published port is there."""
+def _classes(family: int, classes: Iterable[tuple[str, int, str]]) -> Entries:
+    """Entries of a family's map of classes."""
+    return [nf.class_entry(*each) for each in classes if (":" in each[0]) == (family == nf.IPV6)]
+
+
+def _whole(
+    socket: nf.Nft, bridge: str, subnet: str, internal: bool, ports: Iterable[tuple[str, Any]], classes: Entries
+) -> bool:
+    """Whether each chain of a table has as many rules as it was made with, and each published port is there, and each
+    class."""
     batch = nf.Batch(nf.IPV6 if ":" in subnet else nf.IPV4)
     table(batch, bridge, subnet, internal)
     rules = [message.name for message in batch.messages if message.what == "add rule"]
     for chain in set(rules):
         if len(socket.rules(bridge, chain, batch.family)) != rules.count(chain):
             return False
-    for name, wanted in split(batch.family, ports).items():
+    maps = split(batch.family, ports)
+    if not internal:
+        maps["classes"] = classes
+    for name, wanted in maps.items():
         there = {key: value for key, value, _ in socket.ports(bridge, name, batch.family)}
         if any(there.get(key) != value for key, value, _ in wanted):
             return False
@@ -127,6 +179,8 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     batch.table(bridge, stamp(subnet, internal))
     batch.port_map(bridge, "ports", with_address=False)
     batch.port_map(bridge, "ports_ip", with_address=True)
+    if not internal:
+        batch.class_map(bridge, "classes")
     batch.chain(bridge, "guard", hook=nf.PREROUTING, priority=-300)
     batch.chain(bridge, "prerouting", hook=nf.PREROUTING, priority=-100, kind="nat")
     batch.chain(bridge, "output", hook=nf.OUTPUT, priority=-100, kind="nat")
@@ -158,6 +212,9 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     related = nf.ct(nf.CT_STATE) + nf.bitmask(nf.ESTABLISHED | nf.RELATED) + nf.cmp(bytes(4), nf.NEQ)
     published = nf.ct(nf.CT_STATUS) + nf.bitmask(nf.DNATED) + nf.cmp(bytes(4), nf.NEQ)
     foreign = nf.iif(bridge, nf.NEQ)
+    if not internal:
+        # forwarding gives every packet a priority by its type of service, before this
+        rule("forward", bridged, nf.saddr(r, family) + nf.lookup("classes", r, r) + nf.set_priority(r))
     rule("forward", foreign, into, related, nf.verdict(nf.ACCEPT))
     rule("forward", foreign, into, published, nf.verdict(nf.ACCEPT))
     rule("forward", foreign, into, nf.counter(), nf.verdict(nf.DROP))
@@ -175,11 +232,9 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
 _LITTLE = sys.byteorder == "little"
 
 
-def split(
-    family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = ""
-) -> dict[str, list[tuple[bytes, bytes, str]]]:
+def split(family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> dict[str, Entries]:
     """Entries of the two maps of a family's table: of the addresses, inside and of the host, that are of it."""
-    entries: dict[str, list[tuple[bytes, bytes, str]]] = {}
+    entries: dict[str, Entries] = {}
     for address, port in ports:
         host_ip = port.get("host_ip") or ""
         if host_ip in ("0.0.0.0", "*"):
@@ -223,7 +278,12 @@ def _targets(attachment: dict[str, Any]) -> list[tuple[int, list[tuple[str, dict
     return found
 
 
-def _publish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, bytes, str]]]) -> None:
+def _publish(family: int, bridge: str, entries: dict[str, Entries]) -> None:
+    if not spoken():
+        from pyctr.core import iptables
+
+        iptables.publish(family, bridge, entries)
+        return
     with Session() as socket:
         batch = nf.Batch(family)
         for name, wanted in entries.items():
@@ -242,6 +302,30 @@ def _publish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, byte
         batch.send(socket)
 
 
+def classify(attachment: dict[str, Any]) -> None:
+    """Give what an attachment's container sends beyond its bridge the traffic class that it has, or none. Raises
+    OSError."""
+    if attachment.get("internal") or "driver" in attachment:
+        return
+    if not spoken():
+        if attachment.get("net_class"):
+            raise OSError(errno.EOPNOTSUPP, "traffic classes need nf_tables, which this kernel has not")
+        return
+    with Session() as socket:
+        for family, key in ((nf.IPV4, "address"), (nf.IPV6, "address6")):
+            address = str(attachment.get(key) or "").partition("/")[0]
+            if not address:
+                continue
+            entry = nf.class_entry(address, attachment.get("net_class") or 0, attachment["id"][:12])
+            there = {key: value for key, value, _ in socket.ports(attachment["bridge"], "classes", family)}
+            batch = nf.Batch(family)
+            if entry[0] in there:
+                batch.delete_ports(attachment["bridge"], "classes", [entry[0]])
+            if attachment.get("net_class"):
+                batch.add_ports(attachment["bridge"], "classes", [entry])
+            batch.send(socket)
+
+
 def unpublish(attachment: dict[str, Any]) -> None:
     """Take an attachment's ports out, as far as they are there and lead to it. Fits the shim."""
     ports = attachment.get("ports")
@@ -252,7 +336,12 @@ def unpublish(attachment: dict[str, Any]) -> None:
             _unpublish(family, attachment["bridge"], entries)
 
 
-def _unpublish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, bytes, str]]]) -> None:
+def _unpublish(family: int, bridge: str, entries: dict[str, Entries]) -> None:
+    if not spoken():
+        from pyctr.core import iptables
+
+        iptables.unpublish(family, bridge, entries)
+        return
     with Session() as socket:
         batch = nf.Batch(family)
         for name, wanted in entries.items():
@@ -273,6 +362,12 @@ def _unpublish(family: int, bridge: str, entries: dict[str, list[tuple[bytes, by
 
 def remove(bridge: str, *, proc: str) -> None:
     """Take out everything `ensure` and `publish` put in for this bridge. Nothing there is fine."""
+    if not spoken():
+        from pyctr.core import iptables
+
+        iptables.remove(bridge)
+        forwardrules.remove_legacy(bridge, proc)
+        return
     with Session() as socket:
         for family in (nf.IPV4, nf.IPV6, nf.NETDEV):
             before = socket.table(bridge, family)

@@ -209,6 +209,7 @@ def _host_config(container: Container) -> dict[str, Any]:
         "BlkioWeight": limits.blkio_weight or 0,
         "NetworkRxBps": limits.rx_bps or 0,
         "NetworkTxBps": limits.tx_bps or 0,
+        "NetworkClass": limits.net_class,
         "OomKillDisable": limits.oom_kill_disable,
         "OomScoreAdj": limits.oom_score_adj or 0,
         "Devices": spec.devices,

@@ -209,14 +209,17 @@ class Book:
         unlink(f"{self.run}/ids/{lease.get('key') or lease['id']}")
 
     def unbind(self, lease: dict[str, Any]) -> None:
-        """Take out what bounds an attachment's link at the host's end: with the link, or before another is made."""
-        if lease.get("tx_bps"):
-            from pyctr.core import linkrules
+        """Take out what bounds an attachment's link at the host's end, and its class: with the link, or before another
+        is made."""
+        try:
+            if lease.get("net_class"):
+                firewall.classify({**lease, "net_class": 0})
+            if lease.get("tx_bps"):
+                from pyctr.core import linkrules
 
-            try:
                 linkrules.release(lease)
-            except OSError as error:
-                raise errors.NetworkError(f"lifting bounds: {error.strerror or error}") from error
+        except OSError as error:
+            raise errors.NetworkError(f"lifting bounds: {error.strerror or error}") from error
 
     def ids(self) -> list[str]:
         """Containers that hold something. A record half written, now that the lock is ours, is a killed pyctr's."""
@@ -411,6 +414,13 @@ class Book:
             mine.append(port)
         if mine and "bridge" in lease:
             self._withdraw({**lease, "ports": mine})
+
+    def classes(self, name: str) -> Iterator[tuple[str, int, str]]:
+        """(address, traffic class, whose) of those on a network that have one."""
+        for lease in self.leases(name):
+            if number := lease.get("net_class"):
+                for address in filter(None, (lease["address"], lease.get("address6"))):
+                    yield address.partition("/")[0], number, lease["id"][:12]
 
     def published(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Reserved ports of a network, for a table that has to be made anew."""

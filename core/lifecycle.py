@@ -228,7 +228,7 @@ def update(engine: Engine, ref: Container | str, **limits: Any) -> None:
         if limits and container.running:
             try:
                 engine.group(container.state.group).update(resources)
-                if "rx_bps" in limits or "tx_bps" in limits:
+                if {"rx_bps", "tx_bps", "net_class"}.intersection(limits):
                     from pyctr.core import bandwidth
 
                     bandwidth.change(container, wanted)

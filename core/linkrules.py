@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 
 from pyctr.core import netns
-from pyctr.core.firewall import Session
+from pyctr.core.firewall import Session, spoken
 from pyctr.core.linux import nftables as nf
 from pyctr.core.linux import qdisc
 
@@ -38,6 +38,8 @@ _FRAME = 65536
 
 def bound(bridge: str, link: str, rate: int) -> bool:
     """At most `rate` bytes per second out of a link, 0 for no bound. Whether this kernel can; raises OSError."""
+    if not spoken():
+        return False
     batch = _without(bridge, link)
     with Session() as socket:
         if 0 < rate <= _LARGEST:
@@ -56,7 +58,7 @@ def bound(bridge: str, link: str, rate: int) -> bool:
 
 def release(lease: dict[str, Any]) -> None:
     """Take out what was made for a link, whatever number of incarnations it had. Raises OSError."""
-    if not lease.get("tx_bps") or "driver" in lease:
+    if not lease.get("tx_bps") or "driver" in lease or not spoken():
         return
     batch = _without(lease["bridge"], lease["host_if"])
     with Session() as socket:
@@ -70,7 +72,7 @@ def restore(bridge: str, leases: Iterable[dict[str, Any]], *, dry: bool = False)
         for lease in leases
         if lease.get("tx_bps") and int(lease["tx_bps"]) <= _LARGEST and "driver" not in lease
     }
-    if not wanted:
+    if not wanted or not spoken():
         return False
     lost = []
     with Session() as socket:

@@ -18,6 +18,7 @@ from pyctr.core.subnets import parse_subnet, to_int, to_text
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.core.networkset import Network
+    from pyctr.core.spec import Limits
 
 MTU = "com.docker.network.driver.mtu"
 """The one option of a bridge network, in the words that other engines use."""
@@ -77,10 +78,11 @@ def _rate(name: str, value: str) -> int:
     return rate
 
 
-def rates(network: Network, rx_bps: int | None, tx_bps: int | None) -> dict[str, int]:
-    """The bounds of one link: what a container asks for, else what its network says. Raises UsageError."""
+def rates(network: Network, wanted: Limits) -> dict[str, int]:
+    """The bounds of one link, what a container asks for, else what its network says; and its traffic class. Raises
+    UsageError."""
     found = {}
-    for key, own in zip(RATES, (rx_bps, tx_bps), strict=True):
+    for key, own in zip(RATES, (wanted.rx_bps, wanted.tx_bps), strict=True):
         if rate := own or int(network.options.get(key) or 0):
             found[key] = rate
     if "rx_bps" in found and network.driver in FACES:
@@ -88,7 +90,22 @@ def rates(network: Network, rx_bps: int | None, tx_bps: int | None) -> dict[str,
             f"what a container receives cannot be limited on {network.driver} network '{network.name}'",
             hint="its parent interface is not ours to limit; --network-tx-bps is possible",
         )
+    if number := class_number(wanted.net_class):
+        if network.driver in FACES:
+            raise errors.UsageError(
+                f"what a container sends has no class on {network.driver} network '{network.name}'",
+                hint="nothing of ours is between it and its parent interface",
+            )
+        found["net_class"] = number
     return found
+
+
+def class_number(text: str) -> int:
+    """A traffic class in the words of tc(8), two hexadecimal numbers, or a plain priority, as the kernel's number."""
+    major, colon, minor = text.partition(":")
+    if not colon:
+        return int(text or 0)
+    return int(major or "0", 16) << 16 | int(minor or "0", 16)
 
 
 def _check(name: str, value: str) -> None:

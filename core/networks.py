@@ -82,7 +82,7 @@ class Networks(NetworkSet):
             attachment = self._attachment(
                 network, mtu, id, name, _names(name, spec), spec.ip, spec.ip6, spec.mac, before
             )
-            attachment |= netdrivers.rates(network, spec.limits.rx_bps, spec.limits.tx_bps)
+            attachment |= netdrivers.rates(network, spec.limits)
             if network.name != DEFAULT or any(wish != DEFAULT for wish in spec.endpoints):
                 attachment["resolver"] = list(spec.dns)
             attachment["hairpin"] = bool(spec.ports) and bridges.filtered(self.paths.proc)
@@ -101,6 +101,7 @@ class Networks(NetworkSet):
                     if gateway:
                         more["gateway"] = more["gateway6"] = ""  # a container has one default route
                     gateway = gateway or more["gateway"]
+                self._classify(attachment)
                 self._book.write(attachment)
             except BaseException:
                 for more in attachment.pop("more", ()):
@@ -113,8 +114,9 @@ class Networks(NetworkSet):
         """The attachment to a network of plugins; they work without the lock, since they may take their time."""
         from pyctr.core import cni
 
-        if spec.endpoints or spec.ip6 or spec.network_aliases:
-            what = "no further network" if spec.endpoints else "no --ip6" if spec.ip6 else "no --network-alias"
+        wishes = {"further network": spec.endpoints, "--ip6": spec.ip6, "--network-alias": spec.network_aliases}
+        if unknown := [wish for wish, value in {**wishes, "--network-class": spec.limits.net_class}.items() if value]:
+            what = f"no {unknown[0]}"
             raise errors.UsageError(f"network '{network.name}' is made by plugins: {what} is possible there")
         with self._book.lock():
             before = self.lease(id)
@@ -205,10 +207,18 @@ class Networks(NetworkSet):
             self._book.unbind(before)
             if _moved(before, made):
                 self._book.drop(before)
-        made |= netdrivers.rates(found, spec.limits.rx_bps, spec.limits.tx_bps)
+        made |= netdrivers.rates(found, spec.limits)
         made |= {"key": key, "host_if": netns.host_if(id, number), "container_if": f"eth{number}"}
+        self._classify(made)
         self._book.write(made)
         return made
+
+    def _classify(self, attachment: dict[str, Any]) -> None:
+        if attachment.get("net_class"):
+            try:
+                firewall.classify(attachment)
+            except OSError as error:
+                raise errors.NetworkError(f"setting a traffic class: {error.strerror or error}") from error
 
     def join(self, id: str, name: str, spec: ContainerSpec, network: str, number: int) -> dict[str, Any]:
         """Lease an attachment for a running container, of what its spec's endpoint of that network wishes."""
@@ -327,6 +337,7 @@ class Networks(NetworkSet):
                     network.subnet,
                     internal=network.internal,
                     ports=self._book.published(network.name),
+                    classes=self._book.classes(network.name),
                     proc=self.paths.proc,
                     subnet6=network.subnet6,
                     thorough=True,

@@ -325,6 +325,7 @@ class NetworkSet:
                 network.subnet,
                 internal=network.internal,
                 ports=self._book.published(name),
+                classes=self._book.classes(name),
                 proc=self.paths.proc,
                 subnet6=network.subnet6,
             )

@@ -147,6 +147,18 @@ def ports(text: str) -> list[Port]:
     ]
 
 
+def traffic_class(text: str) -> str:
+    """One `--network-class`: MAJOR:MINOR in hexadecimal, as tc(8) has it, or a priority."""
+    parts = text.split(":")
+    try:
+        good = len(parts) <= 2 and all(0 <= int(part, 16 if parts[1:] else 10) <= 0xFFFF for part in parts)
+    except ValueError:
+        good = False
+    if not good or not text.replace(":", "").isalnum():
+        raise BadValue(f"'{text}' is not a traffic class", "such as 1:10 as 'tc class' has it, or a priority from 0")
+    return text
+
+
 def volume(text: str) -> Mount:
     """One `-v`: [SOURCE:]TARGET[:OPTIONS]. A source with a slash is a path of the host, else a volume's name."""
     parts = text.split(":")

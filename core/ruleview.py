@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.core.firewall import PROTOCOLS, Session
+from pyctr.core.firewall import PROTOCOLS, Session, spoken
 from pyctr.core.forwardrules import CHAINS
 from pyctr.core.linux import nftables as nf
 
@@ -15,6 +15,10 @@ def published(bridge: str) -> list[dict[str, Any]]:
     """What the kernel forwards now: {"host_ip","host_port","protocol","address","container_port","owner"}."""
     import _socket
 
+    if not spoken():
+        from pyctr.core import iptables
+
+        return list(iptables.published(bridge))
     names = {number: name for name, number in PROTOCOLS.items()}
     found = []
     with Session() as socket:
@@ -39,6 +43,10 @@ def published(bridge: str) -> list[dict[str, Any]]:
 
 def dropped(bridge: str) -> int:
     """Packets that the rules of a bridge's table have dropped; 0 without a table."""
+    if not spoken():
+        from pyctr.core import iptables
+
+        return iptables.dropped(bridge)
     with Session() as socket:
         return sum(
             rule.packets
@@ -52,7 +60,9 @@ def blockers() -> list[str]:
     """Forward chains of others that drop by policy, or as firewalld's does at its end, and in which we have no accept:
     "inet firewalld filter_FORWARD"."""
     families = {nf.INET: "inet", nf.IPV4: "ip"}
-    found = []
+    found: list[str] = []
+    if not spoken():
+        return found
     with Session() as socket:
         for chain in socket.chains():
             drops = chain.policy == nf.DROP or (chain.table, chain.name) == CHAINS[nf.INET]

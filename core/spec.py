@@ -32,6 +32,8 @@ class Limits(Record):
     rx_bps: int | None = None
     """Bytes per second that it receives at most on each of its links; likewise `tx_bps` what it sends."""
     tx_bps: int | None = None
+    net_class: str = ""
+    """Traffic class of what it sends beyond its network, "1:10" as tc(8) has it, or a priority; "" or "0" for none."""
     device_read_bps: dict[str, int] = {}
     device_write_bps: dict[str, int] = {}
     device_read_iops: dict[str, int] = {}

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _LIMITS = (
     *("cpus", "cpu_shares", "cpu_period", "cpu_quota", "cpuset_cpus", "cpuset_mems"),
-    *("memory", "memory_reservation", "memory_high", "memory_swap", "pids", "blkio_weight", "rx_bps", "tx_bps"),
+    *("memory", "memory_reservation", "memory_high", "memory_swap", "pids", "blkio_weight"),
+    *("rx_bps", "tx_bps", "net_class"),
 )
 
 
@@ -37,6 +38,8 @@ def configure(parser: Declares) -> None:
         help="bytes per second it receives on each link, 0 unlimited")  # fmt: skip
     add("--network-tx-bps", dest="tx_bps", type=values.size, metavar="SIZE",
         help="bytes per second it sends on each link, 0 unlimited")  # fmt: skip
+    add("--network-class", dest="net_class", type=values.traffic_class, metavar="CLASS",
+        help="traffic class of what it sends, 0 none")  # fmt: skip
     add("--restart", type=values.restart, metavar="POLICY", help="no, on-failure[:N], always, unless-stopped")
     add("--for", dest="after", type=values.duration, default=0.0, metavar="TIME",
         help="as before after this, as 10m or 1h; kept nowhere")  # fmt: skip

@@ -17,22 +17,22 @@ _LEVELS = ((_socket.AF_INET, 0, "ip_tables_names"), (_socket.AF_INET6, 41, "ip6_
 
 
 def shape(proc: str) -> bytes:
-    """Number and places of the rules in the tables `filter` that are loaded in this namespace; asking loads none."""
+    """Number and places of the rules in the tables that are loaded in this namespace; asking loads none."""
     found = b""
     for family, level, names in _LEVELS:
         try:
             with open(f"{proc}/net/{names}", "rb") as file:
-                loaded = b"filter" in file.read().split()
-            if loaded:
-                found += _info(family, level)
+                loaded = sorted({b"filter", b"mangle", b"nat"}.intersection(file.read().split()))
+            for table in loaded:
+                found += _info(family, level, table)
         except OSError:
             continue  # not in this kernel, or not for us to ask
     return found
 
 
-def _info(family: int, level: int) -> bytes:
+def _info(family: int, level: int, table: bytes) -> bytes:
     info, size = foreign.buffer(_INFO), foreign.c_int(_INFO)
-    info[:6] = b"filter"
+    info[: len(table)] = table
     there = foreign.c_ulong(foreign.addressof(size))
     socket = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _socket.IPPROTO_RAW)
     try:

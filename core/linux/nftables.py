@@ -50,13 +50,13 @@ DROP, ACCEPT, RETURN, JUMP = 0, 1, -5, -3
 R0 = 8
 """The first 32-bit register."""
 
-IIFNAME, OIFNAME, L4PROTO = 6, 7, 16
+PRIORITY, IIFNAME, OIFNAME, L4PROTO = 2, 6, 7, 16
 CT_STATE, CT_STATUS = 0, 2
 ESTABLISHED, RELATED, NEW = 2, 4, 8
 DNATED = 32
 EQ, NEQ = 0, 1
 
-_IPADDR, _IP6ADDR, _PROTOCOL, _SERVICE = 7, 8, 12, 13
+_IPADDR, _IP6ADDR, _PROTOCOL, _SERVICE, _CLASSID = 7, 8, 12, 13, 23
 """nft's own type numbers, so that `nft list` shows addresses and ports."""
 
 
@@ -114,6 +114,11 @@ def _value(data: bytes) -> bytes:
 
 def meta(key: int, register: int = R0) -> bytes:
     return _expression("meta", _be32(2, key), _be32(1, register))
+
+
+def set_priority(register: int = R0) -> bytes:
+    """What a register has becomes the packet's priority, which classful queueing disciplines take as a class."""
+    return _expression("meta", _be32(2, PRIORITY), _be32(3, register))
 
 
 def ct(key: int, register: int = R0) -> bytes:
@@ -328,6 +333,27 @@ class Batch:
             _be32(10, self._sets),
         )
 
+    def class_map(self, table: str, name: str) -> None:
+        """A map address -> traffic class; its entries are added and deleted like those of a port map."""
+        self._sets += 1
+        kind, size = (_IPADDR, 4) if self.family == IPV4 else (_IP6ADDR, 16)
+        self._add(
+            "make map",
+            name,
+            NEWSET,
+            NLM_F_CREATE,
+            text(1, table),
+            text(2, name),
+            _be32(3, 8),  # NFT_SET_MAP
+            _be32(4, kind),
+            _be32(5, size),
+            _be32(6, _CLASSID),
+            _be32(7, 4),
+            _be32(10, self._sets),
+            # for nft to show it: keys are big-endian (2), values the host's (1)
+            attribute(13, struct.pack("=BBIBBI", 0, 4, 2, 1, 4, 1)),
+        )
+
     def add_ports(self, table: str, name: str, entries: Iterable[tuple[bytes, bytes, str]]) -> None:
         """Add (key, value, comment) to a port map. EEXIST or EBUSY: somebody has the key with another value."""
         items = [
@@ -359,6 +385,11 @@ def port_key(protocol: int, port: int, address: str = "") -> bytes:
     """A key of a port map: every part padded to a register."""
     head = _packed(address) if address else b""
     return head + struct.pack("B3x", protocol) + struct.pack(">H2x", port)
+
+
+def class_entry(address: str, number: int, comment: str) -> tuple[bytes, bytes, str]:
+    """An entry of a class map; the class is the host's own kind of number."""
+    return _packed(address), struct.pack("=I", number), comment
 
 
 def port_value(address: str, port: int) -> bytes:

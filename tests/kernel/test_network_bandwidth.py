@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from pyctr.core import errors
 from pyctr.core.linux import qdisc
 from pyctr.core.spec import Limits
 from tests.support.host import Host
-from tests.support.netlab import Lab
+from tests.support.netlab import HOST, OUTSIDE, Lab
 
 RATE = 64 << 10
 SIZE, COUNT = 1400, 700
@@ -98,6 +99,53 @@ def test_what_a_container_sends_stays_bounded_when_it_lifts_its_own_end(lab: Lab
     assert slow["host_if"] not in lab.command("host", "nft", "list", "ruleset")
 
 
+def test_what_leaves_a_container_is_in_its_class_of_the_uplink(lab: Lab) -> None:
+    made = "qdisc add dev up0 root handle 1: htb default 20", "class add dev up0 parent 1: classid 1:10 htb rate 1gbit"
+    for words in (*made, "class add dev up0 parent 1: classid 1:20 htb rate 1gbit"):
+        try:
+            lab.command("host", "tc", *words.split())
+        except AssertionError as error:
+            pytest.skip(f"no sch_htb in this kernel: {error}")
+
+    def packets() -> dict[str, int]:
+        """Of each class of the uplink."""
+        found = re.findall(
+            r"class htb (\S+) .*\n.* (\d+) pkt", lab.command("host", "tc", "-s", "class", "show", "dev", "up0")
+        )
+        return {name: int(count) for name, count in found}
+
+    lab.networks.create("six", ipv6=True)
+    fast = lab.container("fast", network="six", limits=Limits(net_class="1:10"))
+    lab.container("usual", network="six")
+    lab.serve("out", 9000)
+    lab.ip("host", "address add 2001:db8::1/64 dev up0 nodad")
+    lab.ip("out", "address add 2001:db8::2/64 dev up0 nodad")
+    lab.serve("out", 9001, address="::")
+
+    def classes() -> tuple[bool, bool]:
+        """Whether the class counts what each of the two sends."""
+        found = []
+        for name in ("fast", "usual"):
+            before = packets()["1:10"]
+            assert lab.ask(name, OUTSIDE, 9000) == HOST and lab.ask(name, "2001:db8::2", 9001) == "2001:db8::1"
+            found.append(packets()["1:10"] >= before + 8)
+        return found[0], found[1]
+
+    assert classes() == (True, False)
+    lab.command("host", "nft", "flush", "ruleset")
+    assert lab.call("host", lab.networks.repair) == ["six"]
+    assert lab.call("host", lab.networks.repair) == []
+    assert classes() == (True, False), "it comes back with the rules"
+    lab.remove(fast)
+    assert fast["address"].partition("/")[0] not in lab.command("host", "nft", "list", "ruleset")
+    with pytest.raises(errors.UsageError, match="has no class on macvlan"):
+        lab.call("host", lambda: bool(lab.networks.create("faces", driver="macvlan", **_FACES)))
+        lab.attach("face", network="faces", limits=Limits(net_class="6"))
+
+
+_FACES: dict[str, Any] = {"subnet": "192.0.2.0/24", "options": {"parent": "up0"}}
+
+
 def test_a_network_bounds_whoever_is_on_it_and_a_container_may_differ(lab: Lab) -> None:
     lab.networks.create("narrow", options={"rx_bps": "1m", "tx_bps": "512k"})
     usual = lab.container("usual", network="narrow")
@@ -113,8 +161,7 @@ def test_a_network_bounds_whoever_is_on_it_and_a_container_may_differ(lab: Lab) 
         with pytest.raises(errors.UsageError) as failure:
             lab.networks.create("bad", options=options)
         assert failure.value.hint == hint
-    faces = {"driver": "macvlan", "subnet": "192.0.2.0/24", "options": {"parent": "up0"}}
-    lab.call("host", lambda: bool(lab.networks.create("faces", **faces)))
+    lab.call("host", lambda: bool(lab.networks.create("faces", driver="macvlan", **_FACES)))
     with pytest.raises(errors.UsageError, match="cannot be limited on macvlan"):
         lab.attach("face", network="faces", limits=Limits(rx_bps=RATE))
 
@@ -157,6 +204,13 @@ def test_limits_of_a_running_container_change_and_stay_over_a_restart(host: Host
     host.run("network", "disconnect", "back", "web")
     host.run("start", "web")
     assert kept() == [], "nothing of an earlier link bounds this one"
+    host.run("update", "--network-class", "1:2a", "web")
+    bridge = host.paths.bridge
+    listed = subprocess.run(["nft", "list", "map", "ip", bridge, "classes"], capture_output=True, text=True, check=True)
+    assert ": 1:2a" in listed.stdout
+    host.run("update", "--network-class", "0", "web")
+    listed = subprocess.run(["nft", "list", "map", "ip", bridge, "classes"], capture_output=True, text=True, check=True)
+    assert "elements" not in listed.stdout
     host.run("network", "create", "late")
     host.run("update", "--network-rx-bps", "5m", "web")
     host.run("network", "connect", "late", "web")
@@ -166,6 +220,8 @@ def test_limits_of_a_running_container_change_and_stay_over_a_restart(host: Host
     for words, message in (
         (("run", "--network-rx-bps", "10", "base", "true"), "10 bytes per second are too few"),
         (("run", "--network", "none", "--network-tx-bps", "1m", "base", "true"), "has no link to limit"),
+        (("run", "--network", "host", "--network-class", "1:10", "base", "true"), "has no link to class"),
+        (("run", "--network-class", "1:xyz", "base", "true"), "'1:xyz' is not a traffic class"),
     ):
         done = host.run(*words, check=False)
         assert done.returncode == 125 and message in done.stderr

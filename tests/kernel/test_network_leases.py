@@ -31,7 +31,7 @@ def _address(attachment: dict[str, object]) -> str:
     return str(attachment["address"]).split("/")[0]
 
 
-def _record(lab: Lab, attachment: dict[str, object], *, pid: int) -> None:
+def record(lab: Lab, attachment: dict[str, object], *, pid: int) -> None:
     """A state.json that says the container runs as `pid`."""
     start = procfs.start_time(pid)
     assert start is not None
@@ -95,7 +95,7 @@ def test_a_container_keeps_its_address_when_started_again(lab: Lab) -> None:
 
 
 def test_a_port_of_a_running_container_is_refused_by_name(lab: Lab) -> None:
-    _record(lab, lab.attach("web", "8080:80"), pid=os.getpid())
+    record(lab, lab.attach("web", "8080:80"), pid=os.getpid())
     with pytest.raises(errors.Conflict, match="port 8080/tcp is taken by container 'web'"):
         lab.attach("second", "127.0.0.1:8080:80")
     assert [lease["name"] for lease in lab.networks.leases()] == ["web"]
@@ -106,7 +106,7 @@ def test_a_port_of_a_container_that_died_unseen_is_taken_over(lab: Lab) -> None:
     child = os.fork()
     if child == 0:
         os._exit(0)
-    _record(lab, dead, pid=child)
+    record(lab, dead, pid=child)
     os.waitpid(child, 0)
     lab.container("second", "8080:80")
     lab.serve("second", 80)
@@ -186,7 +186,7 @@ def test_counters_are_told_from_the_containers_side(lab: Lab) -> None:
 
 
 def test_flushed_rules_come_back_with_the_next_start(lab: Lab) -> None:
-    _record(lab, lab.container("web", "8080:80"), pid=os.getpid())
+    record(lab, lab.container("web", "8080:80"), pid=os.getpid())
     lab.serve("web", 80)
     lab.command("host", "nft", "flush", "ruleset")
     assert lab.ask("host", HOST, 8080) == "ConnectionRefusedError"

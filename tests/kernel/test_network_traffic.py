@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pyctr.core import firewall
 from tests.support.netlab import HOST, OUTSIDE, Lab
 
 
@@ -142,7 +143,8 @@ def test_published_ports_do_not_open_the_hosts_loopback_to_containers(lab: Lab) 
                 return False
 
     assert not lab.call("host", heard)
-    lab.command("host", "nft", "flush", "chain", "ip", lab.bridge, "guard")
+    guard = f"nft flush chain ip {lab.bridge} guard" if firewall.spoken() else "iptables-legacy -t mangle -F PREROUTING"
+    lab.command("host", *guard.split())
     assert lab.call("host", heard), "the way is open without the guard, so it was the guard that closed it"
 
 
