@@ -53,8 +53,11 @@ def command(one: Foreign, verb: str, *flags: str) -> list[str]:
     path = one.store.removesuffix(f"/{one.id}")
     if verb == "remove":
         return [program, "-P", path, "-n", one.id, *(["-f"] if "-f" in flags else [])]
-    more = {"start": ["-d"], "stop": ["-t", "10"], "restart": ["-r", "-t", "10"]}[verb]
-    return [program, "-P", path, "-n", one.id, *more, *flags]
+    if verb == "start":
+        return [program, "-P", path, "-n", one.id, "-d"]
+    # lxc-stop takes a patience of 0 for none at all: it would neither wait nor kill
+    patience = ["-k"] if flags == ("-t", "0") and verb == "stop" else list(flags or ("-t", "10"))
+    return [program, "-P", path, "-n", one.id, *(["-r"] if verb == "restart" else []), *patience]
 
 
 def answers(one: Foreign) -> None:

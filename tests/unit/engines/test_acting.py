@@ -36,6 +36,7 @@ def test_the_command_is_the_engines_own(store: str) -> None:
     assert acting.command(docker, "remove", "-f")[3:] == ["rm", "-f", ID]
     lxc = Foreign("lxc", ID, ID, store=store)
     assert acting.command(lxc, "start") == ["lxc-start", "-P", os.path.dirname(store), "-n", ID, "-d"]
+    assert acting.command(lxc, "stop")[-2:] == ["-t", "10"] and acting.command(lxc, "stop", "-t", "0")[-1] == "-k"
     machine = Foreign("nspawn", "db", "db", store=store)
     assert acting.command(machine, "stop") == ["machinectl", "poweroff", "db"]
 
