@@ -206,7 +206,13 @@ def _network(engine: Engine) -> Iterator[tuple[str, str, str]]:
 
 
 def _firewall(engine: Engine) -> Iterator[tuple[str, str, str]]:
-    if os.path.isdir(f"{engine.paths.sys}/module/nf_tables") or _module(engine, "nf_tables"):
+    from pyctr.core import firewall
+
+    if os.geteuid() == 0 and engine.paths.proc == "/proc":
+        there = firewall.spoken()
+    else:
+        there = os.path.isdir(f"{engine.paths.sys}/module/nf_tables") or _module(engine, "nf_tables")
+    if there:
         yield GOOD, "nf_tables", ""
     else:
         from pyctr.core import iptables

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import firewall, iptables, ruleview
+from pyctr.core import doctor, firewall, iptables, ruleview
+from pyctr.core.engine import Engine
 from tests.kernel.test_network_leases import record
 from tests.support.netlab import HOST, OUTSIDE, Lab
 
@@ -101,6 +102,8 @@ def test_everything_works_by_iptables_alone(lab: Lab) -> None:
     lab.ip("out", "address add 2001:db8::2/64 dev up0 nodad")
     assert six["address6"] and lab.ask("out", "2001:db8::1", 8100) == "2001:db8::2"
 
+    found = lab.call("host", lambda: list(doctor._firewall(Engine(lab.paths))))
+    assert [words for _, words, _ in found] == ["no nf_tables, but iptables"]
     lab.call("host", lab.networks.unpublish, web)
     assert lab.call("host", ruleview.published, lab.bridge) == []
     lab.call("host", lab.networks.forget)

@@ -142,12 +142,14 @@ class Host:
 
     def rules(self) -> list[str]:
         """Ports that the firewall still forwards to a container, and bounds of links whose container is gone."""
-        from pyctr.core import netns, ruleview
+        from pyctr.core import firewall, netns, ruleview
         from pyctr.core.linux import nftables
 
         known = {name[:8] for name in os.listdir(self.paths.containers)} if os.path.isdir(self.paths.containers) else ()
-        with nftables.Nft() as socket:
-            chains = [chain for chain in socket.chains(nftables.NETDEV) if chain.table.startswith(self.paths.bridge)]
+        chains = []
+        if firewall.spoken():
+            with nftables.Nft() as socket:
+                chains = [one for one in socket.chains(nftables.NETDEV) if one.table.startswith(self.paths.bridge)]
         bounds = [f"bound of {chain.name}" for chain in chains if netns.owner(chain.name) not in known]
         return [str(forward) for forward in ruleview.published(self.paths.bridge)] + bounds
 
