@@ -23,9 +23,8 @@ class Place:
 def failure(place: Place, message: str, *, hint: str = "", tail: list[str] | None = None) -> BuildFailure:
     """An error at a place: `Dockerfile:7: RUN make: exit code 2`. `tail` are the last lines of output."""
     words = short(place.text)
-    return BuildFailure(
-        f"{place}: {words}: {message}" if words else f"{place}: {message}", hint=hint, line=place.line, tail=tail
-    )
+    said = f"{place}: {words}: {message}" if words else f"{place}: {message}"
+    return BuildFailure(printable(said), hint=printable(hint), line=place.line, tail=tail)
 
 
 def at(place: Place, error: PyctrError) -> BuildFailure:
@@ -33,6 +32,13 @@ def at(place: Place, error: PyctrError) -> BuildFailure:
     if isinstance(error, BuildFailure):
         return error
     return failure(place, error.message, hint=error.hint)
+
+
+def printable(text: str) -> str:
+    """Text of a Dockerfile as part of one line: what breaks or moves it is spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
 
 
 def short(text: str, width: int = 60) -> str:
