@@ -50,6 +50,7 @@ def rows(pyctr: Pyctr, peers: Mapping[str, Podman | Docker], work: Path, rounds:
     material = tools.material
     yield f"unpack of a gzip layer ({material.words}), both digests checked", milliseconds(tools.unpack(), rounds)
     yield "`load` of it from a docker-archive, unpacked", milliseconds(tools.load(), rounds)
+    yield "`import` of the layer as a root file system", milliseconds(tools.imports(), rounds)
     yield "`save` of it as a docker-archive", milliseconds(tools.save(), rounds)
     if shutil.which("docker-registry"):
         with registry(work) as name:
@@ -101,6 +102,12 @@ class Tools:
             return lambda turn: command(*words, "load", "-i", str(turn.archive), env=env)
 
         return self.turns({name: loading(words, env) for name, words, env in self.engines()})
+
+    def imports(self) -> dict[str, Command]:
+        def importing(words: list[str], env: dict[str, str]) -> Callable[[Turn], Command]:
+            return lambda turn: command(*words, "import", str(turn.packed), f"imported-{turn.name}", env=env)
+
+        return self.turns({name: importing(words, env) for name, words, env in self.engines()})
 
     def save(self) -> dict[str, Command]:
         self._begun += 1

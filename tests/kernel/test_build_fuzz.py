@@ -26,8 +26,8 @@ from pyctr.core.paths import Paths
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: COPY writes into an overlay")
 
 WORD = st.sampled_from(
-    ["a", "b", "/", "dir", "./dir/", "*", "d*r", "..", "../a", "/etc/passwd", "$X", "${X:-a}", "${", "${X/a/b}", '"a b"',
-     "'", '"', "\\", "a=b", "a=", "=", "X=$X", "--", "--from=one", "--from=0", "--from=9", "--chown=1:2", "--chmod=9",
+    ["a", "b", "/", "dir", "./dir/", "*", "d*r", "..", "../a", "/etc/passwd", "$X", "${X:-a}", "${", "${X/a/b}",
+     '"a b"', "'", '"', "\\", "a=b", "a=", "=", "X=$X", "--", "--from=one", "--from=0", "--from=9", "--chown=1:2", "--chmod=9",
      "--chmod=u+x", "--link", "--parents", "--exclude=*", "--checksum=x", "--mount=type=bind", "--interval=1s", "NONE",
      "CMD", "80/tcp", "99999", "1-2", '["a", "b"]', '["a"', "[]", "SIGTERM", "root", "9", "as", "AS", "one",
      "<<E", "http://localhost:1/x", "\x1b[2J", "é", "\t", "`", "#", "%s", "{}", "a" * 300]
