@@ -1,4 +1,4 @@
-"""An image of the size of a distribution's: 10,000 files, 100 MB. To a registry and back, and to umoci: no file differs."""
+"""An image of a distribution's size, 10,000 files and 100 MB, to a registry and back, and to umoci: no file differs."""
 
 from __future__ import annotations
 
