@@ -28,9 +28,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: COPY writ
 WORD = st.sampled_from(
     ["a", "b", "/", "dir", "./dir/", "*", "d*r", "..", "../a", "/etc/passwd", "$X", "${X:-a}", "${", "${X/a/b}",
      '"a b"', "'", '"', "\\", "a=b", "a=", "=", "X=$X", "--", "--from=one", "--from=0", "--from=9", "--chown=1:2",
-     "--chmod=9", "--chmod=u+x", "--link", "--parents", "--exclude=*", "--checksum=x", "--mount=type=bind", "--interval=1s",
-     "NONE", "CMD", "80/tcp", "99999", "1-2", '["a", "b"]', '["a"', "[]", "SIGTERM", "root", "9", "as", "AS", "one",
-     "<<E", "http://localhost:1/x", "\x1b[2J", "é", "\t", "`", "#", "%s", "{}", "a" * 300]
+     "--chmod=9", "--chmod=u+x", "--link", "--parents", "--exclude=*", "--checksum=x", "--mount=type=bind",
+     "--interval=1s", "NONE", "CMD", "80/tcp", "99999", "1-2", '["a", "b"]', '["a"', "[]", "SIGTERM", "root", "9",
+     "as", "AS", "one", "<<E", "http://localhost:1/x", "\x1b[2J", "é", "\t", "`", "#", "%s", "{}", "a" * 300]
 )  # fmt: skip
 NAME = st.sampled_from(
     ["ARG", "ENV", "LABEL", "COPY", "ADD", "WORKDIR", "USER", "EXPOSE", "VOLUME", "STOPSIGNAL", "CMD", "ENTRYPOINT",
