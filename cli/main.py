@@ -54,6 +54,8 @@ VERBS: dict[str, str] = {
     "events": "what happened to containers",
     "deaths": "how containers died, and what tells why",
     "capture": "the whole host in one file, to be looked at elsewhere",
+    "check": "who needs somebody, as an exit code for a monitoring system",
+    "metrics": "what containers use, for Prometheus",
     "images": "list images",
     "build": "build an image from a Dockerfile",
     "builder": "what builds keep for the next one",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pyctr.core import health
-from pyctr.core.triage import WINDOW, Death, Diagnosis, Machine, Past, Patient, diagnose
+from pyctr.core.past import pasts as remembered
+from pyctr.core.triage import WINDOW, Diagnosis, Machine, Past, Patient, diagnose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
     from pyctr.core.events import Event
@@ -57,7 +56,7 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
         events, mark = engine.events.appended(mark)
     except PermissionError:
         pass  # not root: the numbers are everybody's, the journal is not
-    pasts = _pasts(old.pasts if old else {}, events, seen.time)
+    pasts = remembered(old.pasts if old else {}, events, seen.time)
     host = seen.host
     machine = Machine(host.cpus, host.cpu) if host is not None else Machine()
     cases = []
@@ -119,38 +118,3 @@ def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: P
         finished=row.finished_at,
         oom_killed=row.oom_killed,
     )
-
-
-def _pasts(before: dict[str, Past], events: Iterable[Event], now: float) -> dict[str, Past]:
-    """What matters of the journal, by container; what is too long ago is dropped."""
-    pasts = dict(before)
-    for event in events:
-        if event.type != "container":
-            continue
-        past, when = pasts.get(event.id, Past()), event.time_ns / 1e9
-        if event.action == "destroy":
-            pasts.pop(event.id, None)
-        elif event.action == "oom":
-            kills = _number(event, "kills", past.counted + 1)
-            pasts[event.id] = past._replace(kills=(*past.kills, (when, kills - past.counted)), counted=kills)
-        elif event.action == "start":
-            pasts[event.id] = past._replace(counted=0)
-        elif event.action == "die":
-            oom = event.attributes.get("oom_killed") == "True"
-            pasts[event.id] = past._replace(deaths=(*past.deaths, Death(when, _number(event, "exitCode", 0), oom)))
-        elif event.action == "pause":
-            pasts[event.id] = past._replace(paused=when)
-    return {
-        id: past._replace(
-            kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW),
-            deaths=tuple(death for death in past.deaths if death.time > now - WINDOW),
-        )
-        for id, past in pasts.items()
-    }
-
-
-def _number(event: Event, name: str, otherwise: int) -> int:
-    try:
-        return int(event.attributes[name])
-    except (KeyError, ValueError):
-        return otherwise
