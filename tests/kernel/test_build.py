@@ -153,6 +153,35 @@ def test_what_did_not_change_is_not_done_again(yard: Yard) -> None:
     assert "CACHED" not in yard.build(recipe % "a").stderr
 
 
+def test_some_arguments_are_there_without_being_given(yard: Yard) -> None:
+    """The platform's for who asks for them; proxies for RUN, and for nobody afterwards."""
+    recipe = "FROM base\nARG TARGETOS TARGETARCH\nARG TARGETPLATFORM\nENV FOR=$TARGETOS/$TARGETARCH=$TARGETPLATFORM\n"
+    recipe += f'{RUN} echo "$HTTPS_PROXY $no_proxy [$BUILDPLATFORM]" > /seen\n'
+    proxies = ("--build-arg", "HTTPS_PROXY=http://proxy.example:1", "--build-arg", "no_proxy=none.example")
+    yard.build(recipe, *proxies, "-t", "given")
+    assert yard.inside("given", "cat /seen; echo $HTTPS_PROXY$no_proxy") == (
+        "http://proxy.example:1 none.example []\n\n"
+    )
+    config = yard.config("given")
+    [platform] = [value for value in config["Env"] if value.startswith("FOR=")]
+    assert re.fullmatch(r"FOR=(linux/\w+)=\1", platform)
+    image = ImageStore(yard.host.paths).resolve("given")
+    assert "proxy.example" not in json.dumps([config, image.history])
+    other = yard.build(recipe, "--build-arg", "HTTPS_PROXY=http://other.example:2")
+    assert other.stderr.count("CACHED") == 1
+
+
+def test_a_linked_copy_does_not_care_what_it_lies_on(yard: Yard) -> None:
+    recipe = "FROM base\nCOPY two /\nCOPY --link one /l/\nCOPY one /o/\n"
+    yard.write(one="1", two="2")
+    yard.build(recipe, "-t", "linked")
+    assert set(yard.members("linked", -2)) == {"l", "l/one"}
+    yard.write(two="3")
+    again = yard.build(recipe, "-t", "linked")
+    assert [line.rpartition(" ")[2] for line in again.stderr.splitlines() if "CACHED" in line] == ["CACHED"]
+    assert yard.inside("linked", "cat /two /l/one /o/one") == "311"
+
+
 def test_independent_stages_run_at_once_and_unneeded_ones_never(yard: Yard) -> None:
     meet = "for i in $(seq 600); do [ -e /c/%s ] && exit 0; sleep 0.1; done; exit 1"
     yard.build(
