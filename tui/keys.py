@@ -58,7 +58,7 @@ class Action:
             return False
         if self.when is None:
             return True
-        if self.changes and row is not None and row.engine and (self.name, row.engine) not in ERRANDS:
+        if self.changes and row is not None and row.engine and not theirs(self.name, row.engine):
             return False  # it is another engine's to change
         return row is not None and not row.busy and self.when(row)
 
@@ -84,9 +84,19 @@ _log = partial(Action, "Logs", "logs")
 _form = partial(Action, "New container", "form")
 
 ERRANDS = {
-    (verb, who) for verb in ("start", "stop", "restart", "remove") for who in ("docker", "podman", "lxc", "nspawn")
+    (verb, engine)
+    for verb in ("start", "stop", "restart", "remove")
+    for engine in ("docker", "podman", "lxc", "nspawn")
 }
 """What other engines are asked to do with their containers."""
+JOINED = ("docker", "podman", "containerd", "kubernetes", "cri-o", "lxc", "nspawn", "other-pyctr", "oci")
+"""Engines whose containers a shell can be opened in; a service of systemd has no inside."""
+
+
+def theirs(name: str, engine: str) -> bool:
+    """Whether an act works on another engine's container."""
+    return (name, engine) in ERRANDS or (name == "shell" and engine in JOINED)
+
 
 ACTIONS: tuple[Action, ...] = (
     _move("list", "up", "up,k", "up", "one row up", show="↑ k"),

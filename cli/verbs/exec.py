@@ -37,6 +37,10 @@ def run(call: Call, args: Arguments) -> int:
         raise UsageError("'pyctr exec' needs a COMMAND", hint=f"such as 'pyctr exec -it {args.container} sh'")
     if args.tty and args.interactive and not args.detach and not os.isatty(0):
         raise UsageError("--tty: stdin is not a terminal", hint="leave -t out when input is piped in")
+    if ":" in args.container:
+        from pyctr.cli import joined
+
+        return joined.run(call, args)
     from pyctr.core import execution
 
     code = execution.execute(

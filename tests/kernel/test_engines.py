@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import shutil
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +217,63 @@ def test_docker_is_told_to_stop_start_and_remove_and_not_waited_for_when_it_hang
     assert listed(docker, "-a") == {}
 
 
+RIGHTS = """
+grep -E '^(Cap|Seccomp:|NoNewPrivs|Uid|Groups)' /proc/self/status
+hostname; pwd; echo $A
+for kind in ipc mnt net pid uts user; do readlink /proc/self/ns/$kind; done
+"""
+
+
+def in_theirs(manager: Manager, ref: str, *words: str) -> str:
+    return manager.host.run("exec", "-e", "A=b", f"{manager.name}:{ref}", *words).stdout
+
+
+def test_a_further_process_has_what_dockers_own_exec_gives_while_docker_is_stopped(docker: Dockerd) -> None:
+    flags = ("--hostname", "inside", "--cap-drop", "CHOWN", "--user", "1000:1001", "-w", "/tmp")
+    id = docker.run("--name", "joined", *flags, "box", "sleep", "1000").stdout.strip()
+    theirs = docker("exec", "-e", "A=b", "joined", "sh", "-c", RIGHTS).stdout
+    stopped = docker.daemons()
+    for daemon in stopped:
+        os.kill(daemon, signal.SIGSTOP)
+    try:
+        assert in_theirs(docker, id, "sh", "-c", RIGHTS) == theirs
+        assert docker.host.run("exec", f"docker:{id}", "sh", "-c", "exit 7", check=False).returncode == 7
+        assert docker.host.run("exec", f"docker:{id}", "nothere", check=False).returncode == 127
+        inside = in_theirs(docker, id, "sh", "-c", "cat /proc/self/cgroup; ls /proc/self/fd")
+        assert f"/{id}" in inside and "\n4\n" not in inside, "in its group, without a descriptor of ours"
+    finally:
+        for daemon in stopped:
+            os.kill(daemon, signal.SIGCONT)
+    docker("rm", "-f", "joined")
+
+
+def test_a_shell_of_theirs_has_a_terminal_of_its_own(docker: Dockerd) -> None:
+    id = docker.run("--name", "shell", "box", "sleep", "1000").stdout.strip()
+    master, slave = pty.openpty()
+    words = docker.host.command(
+        "exec", "-it", f"docker:{id}", "sh", "-c", "tty; echo $TERM; stty size; read line; echo $line"
+    )
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
+    child = subprocess.Popen(
+        words, env=docker.host.env, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    )
+    os.close(slave)
+    os.write(master, b"typed\n")
+    said = b""
+    try:
+        while select.select([master], [], [], 60)[0]:
+            try:
+                said += os.read(master, 4096)
+            except OSError:
+                break  # nobody has it open any more
+        assert child.wait(20) == 0
+    finally:
+        child.kill()
+        os.close(master)
+    assert b"/dev/pts/0" in said and b"xterm" in said and b"33 99" in said and said.count(b"typed") >= 2
+    docker("rm", "-f", "shell")
+
+
 def test_containers_that_come_and_go_while_it_looks_break_nothing(docker: Dockerd) -> None:
     finder = Finder(docker.host.paths, detect())
     coming = subprocess.Popen(
@@ -249,6 +311,18 @@ def test_podmans_containers_and_pods(podman: Podman) -> None:
     assert document["Image"] == podman.state("web", "{{.ImageName}}")
     stats = json.loads(own("stats", "--no-stream", "--format", "json", f"podman:{id}").stdout)
     assert stats["MemUsage"].endswith("/ 64MiB")
+
+
+def test_a_further_process_has_what_podmans_own_exec_gives(podman: Podman) -> None:
+    id = podman.run("--name", "joined", "--read-only", "--user", "sam", "box", "sleep", "1000").stdout.strip()
+    script = RIGHTS.replace("|Groups", "")
+    theirs = podman("exec", "-e", "A=b", "joined", "sh", "-c", script).stdout
+    assert in_theirs(podman, id, "sh", "-c", script) == theirs
+    # podman's exec leaves out the group that is the user's own anyway; the first process has it
+    groups = in_theirs(podman, id, "grep", "-h", "Groups", "/proc/1/status", "/proc/self/status").splitlines()
+    assert groups[0] == groups[1]
+    assert in_theirs(podman, id, "sh", "-c", "touch /x || echo refused") == "refused\n"
+    assert podman.host.run("exec", "-u", "root", f"podman:{id}", "id", "-u").stdout == "0\n"
 
 
 def test_a_log_of_others_is_followed_until_its_container_ends(podman: Podman) -> None:
@@ -293,6 +367,7 @@ def test_a_container_of_lxc(tmp_path: Path) -> None:
         stats = json.loads(host.run("stats", "--no-stream", "--format", "json", f"lxc:{name}").stdout)
         assert stats["MemUsage"].endswith("/ 64MiB")
         assert "sleep 1000" in host.run("top", f"lxc:{name}").stdout
+        assert host.run("exec", f"lxc:{name}", "sleep", "0").returncode == 0
         host.run("stop", "-t", "0", f"lxc:{name}")
         deadline = time.monotonic() + 30
         while name in host.run("ps", "--engine", "lxc", "--format", "{{.Names}}").stdout:
@@ -328,6 +403,9 @@ def test_a_task_of_containerd(tmp_path: Path) -> None:
             os.kill(ctr.daemon.pid, signal.SIGCONT)
         assert (document["Image"], document["CgroupPath"]) == (IMAGE, group)
         assert document["State"]["Status"] == "running" and document["Config"]["Cmd"] == ["sleep", "1000"]
+        rights = ("sh", "-c", "grep -E '^(Cap|Seccomp:|NoNewPrivs|Uid)' /proc/self/status; readlink /proc/self/ns/net")
+        theirs = ctr("task", "exec", "--exec-id", "one", name, *rights).stdout
+        assert ctr.host.run("exec", f"containerd:{name}", *rights).stdout == theirs
         ctr("task", "kill", "-s", "KILL", name)
         ctr.until(lambda: ctr("task", "rm", name, check=False).returncode == 0, "the end of its task")
         ctr("container", "rm", name)

@@ -59,13 +59,13 @@ class Verbs(_Base):
         if row.busy:
             app.say(f"{f.neutral(row.name)}: still {row.busy}")
             return None
-        if row.engine and action.changes and (name, row.engine) not in keys.ERRANDS:
+        if row.engine and action.changes and not keys.theirs(name, row.engine):
             app.say(f"{f.neutral(row.name)} is {row.engine}'s: that is not done from here")
             return None
         if not action.available(row, False):
             app.say(f"{f.neutral(row.name)} is {row.status}: nothing to {keys.label(action, row)}")
             return None
-        if row.engine and action.changes:
+        if (name, row.engine) in keys.ERRANDS:
             from pyctr.tui import errands
 
             errands.ask(app, name, row)
