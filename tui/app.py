@@ -179,6 +179,47 @@ class PyctrApp(App[None], inherit_bindings=False):
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
 
+    def action_travel(self) -> None:
+        """Ask for a moment, and show it."""
+        from pyctr.core.moments import moment
+        from pyctr.core.parse import BadValue
+        from pyctr.tui.widgets.dialogs import Ask
+
+        if self.main_screen is not self.screen:
+            return
+        now = self.poller.clock.time()
+
+        def check(text: str) -> str:
+            try:
+                return "" if moment(text, now) <= now else "that is to come"
+            except BadValue as problem:
+                return f"{problem}: {problem.hint}"
+
+        def answered(text: str | None) -> None:
+            if text:
+                self.poller.travel(moment(text, now))
+
+        self.push_screen(
+            Ask("Show what time?", "-5m", hint="-5m, 03:12, 2026-01-31T03:12:00, now", check=check), answered
+        )
+
+    def action_earlier(self) -> None:
+        self._step(-1)
+
+    def action_later(self) -> None:
+        self._step(1)
+
+    def _step(self, direction: int) -> None:
+        """A twentieth of what the charts show, and not less than the finest record has."""
+        if self.main_screen is not self.screen or (direction > 0 and self.poller.at is None):
+            return
+        step = max(5.0, self.poller.focus.span / 20)
+        self.poller.travel((self.poller.at or self.poller.clock.time()) + direction * step)
+
+    def action_present(self) -> None:
+        if self.poller.at is not None:
+            self.poller.travel(None)
+
     def action_redraw(self) -> None:
         self.refresh(layout=True)
         self.screen.refresh(layout=True)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.cgroupstats import Sampler
     from pyctr.tui.journal import Journal
+    from pyctr.tui.past import Past
     from pyctr.tui.snapshot import ContainerRow, HostRow
     from pyctr.tui.sources import Scene
 
@@ -83,6 +84,9 @@ class Poller:
         self.sources = Sources(self.engine, self.clock.time, self.wake)
         self._last = Snapshot(loaded=False, read_only=read_only)
         self._cost_before: tuple[float, float, float] | None = None
+        self.at: float | None = None
+        """The moment that is shown, if not the present."""
+        self._past: Past | None = None
         self._thread: threading.Thread | None = None
         self._wake_read = self._wake_write = -1
         self._stopping = False
@@ -143,8 +147,25 @@ class Poller:
         if (old.selected, old.tab, old.span, old.sources) != (focus.selected, focus.tab, focus.span, focus.sources):
             self.wake()
 
+    def travel(self, at: float | None) -> None:
+        """Show another moment from now on, seconds since the epoch; None for the present."""
+        self.at = at if at is not None and at < self.clock.time() else None
+        self.wake()
+
     def collect(self) -> Snapshot:
         """Never raises: what cannot be read is said in `Snapshot.error`, with the last good list kept."""
+        if (at := self.at) is None:
+            self._past = None
+            return self._present()
+        if self._past is None:
+            from pyctr.tui.past import Past
+
+            if not self._last.loaded:
+                self._present()
+            self._past = Past(self.engine)
+        return self._past.look(at, self.focus, self._list.known, self._last.host)
+
+    def _present(self) -> Snapshot:
         now, moment = self.clock.time(), self.clock.monotonic()
         error, good_at = "", self._last.good_at
         rows = tuple(row for row in self._last.containers if not row.engine)

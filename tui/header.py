@@ -53,6 +53,8 @@ def _judged(text: str, value: float | None, warn: float, bad: float) -> Span:
 def host_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
     """The first line of every screen."""
     host = snapshot.host
+    if snapshot.past:
+        return _past_line(snapshot, width, glyphs)
     wide = width >= 110
     name = f.cut(f.neutral(host.name), 16 if not wide else 28)
     left: list[Line] = []
@@ -96,6 +98,21 @@ def host_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
     while len(left) > 2 and f.line_width(f.join(left, ("   " if wide else "  ", "text"))) > room - 1:
         left.pop()
     return (*f.fit_line(f.join(left, ("   " if wide else "  ", "text")), room), *right)
+
+
+def _past_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
+    """Nobody takes the past for the present."""
+    left: list[Span] = [(f" THE PAST {f.stamp(snapshot.past)[:19]} ", "past"), ("  ", "text")]
+    left += [
+        ("T", "key"),
+        (" now   ", "muted"),
+        (", .", "key"),
+        (" step   ", "muted"),
+        ("t", "key"),
+        (" time", "muted"),
+    ]
+    right = (*counts(snapshot, glyphs), (" ", "text"))
+    return (*f.fit_line(left, max(0, width - f.line_width(right))), *right)
 
 
 def screen_line(

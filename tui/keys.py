@@ -156,7 +156,11 @@ ACTIONS: tuple[Action, ...] = (
     _look("events", "to_container", "c", "container", "the event's container", 10, palette=False),
     _look("host", "examine", "x", "examine", "ask doctor again, count the disk again", 10),
     _look("containers", "chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes"),
-    _program("next_theme", "T", "theme", "another theme"),
+    _program("travel", "t", "time", "show another time: -5m, 03:12, a date"),
+    _program("earlier", "comma", "earlier", "a step back in time", show=","),
+    _program("later", "full_stop", "later", "a step forward in time", show="."),
+    _program("present", "T", "now", "from the past back to now"),
+    _program("next_theme", "ctrl+t", "theme", "another theme", show="ctrl-t"),
     _program("redraw", "ctrl+l", "redraw", "draw everything anew", show="ctrl-l"),
     _program("quit", "q,ctrl+c,ctrl+q", "quit", "leave; containers go on", 90),
 )

@@ -172,6 +172,8 @@ class Snapshot(NamedTuple):
     cost: Cost = Cost()
     scenes: Mapping[str, Scene] = {}
     """What the visible screen needs besides, by the name of its source."""
+    past: float = 0.0
+    """Epoch seconds of the moment it shows, if that is not the present; `time` is the same then."""
     loaded: bool = True
     """False until the first look at the host is done."""
 

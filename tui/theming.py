@@ -62,6 +62,7 @@ STYLES = {
     "tab": "muted",
     "tab.active": "bold accent",
     "match": "background on warn",
+    "past": "bold background on warn",
     "match.current": "bold background on accent",
     "cursor": "on selection",
     "cursor.idle": "on raised",

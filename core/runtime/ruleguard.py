@@ -166,13 +166,15 @@ class RuleGuard:
 
 def repair(paths: dict[str, str]) -> bool:
     """In a child: look, repair, say so in the journal. Whether anything was missing."""
+    from pyctr.core.linux import process
+
+    # first of all: among what it inherited are the locks of the shim's offices
+    process.close_range(3)
     from pyctr.core import errors
     from pyctr.core.events import Events
-    from pyctr.core.linux import process
     from pyctr.core.networks import Networks
     from pyctr.core.paths import Paths
 
-    process.close_range(3)
     where = Paths(**paths)
     try:
         repaired = Networks(where).repair()

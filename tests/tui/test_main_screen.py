@@ -242,7 +242,7 @@ def test_the_theme_can_be_changed_live() -> None:
         before = app.palette.name
         seen = set()
         for _ in range(6):
-            await pilot.press("T")
+            await pilot.press("ctrl+t")
             await pilot.pause()
             seen.add(app.palette.name)
         assert len(seen) >= 4

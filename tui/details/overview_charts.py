@@ -28,6 +28,7 @@ class Charts:
         detail = snapshot.detail
         self.row = row
         self.now = snapshot.monotonic
+        self.past = snapshot.past
         self.series = detail.series if detail is not None else {}
         self.span = detail.span if detail is not None else 300.0
         """Seconds."""
@@ -91,6 +92,7 @@ class Charts:
             span=self.span,
             glyphs=self.look.glyphs,
             style=style,
+            end=f.clock(self.past) if self.past else "now",
         )
 
 

@@ -50,6 +50,7 @@ class EventsScreen(BaseScreen):
         self._number = 0
         self._filter = EventFilter()
         self._drilled = False
+        self._past = 0.0
 
     def compose_body(self) -> ComposeResult:
         self.grid = Grid(event_table.columns, lambda row: row.key, empty=self._empty, id="grid")
@@ -109,7 +110,8 @@ class EventsScreen(BaseScreen):
             self._journal.current.wait(patience)
 
     def _show_list(self) -> None:
-        rows = [row for row in reversed(self._all) if self._filter.keeps(row.event)]
+        until = self._past * 1e9 or float("inf")
+        rows = [row for row in reversed(self._all) if row.event.time_ns <= until and self._filter.keeps(row.event)]
         following = not self.grid.rows or (self.grid.cursor == self.grid.rows[0].key and not self._drilled)
         self.grid.show(rows)
         if following:
@@ -139,6 +141,9 @@ class EventsScreen(BaseScreen):
     def show_snapshot(self, snapshot: Snapshot) -> None:
         if not self.is_mounted:
             return
+        if snapshot.past != self._past:
+            self._past = snapshot.past
+            self._show_list()
         self._look_at()
         self._show_detail()
         self._title()
@@ -149,7 +154,7 @@ class EventsScreen(BaseScreen):
         shown, total = len(self.grid.rows), len(self._all)
         title.words = (("Events", "strong"), (f"  {shown} of {total}" if shown != total else f"  {total}", "faint"))
         following = not self.grid.rows or self.grid.cursor == self.grid.rows[0].key
-        title.right = (("live", "good"),) if following else (("g", "key"), (" newest", "muted"))
+        title.right = (("live", "good"),) if following and not self._past else (("g", "key"), (" newest", "muted"))
         if self._journal is not None and self._journal.error:
             title.right = ((f"not followed any more: {f.cut(f.neutral(self._journal.error), 60)}", "bad"),)
         title.lit = self.focused is self.grid

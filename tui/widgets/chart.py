@@ -43,6 +43,7 @@ def area(
     glyphs: Glyphs,
     style: str = "chart",
     axis: int = 5,
+    end: str = "now",
 ) -> list[Line]:
     """`height` lines: the plot with labels on the left and, last, the time axis.
 
@@ -86,9 +87,8 @@ def area(
                 _add(spans, glyphs.spark[part - 1] if part < 8 else glyphs.full, "chart.over" if over else style)
         lines.append(tuple(spans))
     start = f"-{duration(span)}"
-    now = "now"
-    middle = plot - len(start) - len(now)
-    text = start + " " * middle + now if middle > 0 else fit(now, plot, "right")
+    middle = plot - len(start) - len(end)
+    text = start + " " * middle + end if middle > 0 else fit(end, plot, "right")
     lines.append(((" " * (axis + 1), "text"), (text, "faint")))
     return lines
 

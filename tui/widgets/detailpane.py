@@ -34,6 +34,7 @@ class DetailPane(Vertical):
         self._paths = paths
         self.tab = "overview"
         self.row: ContainerRow | None = None
+        self._past = False
         self._followers: list[LogFollower] = []
         self._wake = Wakeup(self, self.drain)
         self._followed: tuple[str, ...] = ()
@@ -55,16 +56,24 @@ class DetailPane(Vertical):
     @property
     def content(self) -> PaintedLines | LogView:
         """What keys scroll."""
-        return self.query_one(LogView) if self.tab == "logs" else self.query_one(PaintedLines)
+        return self.query_one(LogView) if self.tab == "logs" and not self._past else self.query_one(PaintedLines)
+
+    def _arrange(self) -> None:
+        """What is shown of a log: a view that follows it, or lines of the past."""
+        content = self.content
+        for widget in (self.query_one(LogView), self.query_one(PaintedLines)):
+            if widget.display != (widget is content):
+                if self.screen.focused is widget:
+                    content.focus()
+                widget.display = widget is content
 
     def open_tab(self, name: str) -> None:
         if name == self.tab:
             return
         had_focus = self.screen.focused is self.content
         self.tab = name
-        self.query_one(LogView).display = name == "logs"
+        self._arrange()
         document = self.query_one(PaintedLines)
-        document.display = name != "logs"
         document.scroll_to(0, 0, animate=False, force=True)
         if had_focus:
             self.content.focus()
@@ -77,11 +86,14 @@ class DetailPane(Vertical):
     def show(self, row: ContainerRow | None, snapshot: Snapshot) -> None:
         """The selected container and what is known of it."""
         self.row = row
-        if self.tab != "logs":
+        self._past = bool(snapshot.past)
+        if self.tab != "logs" or self._past:
             self.merged = ()
-        self._follow(self.merged or ((row,) if row is not None else ()) if self.tab == "logs" and self.display else ())
+        following = self.tab == "logs" and self.display and not self._past
+        self._follow(self.merged or ((row,) if row is not None else ()) if following else ())
+        self._arrange()
         self._title()
-        if self.tab == "logs" or not self.display:
+        if self.content is self.query_one(LogView) or not self.display:
             return
         view = self.query_one(PaintedLines)
         view.show(self._lines(row, snapshot, view.size.width - 2, view.size.height))
@@ -103,6 +115,10 @@ class DetailPane(Vertical):
             lines += [((f"cannot read this now: {f.neutral(detail.error)}{age}", "bad"),), ()]
         if detail.document is None:
             return lines
+        if snapshot.past and self.tab == "logs":
+            from pyctr.tui.past import log_lines
+
+            return [((" ", "text"), *line) for line in lines + log_lines(detail.document, width)]
         body = details.find(self.tab).render(detail.document, row, snapshot, width, height - len(lines), look)
         if detail.error:
             body = [tuple((text, "faint") for text, _ in line) for line in body]
@@ -123,7 +139,7 @@ class DetailPane(Vertical):
             title.tabs = tuple((tab.name, tab.title) for tab in details.TABS)
         title.current = self.tab
         right: tuple[Span, ...] = ()
-        if self.tab == "logs":
+        if self.content is self.query_one(LogView):
             right = ((self.query_one(LogView).describe(), "muted"),)
         title.right = right
         title.lit = self.screen.focused is self.content

@@ -1,0 +1,116 @@
+"""Another time on the screen: it shows what was then, says so, and nothing can be done to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from pyctr.core import ring
+from pyctr.core.cgroupstats import Sample
+from pyctr.tui.app import PyctrApp
+from pyctr.tui.picture import text_of
+from tests.support import screens
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> screens.Replay:
+    return screens.replay(tmp_path, monkeypatch)
+
+
+def record(host: screens.Replay, name: str, begin: float, seconds: int, percent: int, memory: int) -> None:
+    writer = ring.Writer(host.paths.container(host.id(name), ring.FILE))
+    for moment in range(0, seconds, 5):
+        sample = Sample()
+        sample.monotonic = float(moment)
+        sample.cpu_usage_us = moment * percent * 10_000
+        sample.memory_current = sample.memory_working_set = memory
+        writer.add(begin + moment, 1, 7, sample)
+
+
+async def show(app: PyctrApp, host: screens.Replay, pilot: object) -> str:
+    app.take(host.poller.collect())
+    await pilot.pause()  # type: ignore[attr-defined]
+    return text_of(app)
+
+
+def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_away(host: screens.Replay) -> None:
+    now = host.clock.time()
+    id = host.id("api-1")
+    record(host, "api-1", now - 1000, 500, 42, 123 << 20)
+    line = {"time_ns": int((now - 1100) * 1e9), "action": "start", "id": id, "name": "api-1", "type": "container"}
+    gone = {"time_ns": int((now - 900) * 1e9), "action": "start", "id": "f" * 64, "name": "bygone", "type": "container"}
+    end = {**gone, "time_ns": int((now - 300) * 1e9), "action": "destroy"}
+    Path(host.paths.events).write_text("".join(json.dumps(one) + "\n" for one in (line, gone, end)))
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=(160, 44)) as pilot:
+            await pilot.press("t")
+            await pilot.pause()
+            await pilot.press(*["backspace"] * 3, *"600s", "enter")
+            await pilot.pause()
+            text = await show(app, host, pilot)
+            assert "THE PAST" in text.splitlines()[0]
+            row = app.snapshot.find(id)
+            assert row is not None and row.status == "running"
+            assert row.cpu == pytest.approx(42) and row.memory == 123 << 20
+            assert "bygone" in text, "what is gone by now was there then"
+            (detail,) = [app.snapshot.detail]
+            app.screen.select(id)  # type: ignore[attr-defined]
+            text = await show(app, host, pilot)
+            detail = app.snapshot.detail
+            assert detail is not None and detail.series["cpu"][-1][0] <= now - 600
+            assert "now" not in text.split("-5m", 1)[1].splitlines()[0], "the chart ends then"
+            await pilot.press("comma")
+            assert host.poller.at == now - 615
+            await pilot.press("full_stop")
+            assert host.poller.at == now - 600
+            await pilot.press("T")
+            text = await show(app, host, pilot)
+            assert host.poller.at is None and "THE PAST" not in text and "bygone" not in text
+
+    asyncio.run(go())
+
+
+def test_nothing_is_done_to_what_is_shown_of_the_past(host: screens.Replay) -> None:
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=(160, 44)) as pilot:
+            host.poller.travel(host.clock.time() - 5)
+            await show(app, host, pilot)
+            for key in ("s", "d", "K", "n", "p"):
+                await pilot.press(key)
+                await pilot.pause()
+                assert app.screen is app.main_screen, f"{key} opened something"
+            assert app.acts.running == 0 or not app.acts.running
+            assert any("the past" in str(note.message) for note in app._notifications)
+            footer = text_of(app).splitlines()[-1]
+            assert "stop" not in footer and "remove" not in footer
+
+    asyncio.run(go())
+
+
+def test_what_was_not_recorded_is_not_shown_as_it_is_now(host: screens.Replay) -> None:
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=(160, 44)) as pilot:
+            app.screen.select(host.id("api-1"))  # type: ignore[attr-defined]
+            host.poller.travel(host.clock.time() - 1)
+            app.screen.open_tab("processes")  # type: ignore[attr-defined]
+            text = await show(app, host, pilot)
+            assert "not recorded" in text
+            await pilot.press("3")
+            text = await show(app, host, pilot)
+            assert "not recorded" in text and "THE PAST" in text
+
+    asyncio.run(go())
+
+
+def test_a_time_to_come_is_refused(host: screens.Replay) -> None:
+    host.poller.travel(host.clock.time() + 60)
+    assert host.poller.at is None
