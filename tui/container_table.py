@@ -154,7 +154,7 @@ def columns(total: int, *, engines: bool = False) -> list[Column]:
         Column("name", "NAME", 12, _name, grow=3, limit=30, gap=1, sort=lambda row: row.name.lower(), sort_key="N"),
     ]
     if engines:
-        size = 10 if middle else 6
+        size = 11 if middle else 6
         chosen.append(Column("engine", "ENGINE", size, _engine, gap=1, sort=lambda row: row.engine, sort_key="E"))
     if middle:
         chosen.append(Column("image", "IMAGE", 12, _image, grow=2, limit=28, sort=lambda row: row.image, sort_key="I"))

@@ -152,10 +152,11 @@ def _interactive(poller: Poller, theme: Theme, arguments: argparse.Namespace, le
         os.environ.pop(name, None)  # Textual would believe these over the terminal, also after a resize
     if arguments.demo and not poller.read_only:
         _demo(poller)
-    poller.others.begin()  # they come with the second frame at the latest: the first waits for nobody's disk
+    poller.others.later = True
     first = poller.collect()
     frame = FirstFrame(theme, ascii=arguments.ascii, leaving=leaving)
     frame.paint(first)
+    poller.others.begin()  # looked for while Textual is imported: the first frame waits for nobody's disk
     guard = Guard()
     try:
         from pyctr.tui.app import PyctrApp

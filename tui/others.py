@@ -57,6 +57,8 @@ class Others:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._again = threading.Event()
+        self.later = False
+        """A thread will be begun soon: nothing is looked for until then."""
         self._asked = 0.0
         """When the thread began the look that has not answered yet; 0 while none is going on."""
 
@@ -79,7 +81,11 @@ class Others:
         while not self._stopping.is_set():
             self._asked = time.monotonic()
             before = self._found
-            self._find()
+            try:
+                self._find()
+            except Exception as problem:
+                # a mistake of ours: said on the screen, with those last found, instead of a list that stands still
+                self.limited = f"other engines: {type(problem).__name__}: {problem}"
             self._asked = 0.0
             if [one.key for one in before] != [one.key for one in self._found]:
                 self._wake()
@@ -106,7 +112,7 @@ class Others:
         """Their rows at the monotonic `moment`."""
         if not self._wanted:
             return ()
-        if self._thread is None:
+        if self._thread is None and not self.later:
             self._find()
         elif self._asked and moment - self._asked > SLOW:
             self.limited = f"other engines' records have not answered for {moment - self._asked:.0f} s"

@@ -77,7 +77,7 @@ def columns(width: int, look: Look, *, engines: bool = False) -> list[Column]:
     return [
         Column("glyph", "", 1, _glyph),
         Column("name", "NAME", 12, _name, grow=1, limit=32, gap=1),
-        *([Column("engine", "ENGINE", 10 if width >= 110 else 6, _engine, gap=1)] if engines else []),
+        *([Column("engine", "ENGINE", 11 if width >= 110 else 6, _engine, gap=1)] if engines else []),
         Column("verdict", "VERDICT", 18, _title),
         Column("since", "FOR", 4, _since, align="right"),
         Column("facts", "EVIDENCE", 24, _facts, grow=4, limit=160),

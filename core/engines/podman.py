@@ -175,7 +175,7 @@ class Store:
             labels=texts(config.get("labels")),
             pod=pods.get(str(config.get("pod", "")), ""),
             infra=bool(config.get("pause")) or bool(config.get("isInfra")),
-            network=", ".join(networks) if isinstance(networks, (dict, list)) and networks else mode,
+            network=", ".join(map(str, networks)) if isinstance(networks, (dict, list)) and networks else mode,
             addresses=tuple(_addresses(state.get("networkStatus"))),
             ports=_ports(config.get("newPortMappings") or config.get("portMappings")),
             mounts=tuple(

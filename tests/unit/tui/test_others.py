@@ -194,3 +194,33 @@ def test_rows_are_filtered_by_engine(poller: Poller) -> None:
     assert row is not None
     assert container_table.Filter("engine:docker").keeps(row)
     assert not container_table.Filter("engine:podman").keeps(row)
+
+
+def test_the_first_frame_looks_for_nobody(tree: EngineTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(finder: finders.Finder) -> object:
+        raise AssertionError("it looked")
+
+    monkeypatch.setattr(finders.Finder, "look", fails)
+    poller = Poller(tree.paths, engines=("docker",))
+    poller.others.later = True
+    assert poller.collect().containers == ()
+
+
+def test_a_mistake_of_ours_is_said_and_the_list_goes_on(tree: EngineTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(finder: finders.Finder) -> object:
+        raise TypeError("not thought of")
+
+    monkeypatch.setattr(finders.Finder, "look", fails)
+    monkeypatch.setattr(others, "EVERY", 0.05)
+    said = threading.Event()
+
+    def post(snapshot: Snapshot) -> None:
+        if "TypeError: not thought of" in snapshot.limited:
+            said.set()
+
+    poller = Poller(tree.paths, engines=("docker",), interval=0.05)
+    poller.start(post)
+    try:
+        assert said.wait(20)
+    finally:
+        poller.stop()
