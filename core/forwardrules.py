@@ -38,13 +38,12 @@ def accept(socket: nf.Nft, bridge: str, family: int, *, dry: bool = False) -> bo
     unless `dry`. Raises OSError."""
     table, name = CHAINS[family]
     ours = comment(bridge)
+    chain = socket.chain(table, name, family)
+    if chain is None or chain.hook != nf.FORWARD:
+        return False
     rules = socket.rules(table, name, family)
     if sum(rule.comment == ours for rule in rules) == 2:
         return False
-    if not rules:
-        chain = socket.chain(table, name, family)
-        if chain is None or chain.hook != nf.FORWARD:
-            return False
     if dry:
         return True
     batch = nf.Batch(family)
