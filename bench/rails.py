@@ -100,10 +100,11 @@ def frame(width: int, rounds: int = 30) -> float:
 
     engine, look = Engine(), Look(f.Glyphs())
     known = containers.all(engine)
-    before, taken = netgraph.graph(engine, known), []
+    statuses = {container.id: container.status for container in known}  # the screen has them from its other looks
+    before, taken = netgraph.graph(engine, known, statuses), []
     for _ in range(rounds):
         began = time.perf_counter()
-        now = netgraph.graph(engine, known)
+        now = netgraph.graph(engine, known, statuses)
         talked = {node.id: now.taken for node in now.nodes}
         rails.layout(Rails(now, netgraph.flows(before, now), talked), width, look)
         taken.append(time.perf_counter() - began)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+from operator import itemgetter
+
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
@@ -30,6 +33,10 @@ class Canvas:
     def put(self, x: int, y: int, text: str, style: str) -> int:
         """Write neutral text; the column behind it."""
         row = self.row(y)
+        if x >= 0 and (text.isascii() or (text == text[0] * len(text) and f.width(text[0]) == 1)):
+            fits = text[: max(0, self.width - x)]
+            row[x : x + len(fits)] = [(char, style) for char in fits]
+            return x + len(fits)
         for char in text:
             size = f.width(char)
             if size == 0:
@@ -58,12 +65,8 @@ class Canvas:
     def lines(self) -> list[Line]:
         out: list[Line] = []
         for row in self._rows:
-            spans: list[tuple[str, str]] = []
-            for char, style in row:
-                if spans and spans[-1][1] == style:
-                    spans[-1] = (spans[-1][0] + char, style)
-                else:
-                    spans.append((char, style))
+            runs = groupby(row, key=itemgetter(1))
+            spans = [("".join([char for char, _ in cells]), style) for style, cells in runs]
             while spans and spans[-1] == (" " * len(spans[-1][0]), "text"):
                 spans.pop()
             out.append(tuple(spans))
