@@ -53,6 +53,7 @@ VERBS: dict[str, str] = {
     "diff": "files changed in a container's writable layer",
     "events": "what happened to containers",
     "deaths": "how containers died, and what tells why",
+    "record": "record what every other cgroup of this machine uses, until it is told to end",
     "capture": "the whole host in one file, to be looked at elsewhere",
     "check": "who needs somebody, as an exit code for a monitoring system",
     "metrics": "what containers use, for Prometheus",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from pyctr.cli import output
-from pyctr.core import history, ring
+from pyctr.core import containers, history, hostrecord, ring
+from pyctr.core.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
     from pyctr.core.history import Moment
+
+    Ring = tuple[str, str, str]
+    """Name, id, path."""
 
 SINCE = 900.0
 """Seconds back, when nothing is said."""
@@ -22,21 +27,46 @@ _HEADINGS = ("TIME", "NAME", "CPU %", "THROTTLED", "MEM", "MEM %", "PIDS", "NET 
 _UNKNOWN = "--"
 
 
-def show(chosen: Sequence[Container], since: float | None, until: float | None, *, json: bool) -> int:
+def all_rings(engine: Engine) -> list[Ring]:
+    """Those of all containers: stopped ones have a past, too."""
+    return [(one.name, one.id, one.path(ring.FILE)) for one in containers.all(engine)]
+
+
+def ring_of(engine: Engine, name: str) -> Ring:
+    """A container's, by name or id; what `pyctr record` wrote of a cgroup ("/docker/<id>") or of another engine's.
+
+    Raises NotFound.
+    """
+    if name.startswith("/"):
+        path = hostrecord.place(engine.paths, name.rstrip("/"))
+        if not os.path.exists(path):
+            raise NotFound(f"no record of cgroup '{name}'", hint="'pyctr record --list' shows what is on record")
+        return name, "", path
+    try:
+        found = containers.find(engine, name)
+        return found.name, found.id, found.path(ring.FILE)
+    except NotFound as refused:
+        from pyctr.cli import others
+
+        other = others.instead(engine, name, refused)
+        return other.name, other.id, hostrecord.place(engine.paths, other.group)
+
+
+def show(rings: Sequence[Ring], since: float | None, until: float | None, *, json: bool) -> int:
     """A table, rates per second; or a document per record."""
     now = time.time()
     begin, end = (now - SINCE if since is None else since), (now if until is None else until)
     rows = []
-    for container in chosen:
-        found = history.read(container.path(ring.FILE), begin, end)
+    for name, id, path in rings:
+        found = history.read(path, begin, end)
         if json:
             for moment in found:
-                about = {"id": container.id, "name": container.name}
+                about = {"id": id, "name": name}
                 output.write(output.json_line({**about, **moment.to_dict()}))
             continue
         days = found and time.localtime(found[0].time)[:3] != time.localtime(now)[:3]
         form = "%m-%d %H:%M:%S" if days else "%H:%M:%S"
-        rows += [_row(container.name, moment, form) for moment in history.thin(found, LINES)]
+        rows += [_row(name, moment, form) for moment in history.thin(found, LINES)]
     if not json:
         output.table(_HEADINGS, rows)
     return 0

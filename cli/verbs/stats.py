@@ -118,7 +118,8 @@ def run(call: Call, args: Arguments) -> int:
     if args.history:
         from pyctr.cli import past
 
-        return past.show(_named(call, args), args.since, args.until, json=args.json or args.format == "json")
+        rings = [past.ring_of(call.engine, name) for name in args.container] or past.all_rings(call.engine)
+        return past.show(rings, args.since, args.until, json=args.json or args.format == "json")
     for flag in ("since", "until", "json"):
         if getattr(args, flag):
             raise UsageError(f"--{flag} is of the past", hint="with --history")
@@ -164,13 +165,6 @@ def _show(rows: list[dict[str, Any]], args: Arguments, columns: Columns, *, live
         sys.stdout = real
     sys.stdout.write("\x1b[H" + frame.replace("\n", "\x1b[K\n") + "\x1b[J")
     sys.stdout.flush()
-
-
-def _named(call: Call, args: Arguments) -> list[Container]:
-    """Stopped ones have a past, too: without names all."""
-    if args.container:
-        return [containers.find(call.engine, name) for name in args.container]
-    return containers.all(call.engine)
 
 
 def _sample(sampler: cgroupstats.Sampler, subject: _Subject) -> cgroupstats.Sample | None:
