@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pyctr.core import health
 from pyctr.core.past import pasts as remembered
-from pyctr.core.triage import WINDOW, Diagnosis, Machine, Past, Patient, diagnose
+from pyctr.core.triage import DEATHS, WINDOW, Death, Diagnosis, Machine, Past, Patient, diagnose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,16 @@ class Ward(NamedTuple):
     pasts: dict[str, Past] = {}
     signs: dict[tuple[str, str], tuple[float, float]] = {}
     """(id, kind) -> since when it is there, 0 if it was there when we came, and when it was seen last"""
+    strangers: dict[str, Told] = {}
+
+
+class Told(NamedTuple):
+    """What another engine's record said at the last look."""
+
+    time: float
+    restarts: int
+    code: int
+    """Of its last end that is known; 0 for none."""
 
 
 def collect(engine: Engine, seen: Seen, before: object) -> object:
@@ -61,12 +71,15 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     machine = Machine(host.cpus, host.cpu) if host is not None else Machine()
     cases = []
     signs: dict[tuple[str, str], tuple[float, float]] = {}
+    strangers: dict[str, Told] = {}
     ours = {container.id: container for container in seen.containers}
     for row in seen.rows.values():
         if row.busy or (row.id not in ours and not row.engine):
             continue  # somebody is at it, or it is gone
         if row.engine:
-            pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, seen.time)
+            told = old.strangers.get(row.id) if old else None
+            pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, told, seen.time)
+            strangers[row.id] = Told(seen.time, row.restarts, row.exit_code or (told.code if told else 0))
         found = diagnose(_patient(ours.get(row.id), row, seen, pasts.get(row.id, Past())), machine, seen.time)
         dated = []
         for diagnosis in found:
@@ -83,14 +96,20 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             signs[sign] = (since, last)
     pasts = {id: past for id, past in pasts.items() if id in seen.rows or ":" not in id}
     cases.sort(key=lambda case: (-case.worst.rank, case.worst.since or seen.time, case.name))
-    return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs)
+    return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs, strangers)
 
 
-def _strangers_past(past: Past, row: ContainerRow, now: float) -> Past:
-    """Of another engine's container: no journal of ours tells of it, only what its counters did since we look."""
+def _strangers_past(past: Past, row: ContainerRow, told: Told | None, now: float) -> Past:
+    """Of another engine's container: no journal tells of it, only its counters and its record since we look."""
     if row.oom_kills:
         past = past._replace(kills=(*past.kills, (now, row.oom_kills)))
-    return past._replace(kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW))
+    if told is not None and row.restarts > told.restarts and now - told.time < WINDOW:
+        death = Death(now, row.exit_code or told.code, row.oom_killed)
+        past = past._replace(deaths=(*past.deaths, *[death] * min(row.restarts - told.restarts, DEATHS)))
+    return past._replace(
+        kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW),
+        deaths=tuple(death for death in past.deaths if death.time > now - WINDOW),
+    )
 
 
 def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: Past) -> Patient:

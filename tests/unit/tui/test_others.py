@@ -19,6 +19,7 @@ from pyctr.tui.table import Look
 from tests.support.enginetree import EngineTree
 
 ID = "0123456789abcdef" * 4
+OTHER = ID[::-1]
 KEY = f"docker:{ID}"
 GROUP = f"/docker/{ID}"
 MIB = 1 << 20
@@ -52,7 +53,7 @@ def tree(tmp_path: Path) -> EngineTree:
     made.write(f"{cgroup}/memory.stat", "anon 99614720\ninactive_file 0\n")
     made.write(f"{cgroup}/pids.current", "3\n")
     made.write(f"{cgroup}/cpu.stat", "usage_usec 1000\nuser_usec 500\nsystem_usec 500\n")
-    other = ID[::-1]
+    other = OTHER
     ended = {"StartedAt": "2026-11-21T19:01:51Z", "FinishedAt": "2026-11-21T19:02:51Z", "ExitCode": 3}
     for id, name, stopped in ((other, "failed", False), (other.replace("0", "1"), "rests", True)):
         record = {"ID": id, "Name": f"/{name}", "State": ended, "HasBeenManuallyStopped": stopped}
@@ -135,6 +136,22 @@ def test_triage_ranks_them_and_offers_no_act_that_is_not_ours(poller: Poller) ->
     said = triage_table.lines(case, {"open": "enter"}, 100, Look(Glyphs()))
     words = "".join(text for line in said for text, _ in line)
     assert "its processes" in words and "raise" not in words
+
+
+def test_one_that_its_engine_brings_back_again_and_again_loops(poller: Poller, tree: EngineTree) -> None:
+    state: dict[str, object] = {"Restarting": True, "Running": True, "StartedAt": "2026-11-21T19:01:51Z"}
+    state |= {"FinishedAt": "2026-11-21T19:02:51Z", "ExitCode": 3}
+    poller.look_at(Focus(sources=("triage",)))
+    kinds = []
+    for restarts in range(4):
+        record = {"ID": OTHER, "Name": "/loops", "State": state, "RestartCount": restarts}
+        tree.write(f"/var/lib/docker/containers/{OTHER}/config.v2.json", record)
+        policy = {"RestartPolicy": {"Name": "always"}}
+        tree.write(f"/var/lib/docker/containers/{OTHER}/hostconfig.json", policy)
+        ward = poller.collect().scenes["triage"].document
+        assert isinstance(ward, Ward)
+        kinds.append(next(case.worst.kind for case in ward.cases if case.name == "loops"))
+    assert kinds == ["failed", "failed", "failed", "crash-loop"]
 
 
 def test_a_disk_that_hangs_holds_up_no_row_and_is_said(tree: EngineTree, monkeypatch: pytest.MonkeyPatch) -> None:
