@@ -94,9 +94,21 @@ def limit(engine: Engine, target: Target, limits: dict[str, Any], after: float =
     return writes
 
 
-def undo(engine: Engine, writes: tuple[Write, ...]) -> None:
-    """Take a change of limits back, in the kernel."""
+def undo(engine: Engine, target: Target, writes: tuple[Write, ...], limits: dict[str, Any] | None = None) -> None:
+    """Take a change of limits back: in the kernel, and of ours in its record, which had these `limits` before."""
     intervention.apply(intervention.back(writes))
+    if not target.ours or not limits:
+        return
+    from pyctr.core import containers
+
+    container, lock = containers.locked(engine, target.id)
+    try:
+        spec = container.spec
+        container.state.spec = spec.replace(limits=spec.limits.replace(**limits)).to_dict()
+        containers.save_state(engine.paths, container.state, durable=True)
+    finally:
+        lock.release()
+    container.tell("update")
 
 
 def signal(engine: Engine, target: Target, name: str | int, *, everyone: bool = False) -> None:

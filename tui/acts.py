@@ -65,13 +65,29 @@ class Acts:
         **arguments: Any,
     ) -> None:
         """`lifecycle.VERB(engine, id, **arguments)` for each row; `done` is said if all went well."""
+
+        def work(engine: Engine, row: ContainerRow) -> None:
+            getattr(import_module("pyctr.core.lifecycle"), verb)(engine, row.id, **arguments)
+
+        self.do(verb, work, rows, done=done, undo=undo)
+
+    def do(
+        self,
+        verb: str,
+        work: Callable[[Engine, ContainerRow], object],
+        rows: Sequence[ContainerRow],
+        *,
+        done: str = "",
+        undo: Undo | None = None,
+    ) -> None:
+        """`work(engine, row)` for each row, each in a thread of its own."""
         gate = threading.BoundedSemaphore(AT_ONCE)
         results: list[errors.PyctrError | OSError | None] = []
         for row in rows:
             self.running += 1
             threading.Thread(
                 target=self._one,
-                args=(verb, row, arguments, gate, results, len(rows), done, undo),
+                args=(verb, work, row, gate, results, len(rows), done, undo),
                 name=f"{verb} {row.name}",
                 daemon=True,
             ).start()
@@ -79,8 +95,8 @@ class Acts:
     def _one(
         self,
         verb: str,
+        work: Callable[[Engine, ContainerRow], object],
         row: ContainerRow,
-        arguments: dict[str, Any],
         gate: threading.BoundedSemaphore,
         results: list[errors.PyctrError | OSError | None],
         expected: int,
@@ -95,7 +111,7 @@ class Acts:
             shown.start()
             try:
                 # an engine of its own: the poller's is the poller's thread's
-                getattr(import_module("pyctr.core.lifecycle"), verb)(Engine(poller.paths), row.id, **arguments)
+                work(Engine(poller.paths), row)
             except (errors.PyctrError, OSError) as error:
                 problem = error
             finally:
@@ -165,6 +181,24 @@ class Acts:
 
         self.running += 1
         threading.Thread(target=run, name=what, daemon=True).start()
+
+    def aside(self, failed: str, work: Callable[[], None]) -> None:
+        """`work()` in a thread of its own; what goes wrong is said under the title `failed`."""
+
+        def run() -> None:
+            try:
+                work()
+            except (errors.PyctrError, OSError) as problem:
+                hint = getattr(problem, "hint", "")
+                said = f.neutral(str(problem)) + (f"\n{f.neutral(hint)}" if hint else "")
+                self._post(self._app.complain, failed, said)
+            except RuntimeError:
+                pass  # the app has ended meanwhile
+            finally:
+                self.running -= 1
+
+        self.running += 1
+        threading.Thread(target=run, name=failed, daemon=True).start()
 
     def toggle(self, verb: str, rows: Sequence[ContainerRow], **arguments: Any) -> None:
         """A verb with an opposite: doing it back is the undo."""

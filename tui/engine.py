@@ -104,6 +104,10 @@ class Poller:
         # not select(2): with some hundred containers descriptors go beyond 1024
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
+        if not self.read_only and os.path.isdir(f"{self.paths.run}/reverts"):
+            from pyctr.core import reverts
+
+            reverts.make_up(self.engine)
         while not self._stopping:
             began = time.monotonic()
             try:

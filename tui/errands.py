@@ -5,15 +5,10 @@ key ── is it there? (bounded) ──> the dialog with the very command ─�
 
 from __future__ import annotations
 
-import threading
-
-from pyctr.core import errors
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyctr.core.engines.model import Foreign
     from pyctr.tui.app import PyctrApp
     from pyctr.tui.snapshot import ContainerRow
@@ -37,7 +32,7 @@ def ask(app: PyctrApp, verb: str, row: ContainerRow) -> None:
         app.call_from_thread(_confirm, app, verb, one, name, words)
 
     app.say(f"asking {row.engine}{app.look.glyphs.ellipsis}")
-    _thread(app, f"cannot {verb} {name}", probe)
+    app.acts.aside(f"cannot {verb} {name}", probe)
 
 
 def _confirm(app: PyctrApp, verb: str, one: Foreign, name: str, words: list[str]) -> None:
@@ -49,7 +44,7 @@ def _confirm(app: PyctrApp, verb: str, one: Foreign, name: str, words: list[str]
 
     def answered(answer: str | None) -> None:
         if answer:
-            _thread(app, f"cannot {verb} {name}", do)
+            app.acts.aside(f"cannot {verb} {name}", do)
 
     def do() -> None:
         from pyctr.core.engines import acting
@@ -62,20 +57,3 @@ def _confirm(app: PyctrApp, verb: str, one: Foreign, name: str, words: list[str]
     app.push_screen(
         Confirm(f"{verb.capitalize()} {name}?", lines, [(verb, verb.capitalize())], danger=verb == "remove"), answered
     )
-
-
-def _thread(app: PyctrApp, failed: str, work: Callable[[], None]) -> None:
-    def run() -> None:
-        try:
-            work()
-        except (errors.PyctrError, OSError) as problem:
-            hint = getattr(problem, "hint", "")
-            said = f.neutral(str(problem)) + (f"\n{f.neutral(hint)}" if hint else "")
-            app.call_from_thread(app.complain, failed, said)
-        except RuntimeError:
-            pass  # the app has ended meanwhile
-        finally:
-            app.acts.running -= 1
-
-    app.acts.running += 1
-    threading.Thread(target=run, name=failed, daemon=True).start()

@@ -36,6 +36,7 @@ class Action:
         changes: bool = False,
         when: Callable[[ContainerRow], bool] | None = None,
         palette: bool = True,
+        anyone: bool = False,
     ) -> None:
         self.group = group
         self.scope = scope
@@ -51,14 +52,21 @@ class Action:
         self.changes = changes
         """Refused in read-only mode."""
         self.when = when
+        self.anyone = anyone
+        """Done by the kernel alone, so other engines' containers are no exception."""
         self.palette = palette and group != "Moving"
+
+    def reaches(self, engine: str) -> bool:
+        """Whether it can be done to a container of that engine; "" is ours."""
+        joined = self.name == "shell" and engine in JOINED
+        return not engine or self.anyone or joined or (self.name, engine) in ERRANDS
 
     def available(self, row: ContainerRow | None, read_only: bool) -> bool:
         if self.changes and read_only:
             return False
         if self.when is None:
             return True
-        if self.changes and row is not None and row.engine and not theirs(self.name, row.engine):
+        if self.changes and row is not None and not self.reaches(row.engine):
             return False  # it is another engine's to change
         return row is not None and not row.busy and self.when(row)
 
@@ -78,6 +86,7 @@ MOVING, FINDING, ACTING, LOOKING, PROGRAM = "Moving", "Finding", "Acting", "Look
 _move = partial(Action, MOVING)
 _find = partial(Action, FINDING)
 _act = partial(Action, ACTING, changes=True)
+_treat = partial(_act, anyone=True)
 _look = partial(Action, LOOKING)
 _program = partial(Action, PROGRAM, "app")
 _log = partial(Action, "Logs", "logs")
@@ -91,11 +100,6 @@ ERRANDS = {
 """What other engines are asked to do with their containers."""
 JOINED = ("docker", "podman", "containerd", "kubernetes", "cri-o", "lxc", "nspawn", "other-pyctr", "oci")
 """Engines whose containers a shell can be opened in; a service of systemd has no inside."""
-
-
-def theirs(name: str, engine: str) -> bool:
-    """Whether an act works on another engine's container."""
-    return (name, engine) in ERRANDS or (name == "shell" and engine in JOINED)
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -112,17 +116,23 @@ ACTIONS: tuple[Action, ...] = (
     _move("list", "previous_tab", "left_square_bracket", "previous tab", "previous tab", show="["),
     _act("containers", "stop", "s", "stop", "stop: SIGTERM, then SIGKILL after the timeout", 10, when=_stoppable),
     _act("containers", "start", "u", "start", "start it", 11, when=_status("created", "stopped")),
-    _act("containers", "pause", "p", "pause", "freeze or thaw it", 12, when=_alive),
+    _treat("containers", "pause", "p", "pause", "freeze or thaw it", 12, when=_alive),
     _act("containers", "restart", "r", "restart", "stop and start", 17, when=_known),
     _act("containers", "shell", "e", "shell", "a shell in the container", 13, when=_running),
     _look("containers", "logs", "l", "logs", "its log, live", 14),
     _act("containers", "attach", "a", "attach", "attach to its PID 1, ctrl-p ctrl-q leaves", 21, when=_running),
-    _act("containers", "kill", "K", "kill", "send a signal", 18, when=_alive),
+    _treat("containers", "kill", "K", "kill", "send a signal", 18, when=_alive),
     _act("containers", "remove", "d", "remove", "remove it (asks first)", 15, when=lambda row: True),
     _act("containers", "new", "n", "new", "create a container", 19),
     _act("containers", "rename", "R", "rename", "another name", when=_known),
-    _act("containers", "limits", "m", "limits", "raise or lower the memory limit, live", when=_settled),
+    _treat(
+        "containers", "limits", "m", "limits", "raise or lower its limits, live, for a time if wished", when=_settled
+    ),
+    _treat(
+        "containers", "freeze_for", "P", "freeze for", "freeze it for a time, then it goes on by itself", when=_running
+    ),
     _act("containers", "undo", "z", "undo", "take the last act back", 9),
+    _treat("containers", "keep", "Z", "keep", "what was done to it for a time stays done", when=_alive),
     _act("list", "mark", "space", "mark", "mark the row for a bulk act", 60, show="space", changes=False),
     _act("containers", "bulk", "b", "bulk", "act on all marked rows", 61),
     _look("containers", "forensics", "F", "forensics", "how it died before, and what tells why"),

@@ -109,6 +109,65 @@ def test_kill_sends_the_signal_that_was_chosen(host: Host, open_tui: Opener) -> 
     terminal.wait_for(r"○ talker.*killed by SIGKILL")
 
 
+def test_a_limit_shows_its_file_before_and_is_taken_back(host: Host, open_tui: Opener) -> None:
+    run(host, "talker")
+    terminal = open_tui()
+    terminal.wait_for(r"● talker")
+    pids = "cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max"
+
+    def limit() -> str:
+        return host.run("exec", "talker", "sh", "-c", pids).stdout.strip()
+
+    before = limit()
+    terminal.press("m")
+    terminal.wait_for(r"processes +now \d+ of unlimited")
+    terminal.press("Down", "Down", "Enter")
+    terminal.wait_for(r"Limit of processes, talker")
+    terminal.type("lots")
+    terminal.press("Enter")
+    terminal.wait_for(r"a number such as 200")
+    terminal.press("C-u")
+    terminal.type("50")
+    terminal.press("Enter")
+    terminal.wait_for(r"pids\.max: unlimited -> 50")
+    assert limit() == before  # not before it is said
+    terminal.press("Right", "Enter")
+    terminal.wait_for(r"limit of processes of talker changed")
+    assert limit() == "50"
+    terminal.press("z")
+    terminal.wait_for(r"talker as before")
+    assert limit() == before
+
+    terminal.press("m")
+    terminal.wait_for(r"Limits of talker")
+    terminal.press("Down", "Down", "Enter")
+    terminal.wait_for(r"Limit of processes, talker")
+    terminal.type("40")
+    terminal.press("Enter")
+    terminal.wait_for(r"For 10 min")
+    terminal.press("Right", "Right", "Enter")
+    terminal.wait_for(r"changed for 10m; Z keeps it")
+    assert "pids.max unlimited" in host.run("revert").stdout
+    terminal.press("Z")
+    terminal.wait_for(r"talker stays as it is")
+    assert limit() == "40" and host.run("revert").stdout.count("talker") == 0
+
+
+def test_a_freeze_for_a_time_ends_by_itself_or_by_hand(host: Host, open_tui: Opener) -> None:
+    run(host, "talker")
+    terminal = open_tui()
+    terminal.wait_for(r"● talker")
+    terminal.press("P")
+    terminal.wait_for(r"Freeze talker for")
+    terminal.press("Enter")
+    terminal.wait_for(r"‖ talker")
+    assert "thawed" in host.run("revert").stdout
+    terminal.wait_for(r"z undo")
+    terminal.press("z")
+    terminal.wait_for(r"● talker")
+    assert "thawed" not in host.run("revert").stdout and statuses(host) == {"talker": "running"}
+
+
 def test_attach_talks_to_the_first_process_and_detaches(host: Host, open_tui: Opener) -> None:
     host.run("run", "-dit", "--name", "cat", "--network", "none", "base", "cat")
     terminal = open_tui()
@@ -178,11 +237,15 @@ def test_another_name_and_another_limit_can_be_taken_back(host: Host, open_tui: 
     terminal.press("z")
     terminal.wait_for(r"● web\b")
     terminal.press("m")
-    terminal.wait_for(r"Memory limit of web")
+    terminal.wait_for(r"Limits of web")
+    terminal.press("Enter")
+    terminal.wait_for(r"Limit of memory, web")
     terminal.press("C-u")
     terminal.type("96m")
     terminal.press("Enter")
-    terminal.wait_for(r"memory limit of web is 96M")
+    terminal.wait_for(r"Change web\?")
+    terminal.press("Right", "Enter")
+    terminal.wait_for(r"limit of memory of web changed")
     assert host.run("inspect", "-f", "{{.HostConfig.Memory}}", "web").stdout.strip() == str(96 << 20)
     terminal.press("z")
     terminal.wait_for(r"limit 64M")

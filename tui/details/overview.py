@@ -19,10 +19,13 @@ LAST_WORDS = 60
 
 
 def collect(engine: Engine, container: Container, before: object) -> object:
-    """How long the last start took, what the last probe said, and the last words of one that has ended."""
-    from pyctr.core import fsutil
+    """How long the last start took, what the last probe said, what will be taken back by itself, and the last words of
+    one that has ended."""
+    from pyctr.core import fsutil, reverts
 
     found: dict[str, object] = {}
+    if coming := [one for one in reverts.all(engine.paths) if one.id == container.id]:
+        found["coming"] = [(one.due, one.text.partition(": ")[2]) for one in coming]
     try:
         found["took_us"] = fsutil.read_json(container.path("birth.json")).get("total_us")
     except OSError:
@@ -50,7 +53,7 @@ def _last_words(container: Container) -> list[tuple[str, str]]:
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
     lines: list[Line] = []
-    facts = _facts(document, row, width, look)
+    facts = _facts(document, row, snapshot.monotonic, width, look)
     if not row.live:
         lines.append(
             (
@@ -109,13 +112,15 @@ def _words(document: object, width: int, room: int, look: Look) -> list[Line]:
     ]
 
 
-def _facts(document: object, row: ContainerRow, width: int, look: Look) -> list[Line]:
+def _facts(document: object, row: ContainerRow, monotonic: float, width: int, look: Look) -> list[Line]:
     """`throttled 12% of periods · psi cpu 8.4 · ports …`, folded between facts."""
     known = document if isinstance(document, dict) else {}
     took = known.get("took_us")
     pieces: list[tuple[str, str, str]] = []
     if row.live:
         pieces.append(("state", row.status, state_style(row)))
+        for due, then in known.get("coming", ()):
+            pieces.append(("by itself", f"{then} in {f.duration(max(0.0, due - monotonic))}", "accent"))
         if row.health:
             style = {"healthy": "good", "unhealthy": "bad"}.get(row.health, "warn")
             pieces.append(("health", row.health + _last_probe(known.get("health")), style))

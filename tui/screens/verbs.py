@@ -59,7 +59,7 @@ class Verbs(_Base):
         if row.busy:
             app.say(f"{f.neutral(row.name)}: still {row.busy}")
             return None
-        if row.engine and action.changes and not keys.theirs(name, row.engine):
+        if action.changes and not action.reaches(row.engine):
             app.say(f"{f.neutral(row.name)} is {row.engine}'s: that is not done from here")
             return None
         if not action.available(row, False):
@@ -77,7 +77,11 @@ class Verbs(_Base):
             self.pyctr.acts.toggle("start", [row])
 
     def action_pause(self) -> None:
-        if row := self._row("pause"):
+        if (row := self._row("pause")) and row.engine:
+            from pyctr.tui import treating
+
+            treating.toggle_freeze(self.pyctr, row)
+        elif row:
             self.pyctr.acts.toggle("unpause" if row.status == "paused" else "pause", [row])
 
     def action_restart(self) -> None:
@@ -112,14 +116,16 @@ class Verbs(_Base):
         row = self._row("kill")
         if row is None:
             return
+        from pyctr.tui import treating
         from pyctr.tui.widgets.dialogs import Choose
 
         choices = [(name, f"SIG{name}", about) for name, about in SIGNALS]
+        choices += [(f"all {name}", f"SIG{name} to all", f"every process: {about}") for name, about in SIGNALS[:2]]
 
-        def answered(name: str | None) -> None:
-            if name:
-                done = f"sent SIG{name} to {f.neutral(row.name)}"
-                self.pyctr.acts.carry_out("kill", [row], done=done, signal=name)
+        def answered(chosen: str | None) -> None:
+            if chosen:
+                everyone, _, name = chosen.rpartition(" ")
+                treating.signal(self.pyctr, row, name, everyone=bool(everyone))
 
         self.app.push_screen(Choose(f"Send to {f.neutral(row.name)}", choices), answered)
 
@@ -187,37 +193,22 @@ class Verbs(_Base):
         self.app.push_screen(Ask(f"Rename {f.neutral(row.name)}", row.name, check=check), answered)
 
     def action_limits(self) -> None:
-        row = self._row("limits")
-        if row is None:
-            return
-        from pyctr.tui.widgets.dialogs import Ask
+        if row := self._row("limits"):
+            from pyctr.tui import treating
 
-        before = f.size(row.memory_limit).lower() if row.memory_limit else ""
+            treating.limits(self.pyctr, row)
 
-        def answered(text: str | None) -> None:
-            value = parse_size(text or "")
-            if value is None:
-                return
-            old = row.memory_limit
-            undo = None
-            if old:
-                undo = Undo(
-                    f"memory limit of {f.neutral(row.name)} back to {f.size(old)}",
-                    lambda: self.pyctr.acts.carry_out("update", [row], memory=int(old)),
-                )
-            self.pyctr.acts.carry_out(
-                "update",
-                [row],
-                done=f"memory limit of {f.neutral(row.name)} is {f.size(value)}",
-                undo=undo,
-                memory=value,
-            )
+    def action_freeze_for(self) -> None:
+        if row := self._row("freeze_for"):
+            from pyctr.tui import treating
 
-        def check(text: str) -> str:
-            return "" if parse_size(text) else "a size such as 256m or 2g"
+            treating.freeze_for(self.pyctr, row)
 
-        hint = f"now {f.size(row.memory)} used" if row.memory is not None else "a size such as 256m or 2g"
-        self.app.push_screen(Ask(f"Memory limit of {f.neutral(row.name)}", before, hint=hint, check=check), answered)
+    def action_keep(self) -> None:
+        if row := self._row("keep"):
+            from pyctr.tui import treating
+
+            treating.keep(self.pyctr, row)
 
     def action_undo(self) -> None:
         if self.pyctr.snapshot.read_only:
@@ -343,17 +334,3 @@ class Verbs(_Base):
 
 def _several(rows: Sequence[ContainerRow]) -> str:
     return f.neutral(rows[0].name) if len(rows) == 1 else f"{len(rows)} containers"
-
-
-def parse_size(text: str) -> int | None:
-    """Bytes of `256m`, `1.5g`, `1048576`; None if it is no size."""
-    text = text.strip().lower().removesuffix("b").removesuffix("i")
-    scale = 1
-    if text and text[-1] in "kmgt":
-        scale = 1024 ** ("kmgt".index(text[-1]) + 1)
-        text = text[:-1]
-    try:
-        value = int(float(text) * scale)
-    except (ValueError, OverflowError):
-        return None
-    return value if value > 0 else None
