@@ -292,6 +292,28 @@ def test_what_is_typed_right_after_enter_is_no_longer_the_filter() -> None:
     run(script)
 
 
+def test_a_refused_answer_and_what_is_typed_after_it_keep_their_order() -> None:
+    """Keys of a burst reach the app while earlier ones still wait for what Enter does."""
+    from textual import events
+
+    from pyctr.tui.widgets.dialogs import Ask
+
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        for _ in range(20):
+            answers: list[str | None] = []
+            dialog = Ask("How many?", check=lambda text: "" if text.isdigit() else "a number")
+            await app.push_screen(dialog, answers.append)
+            await pilot.pause()
+            for key in ("l", "o", "t", "s", "enter", "ctrl+u", "5", "0", "enter"):
+                app.post_message(events.Key(key, key if len(key) == 1 else None))
+                await asyncio.sleep(0)
+            await pilot.pause()
+            await pilot.pause()
+            assert answers == ["50"]
+
+    run(script)
+
+
 def test_no_colour_at_all_if_the_user_wants_none(monkeypatch: pytest.MonkeyPatch) -> None:
     from pyctr.tui import theming
 

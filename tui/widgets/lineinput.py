@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from textual import events
+from textual.dom import DOMNode
+from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 
@@ -32,15 +34,27 @@ class LineInput(Input):
             _take(event)
             if binding.action == "submit":
                 self._ahead = []
-                self.call_after_refresh(self._go_on)
+                self._climb(self.ancestors_with_self)
             await self.run_action(binding.action)
             return
         await super()._on_key(event)
 
-    def _go_on(self) -> None:
+    def _climb(self, way: list[DOMNode]) -> None:
+        """The way that the answer takes from us to the app, one behind it: at the end everybody has acted on it."""
+        if way and isinstance(way[0], MessagePump):
+            way[0].call_later(self._climb, way[1:])
+        elif self.has_focus and self.screen is self.app.screen:
+            self.call_later(self._go_on)
+        else:
+            ahead, self._ahead = self._ahead or [], None
+            for event in ahead:
+                self.app.post_message(events.Key(event.key, event.character))
+
+    async def _go_on(self) -> None:
+        """Those that are still ours are not posted anew: they would come after later ones that are on their way."""
         ahead, self._ahead = self._ahead or [], None
         for event in ahead:
-            self.app.post_message(events.Key(event.key, event.character))
+            await self._on_key(event)
 
 
 def _take(event: events.Key) -> None:
