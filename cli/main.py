@@ -43,6 +43,7 @@ VERBS: dict[str, str] = {
     "ps": "list containers",
     "logs": "show what a container wrote",
     "exec": "run a command in a running container",
+    "debug": "the host's tools inside a container's namespaces, for images without a shell",
     "attach": "connect the terminal to a running container",
     "inspect": "everything about containers, images, volumes, networks as JSON",
     "stats": "live use of resources",

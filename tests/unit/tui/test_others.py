@@ -189,8 +189,11 @@ def test_a_disk_that_hangs_holds_up_no_row_and_is_said(tree: EngineTree, monkeyp
 
 def test_what_only_we_do_is_not_offered_for_theirs(poller: Poller) -> None:
     row = poller.collect().find(KEY)
-    for name in ("pause", "kill", "limits", "rename", "attach"):
+    for name in ("rename", "attach"):
         assert not keys.find(name).available(row, False), name
+    for name in ("pause", "kill", "limits"):  # the kernel's
+        assert keys.find(name).available(row, False), name
+        assert not keys.find(name).available(row, True), name
     assert keys.find("stop").available(row, False), "docker is asked to"
     assert row is not None and keys.find("shell").available(row, False), "its namespaces are joined"
     assert not keys.find("shell").available(row._replace(engine="systemd"), False)
