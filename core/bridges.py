@@ -27,6 +27,14 @@ def used_subnets(bridge: str) -> Used:
     ]
 
 
+def used_prefixes(bridge: str) -> Used:
+    """The same for IPv6."""
+    with netlink.Netlink() as socket:
+        names = {link.index: link.name for link in socket.links(stats=False)}
+        found = [(prefix, names.get(index, "?")) for index, prefix in socket.prefixes6()]
+    return [(prefix, f"interface '{name}'") for prefix, name in found if name != bridge]
+
+
 def adopted_subnet(bridge: str) -> str:
     """The subnet of a bridge of ours that outlived its record, or ""."""
     with netlink.Netlink() as socket:

@@ -143,9 +143,11 @@ class Book:
 
         first, size = subnets6.parse(network.subnet6)
         directory = f"{self.run}/leases6/{network.name}"
+        given = [network.gateway6, *(one for one in network.reserved.values() if ":" in one)]
+        taken = {subnets6.to_int(one) for one in given}
         if wish:
             number = subnets6.to_int(wish)
-            if not first < number < first + size or number == subnets6.to_int(network.gateway6):
+            if not first < number < first + size or number in taken:
                 raise errors.UsageError(
                     f"address '{wish}' cannot be given on network '{network.name}'",
                     hint=f"one of {network.subnet6}, but not {network.gateway6}",
@@ -163,10 +165,15 @@ class Book:
             if first < subnets6.to_int(mine) < first + size:
                 return mine
         offset = to_int(address) - parse_subnet(network.subnet)[0]
-        for step in range(1 << 16):
-            number = first + 1 + (offset - 1 + step) % (size - 1)
+        low, count = first + 1, size - 1
+        if network.ip_range6:
+            begin, many = subnets6.parse_range(network.ip_range6)
+            low = max(begin, first + 1)
+            count = begin + many - low
+        for step in range(min(count, 1 << 16)):
+            number = low + (offset - 1 + step) % count
             found = subnets6.to_text(number)
-            if found != network.gateway6 and not os.path.exists(f"{directory}/{found}"):
+            if number not in taken and not os.path.exists(f"{directory}/{found}"):
                 return found
         raise errors.NetworkError(
             f"network '{network.name}' has no free address in '{network.subnet6}'", hint="create a larger network"
@@ -180,7 +187,7 @@ class Book:
             begin, length = parse_subnet(network.ip_range)
             low = max(begin - first, 1)
             count = min(begin + length, first + size - 1) - first - low
-        taken = {to_int(network.gateway), *map(to_int, network.reserved.values())}
+        taken = {to_int(network.gateway), *(to_int(one) for one in network.reserved.values() if ":" not in one)}
         directory = f"{self.run}/leases/{network.name}"
         for attempt in (1, 2):
             for step in range(count):

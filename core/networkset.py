@@ -60,6 +60,7 @@ class Network(Record):
     subnet6: str = ""
     """"" without IPv6."""
     gateway6: str = ""
+    ip_range6: str = ""
     plugins: dict[str, Any] = {}
     """A list of CNI plugins, for driver cni."""
 
@@ -135,6 +136,7 @@ class NetworkSet:
         ipv6: bool = False,
         subnet6: str = "",
         gateway6: str = "",
+        ip_range6: str = "",
     ) -> Network:
         """Record a user-defined network; its bridge is made when the first container starts on it."""
         options = netdrivers.checked(driver, options or {})
@@ -164,12 +166,18 @@ class NetworkSet:
                 reserved=reserved or {},
                 options=options,
                 driver=driver,
+                ip_range6=ip_range6,
             )
-            if ipv6 or subnet6:
+            reserved6 = [address for address in wanted.reserved.values() if ":" in address]
+            if ipv6 or subnet6 or ip_range6 or reserved6:
                 from pyctr.core import subnets6
 
-                taken = [(network.subnet6, network.name) for network in self.list() if network.subnet6]
-                wanted.subnet6, wanted.gateway6 = subnets6.settle(wanted.bridge, name, subnet6, gateway6, taken)
+                if ipv6 or subnet6:
+                    taken = [(one.subnet6, f"network '{one.name}'") for one in self.list() if one.subnet6]
+                    if driver not in netdrivers.FACES:
+                        taken += bridges.used_prefixes(wanted.bridge)
+                    wanted.subnet6, wanted.gateway6 = subnets6.settle(wanted.bridge, name, subnet6, gateway6, taken)
+                subnets6.check(wanted.subnet6, ip_range6, reserved6)
             if driver in netdrivers.FACES:
                 wanted.bridge = options["parent"]
                 netdrivers.parent(wanted)
@@ -245,6 +253,7 @@ class NetworkSet:
     def _create(self, wanted: Network) -> Network:
         """Record a network whose addresses may be left to us."""
         taken = self._used(wanted.bridge)
+        reserved = {name: address for name, address in wanted.reserved.items() if ":" not in address}
         if wanted.subnet:
             subnet = checked_subnet(wanted.subnet)
             if wanted.driver in netdrivers.FACES:
@@ -252,7 +261,7 @@ class NetworkSet:
             for other, whose in taken:
                 if overlap(subnet, other):
                     raise errors.Conflict(f"subnet '{subnet}' overlaps '{other}' of {whose}", hint="choose another")
-        elif wanted.gateway or wanted.ip_range or wanted.reserved:
+        elif wanted.gateway or wanted.ip_range or reserved:
             raise errors.UsageError(
                 f"network '{wanted.name}' needs a subnet for these addresses", hint="give --subnet too"
             )
@@ -264,7 +273,7 @@ class NetworkSet:
         else:
             subnet = bridges.adopted_subnet(wanted.bridge) or self._choose(wanted.name, taken)
         gateway = wanted.gateway or to_text(parse_subnet(subnet)[0] + 1)
-        check_addresses(subnet, gateway, wanted.ip_range, wanted.reserved)
+        check_addresses(subnet, gateway, wanted.ip_range, reserved)
         return self._record(wanted.replace(subnet=subnet, gateway=gateway))
 
     def _record(self, network: Network) -> Network:

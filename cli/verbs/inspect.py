@@ -122,8 +122,8 @@ def _network(engine: Engine, name: str, size: bool) -> dict[str, Any]:
         "IPAM": {
             "Driver": "default",
             "Config": [
-                _ipam(found),
-                *([{"Subnet": found["subnet6"], "Gateway": found["gateway6"]}] if found.get("subnet6") else []),
+                _ipam(found, ""),
+                *([_ipam(found, "6")] if found.get("subnet6") else []),
             ],
         },
         "Options": found.get("options", {}),
@@ -140,12 +140,14 @@ def _network(engine: Engine, name: str, size: bool) -> dict[str, Any]:
     }
 
 
-def _ipam(found: dict[str, Any]) -> dict[str, Any]:
-    config = {"Subnet": found["subnet"], "Gateway": found["gateway"]}
-    if found.get("ip_range"):
-        config["IPRange"] = found["ip_range"]
-    if found.get("reserved"):
-        config["AuxiliaryAddresses"] = found["reserved"]
+def _ipam(found: dict[str, Any], family: str) -> dict[str, Any]:
+    """What is given out; `family` is "6" for IPv6."""
+    config = {"Subnet": found[f"subnet{family}"], "Gateway": found[f"gateway{family}"]}
+    if found.get(f"ip_range{family}"):
+        config["IPRange"] = found[f"ip_range{family}"]
+    reserved = {name: ip for name, ip in (found.get("reserved") or {}).items() if (":" in ip) == bool(family)}
+    if reserved:
+        config["AuxiliaryAddresses"] = reserved
     return config
 
 

@@ -25,7 +25,7 @@ def create_configure(parser: Declares) -> None:
     )
     add("--gateway", action="append", type=values.address, metavar="ADDRESS", help="the bridge's own address")
     add("--ipv6", action="store_true", help="IPv6 addresses too, of a unique local prefix without --subnet")
-    add("--ip-range", default="", type=_subnet, metavar="CIDR", help="the part that addresses are given from")
+    add("--ip-range", action="append", type=_subnet, metavar="CIDR", help="the part that addresses are given from")
     add("--aux-address", action="append", type=values.pair, metavar="NAME=IP", help="an address never given out")
     add("--internal", action="store_true", help="no way out to the world")
     add("-d", "--driver", default="bridge", metavar="DRIVER", help="bridge, overlay, macvlan, ipvlan or cni")
@@ -55,7 +55,8 @@ def create_run(call: Call, args: Arguments) -> int:
         gateway6=_one(args.gateway, "gateway", six=True),
         internal=args.internal,
         labels=dict(args.label),
-        ip_range=args.ip_range,
+        ip_range=_one(args.ip_range, "ip-range", six=False),
+        ip_range6=_one(args.ip_range, "ip-range", six=True),
         reserved=dict(args.aux_address),
         options=dict(args.opt),
         driver=args.driver,

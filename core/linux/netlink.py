@@ -58,6 +58,7 @@ IFF_LOWER_UP = 0x10000
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_MULTIPATH, RTA_TABLE = 1, 4, 5, 6, 7, 9, 15
 RT_TABLE_MAIN = 254
+_RT_TABLE_LOCAL = 255
 RTPROT_BOOT = 3
 RTN_UNICAST = 1
 
@@ -309,6 +310,23 @@ class Netlink:
             local = values.get(2) or values.get(1)
             if local:
                 found.append((index, f"{_socket.inet_ntoa(local)}/{prefix}"))
+        return found
+
+    def prefixes6(self) -> list[tuple[int, str]]:
+        """(interface index, "fd00::/64") of every IPv6 route but those of `local`, of links alone, and the default."""
+        found = []
+        for type, payload in self.dump(
+            Message("list routes", "", RTM_GETROUTE, _ROUTE.pack(10, 0, 0, 0, 0, 0, 0, 0, 0))
+        ):
+            if type != RTM_NEWROUTE:
+                continue
+            family, length, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(payload)
+            values = attributes(payload, 12)
+            table = _number(values.get(RTA_TABLE)) or table
+            if family == 10 and kind == RTN_UNICAST and table != _RT_TABLE_LOCAL and length and RTA_DST in values:
+                destination = _socket.inet_ntop(_socket.AF_INET6, values[RTA_DST])
+                if not destination.startswith(("fe80:", "ff")):
+                    found.append((_number(values.get(RTA_OIF)), f"{destination}/{length}"))
         return found
 
     def routes(self) -> list[Route]:

@@ -84,3 +84,32 @@ def test_wished_ipv6_addresses_and_bad_ones(lab: Lab) -> None:
             lab.call("host", lambda fields=fields: lab.networks.create("x", **fields))
     lab.remove(one)
     assert list(Path(lab.paths.run, "networks", "leases6", "own").iterdir()) == []
+
+
+def test_ipv6_addresses_come_from_the_range_and_never_are_the_reserved_ones(lab: Lab) -> None:
+    given = {"subnet6": "fd78::/64", "ip_range6": "fd78::100/126", "reserved": {"printer": "fd78::101"}}
+    lab.call("host", lambda: lab.networks.create("part", **given))
+    got = [_six(lab.attach(f"c{number}", network="part")) for number in range(3)]
+    assert sorted(got) == ["fd78::100", "fd78::102", "fd78::103"]
+    with pytest.raises(errors.NetworkError, match="no free address in 'fd78::/64'"):
+        lab.attach("late", network="part")
+    assert _six(lab.attach("own", network="part", ip6="fd78::7")) == "fd78::7", "what is wished may be outside"
+    with pytest.raises(errors.UsageError, match="address 'fd78::101' cannot be given"):
+        lab.attach("other", network="part", ip6="fd78::101")
+    lab.ip("host", "-6 address add fd7a::1/64 dev up0 nodad")
+    lab.ip("host", f"-6 route add fd7b::/48 via {OUTSIDE6}")
+    for fields, said in (
+        ({"subnet6": "fd7a::/64"}, "overlaps 'fd7a::/64' of interface 'up0'"),
+        ({"subnet6": "fd7b:0:0:7::/64"}, "overlaps 'fd7b::/48' of interface 'up0'"),
+        ({"subnet6": "fd79::/64", "ip_range6": "fd80::/80"}, "range 'fd80::/80' is not in 'fd79::/64'"),
+        ({"subnet6": "fd79::/64", "reserved": {"a": "fd80::1"}}, "address 'fd80::1' is not in 'fd79::/64'"),
+        ({"reserved": {"a": "fd80::1"}}, "'fd80::1' needs an IPv6 subnet"),
+    ):
+        with pytest.raises(errors.PyctrError, match=said):
+            lab.call("host", lambda fields=fields: lab.networks.create("x", **fields))
+    # the prefix that follows from the name is taken
+    chosen = lab.call("host", lambda: lab.networks.create("auto", ipv6=True).subnet6)
+    lab.call("host", lambda: lab.networks.remove("auto"))
+    lab.ip("host", f"-6 route add {chosen} via {OUTSIDE6}")
+    other = lab.call("host", lambda: lab.networks.create("auto", ipv6=True).subnet6)
+    assert other != chosen and other.startswith("fd")
