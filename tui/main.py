@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.replay:
             from pyctr.tui.replay import Replay
 
-            replay = Replay(arguments.replay)
+            replay = Replay(arguments.replay, engines)
             poller: Poller = replay.poller
         else:
             poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only, engines=engines)

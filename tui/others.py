@@ -96,6 +96,9 @@ class Others:
         from pyctr.core import errors
         from pyctr.core.engines.finder import Finder
 
+        if self._engine.recorded is not None:
+            self._found = tuple(one for one in self._engine.recorded.strangers() if one.engine in self._wanted)
+            return
         try:
             if self._finder is None:
                 layout = self._engine.layout

@@ -15,11 +15,13 @@ from pyctr.core.capture.answers import RecordedEngine
 from pyctr.core.capture.moments import Stage
 from pyctr.core.errors import from_oserror
 from pyctr.tui import format as f
-from pyctr.tui.engine import Clock, Poller
+from pyctr.tui.engine import OURS, Clock, Poller
 from pyctr.tui.snapshot import Focus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pyctr.core.capture.moments import Recording
     from pyctr.tui.snapshot import Snapshot
 
@@ -50,13 +52,15 @@ class RecordedPoller(Poller):
 
     live = False
 
-    def __init__(self, stage: Stage, *, recorded: str = "", read_only: str = "") -> None:
+    def __init__(
+        self, stage: Stage, *, recorded: str = "", read_only: str = "", engines: Collection[str] = (OURS,)
+    ) -> None:
         self.stage = stage
         self.still = RecordedClock()
         self.recorded = recorded
         self._looked_at = ("", "")
         engine = RecordedEngine(stage)
-        super().__init__(engine.paths, clock=self.still, read_only=read_only, engine=engine)
+        super().__init__(engine.paths, clock=self.still, read_only=read_only, engine=engine, engines=engines)
 
     def make_engine(self) -> RecordedEngine:
         return RecordedEngine(self.stage)
@@ -93,7 +97,7 @@ class RecordedPoller(Poller):
 class Replay:
     """A recording that is open. Raises PyctrError for a file that is none."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, engines: Collection[str] = (OURS,)) -> None:
         recording = archive.unpack(path)
         try:
             self._directory = tempfile.mkdtemp(prefix="pyctr-replay-")
@@ -102,7 +106,7 @@ class Replay:
         try:
             about = f"{_word(recording, 'host')}, {f.stamp(recording.moments[-1].time)[:16]}"
             stage = Stage(self._directory, recording)
-            self.poller = RecordedPoller(stage, recorded=about, read_only=f"a recording of {about}")
+            self.poller = RecordedPoller(stage, recorded=about, read_only=f"a recording of {about}", engines=engines)
             self.poller.prime()
         except BaseException:
             self.close()

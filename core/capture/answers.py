@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 
-from pyctr.core import containers, usage
+from pyctr.core import confinement, containers, usage
+from pyctr.core.capture import strangers
 from pyctr.core.capture.moments import ANSWERS
+from pyctr.core.confinement import Confinement, Shown
 from pyctr.core.doctor import Finding
 from pyctr.core.engine import Engine
 from pyctr.core.errors import PyctrError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.capture.moments import Stage
+    from pyctr.core.engines.model import Foreign
     from pyctr.core.images.model import Image
     from pyctr.core.paths import Paths
 
@@ -59,6 +62,15 @@ def collect(engine: Engine, tell: Callable[[str], object] = lambda text: None) -
         found["disk"] = [disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize]
     except OSError:
         pass  # nothing was ever made here
+    tell("what confines each container")
+    confined = {}
+    for container in known:
+        try:
+            if pid := container.pid:
+                confined[str(pid)] = strangers.plain(confinement.of(engine, pid, container.state.group))
+        except (OSError, PyctrError, KeyError, ValueError):
+            continue  # it ended just now
+    found["confined"] = confined
     tell("who talks to whom")
     try:
         talks = nettalks.talks(netgraph.graph(engine, known), known, engine.paths.proc)
@@ -114,8 +126,32 @@ class Answers:
         found = self.get("disk", [])
         return (int(found[0]), int(found[1])) if len(found) == 2 else None
 
+    def confinement(self, pid: int) -> Confinement:
+        """Raises FileNotFoundError for one that was not recorded."""
+        told = self.get("confined", {}).get(str(pid))
+        try:
+            found = {name: _frozen(told[name]) for name in Confinement._fields if name in told}
+            if found.get("mounts"):
+                found["mounts"] = tuple(Shown(**one) for one in found["mounts"])
+            return Confinement(**found)
+        except (TypeError, KeyError):
+            raise FileNotFoundError(2, "not recorded", str(pid)) from None
+
+    def strangers(self) -> tuple[Foreign, ...]:
+        """Containers of other engines."""
+        directory = f"{os.path.dirname(self._path) or '.'}/root"
+        try:
+            present = frozenset(os.listdir(f"{directory}/others"))
+        except OSError:
+            present = frozenset()
+        return strangers.from_document(self.get("strangers", []), directory, present)
+
     def talks(self) -> list[Talk]:
         return [Talk(*one) for one in self.get("talks", [])]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
 
 
 class RecordedEngine(Engine):

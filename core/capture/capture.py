@@ -8,7 +8,7 @@ import time
 from typing import NamedTuple
 
 from pyctr import __version__
-from pyctr.core.capture import answers, archive
+from pyctr.core.capture import answers, archive, strangers
 from pyctr.core.capture.collect import Collector
 from pyctr.core.capture.moments import ANSWERS, NAMES, ROOTS, Moment, Recording, difference
 from pyctr.core.capture.redact import Redactor
@@ -64,12 +64,16 @@ def capture(engine: Engine, path: str, wishes: Wishes, tell: Tell = lambda text:
         redactor = Redactor(off=not wishes.redact)
         collector = Collector(engine, redactor)
         tell("what must not be packed")
+        collector.look_around()
         collector.learn()
         readings = _read(collector, wishes.seconds, tell)
         asked = answers.collect(engine, tell)
+        asked["strangers"] = strangers.to_document(collector.strangers)
         if wishes.redact:
             asked = redactor.document(asked)
-        readings[-1][1][ANSWERS] = json.dumps(asked, separators=(",", ":")).encode()
+        answered = json.dumps(asked, separators=(",", ":")).encode()
+        for _, files in readings:
+            files[ANSWERS] = answered
         about: dict[str, Any] = {
             "made_by": f"pyctr {__version__}",
             "host": os.uname().nodename,
@@ -117,12 +121,13 @@ def _fit(
     tail, left_out = TAIL, ""
     while True:
         ends = collector.tails(tail) if tail else {}
-        last = {**readings[-1][1], **ends}
         moments: list[Moment] = []
         before: dict[str, bytes] = {}
-        for at, files in [*readings[:-1], (readings[-1][0], last)]:
-            moments.append(difference(at, before, files))
-            before = files
+        for at, files in readings:
+            # whatever moment a tab is first looked at in, it is all there
+            now = {**files, **ends}
+            moments.append(difference(at, before, now))
+            before = now
         tell(f"packing{f', {left_out}' if left_out else ''}")
         plain = sum(len(content) + len(name) for moment in moments for name, content in moment.changed.items())
         recording = Recording({**about, "left_out": left_out, "masked": redactor.masked}, tuple(moments))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 
-from pyctr.core import containers, ring
+from pyctr.core import containers, deaths, ring
+from pyctr.core.capture import strangers
 from pyctr.core.capture.moments import LINK
 from pyctr.core.cgroups import read
+from pyctr.core.errors import PyctrError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.capture.redact import Redactor
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Foreign
 
     Files = dict[str, bytes]
 
@@ -58,14 +61,25 @@ class Collector:
         self._wanted = _GROUP | {file for _, _, file, _ in readers}
         self._mounts = sorted({mount for mount in (layout.unified, *layout.controllers.values()) if mount})
         self.containers: list[containers.Container] = []
+        self.strangers: tuple[Foreign, ...] = ()
+        """Of other engines; found anew by `look_around`."""
+
+    def look_around(self) -> None:
+        """Who else has containers here. Never raises: an engine whose records cannot be read is left out."""
+        try:
+            self.strangers = strangers.find(self._engine)
+        except (OSError, PyctrError):
+            self.strangers = ()
 
     def learn(self) -> None:
         """What must not be packed, before anything is."""
         engine, redactor = self._engine, self._redactor
         for document in self._documents():
             redactor.learn_document(document)
-        for container in self._alive():
-            for pid in self._pids(container):
+        groups = [container.state.group for container in self._alive()]
+        groups += [one.group for one in self.strangers if one.running and one.group]
+        for group in groups:
+            for pid in self._pids(group):
                 text = _read(f"{engine.paths.proc}/{pid}/environ") or b""
                 redactor.learn_environment(one.decode("utf-8", "replace") for one in text.split(b"\0"))
         for directory in (f"{engine.paths.root}/secrets", *(one.path("secrets") for one in self.containers)):
@@ -96,13 +110,20 @@ class Collector:
             health = f"containers/{container.id}/health.json"
             files.document(f"run/{health}", f"{paths.run}/{health}")
         for container in self._alive():
-            self._group(files, container.state.group)
-            first = container.pid
-            for pid in sorted({*self._pids(container), first} - {0}):
-                for name in _PROCESS + (_FIRST if pid == first else ()):
-                    files.take(f"proc/{pid}/{name}", f"{paths.proc}/{pid}/{name}")
-                files.command(f"proc/{pid}/cmdline", f"{paths.proc}/{pid}/cmdline")
+            self._running(files, container.state.group, container.pid)
+        for one in self.strangers:
+            if one.running and one.group:
+                self._running(files, one.group, one.pid)
         return files
+
+    def _running(self, files: _Files, group: str, first: int) -> None:
+        """The cgroup and processes of one container."""
+        proc = self._engine.paths.proc
+        self._group(files, group)
+        for pid in sorted({*self._pids(group), first} - {0}):
+            for name in _PROCESS + (_FIRST if pid == first else ()):
+                files.take(f"proc/{pid}/{name}", f"{proc}/{pid}/{name}")
+            files.command(f"proc/{pid}/cmdline", f"{proc}/{pid}/cmdline")
 
     def rest(self) -> Files:
         """What hardly changes: containers' other records and history, images, volumes, networks."""
@@ -113,6 +134,8 @@ class Collector:
             for name in ("hosts", "hostname", "resolv.conf"):
                 files.text(self._name(container, name), container.path(name))
             files.take(self._name(container, ring.FILE), container.path(ring.FILE))
+            files.documents(self._name(container, deaths.DIRECTORY), container.path(deaths.DIRECTORY))
+        files.documents(f"root/{deaths.DIRECTORY}", f"{paths.root}/{deaths.DIRECTORY}")
         for directory in ("names", "layers/l"):
             files.links(f"root/{directory}", f"{paths.root}/{directory}")
         files.take("root/images/oci-layout", f"{paths.images}/oci-layout")
@@ -123,9 +146,7 @@ class Collector:
         for top, name in (("layers", "layer.json"), ("volumes", "volume.json")):
             for entry in _names(f"{paths.root}/{top}"):
                 files.document(f"root/{top}/{entry}/{name}", f"{paths.root}/{top}/{entry}/{name}")
-        for entry in _names(paths.networks):
-            if entry.endswith(".json"):
-                files.document(f"root/networks/{entry}", f"{paths.networks}/{entry}")
+        files.documents("root/networks", paths.networks)
         return files
 
     def tails(self, size: int) -> Files:
@@ -133,6 +154,9 @@ class Collector:
         files = self._files()
         for container in self.containers:
             files.tail(self._name(container, "log/ctr.log"), container.log_path, size)
+        for one in self.strangers:
+            if one.log.form and not one.log.why:
+                files.tail(strangers.log_name(one), one.log.path, size)
         files.journal("root/events.jsonl", self._engine.paths.events, max(size, 1 << 16))
         return files
 
@@ -150,9 +174,9 @@ class Collector:
     def _alive(self) -> Iterator[containers.Container]:
         return (container for container in self.containers if container.pid)
 
-    def _pids(self, container: containers.Container) -> list[int]:
+    def _pids(self, group: str) -> list[int]:
         try:
-            return sorted(self._engine.group(container.state.group).pids())[:PIDS]
+            return sorted(self._engine.group(group).pids())[:PIDS]
         except OSError:
             return []  # it ended just now
 
@@ -210,6 +234,12 @@ class _Files(dict[str, bytes]):
             except (ValueError, RecursionError):
                 return  # half written, or broken: nobody could say what is in it
         self[name] = content
+
+    def documents(self, name: str, directory: str) -> None:
+        """Every one in a directory."""
+        for entry in _names(directory):
+            if entry.endswith(".json"):
+                self.document(f"{name}/{entry}", f"{directory}/{entry}")
 
     def links(self, name: str, directory: str) -> None:
         """Every link in a directory that leads to a place beside it."""

@@ -120,7 +120,8 @@ class Stage:
     def paths(self) -> Paths:
         """Where the readers find it; the names of the host's own group and bridge as they were."""
         known = {name: str(self.recording.manifest[name]) for name in NAMES if name in self.recording.manifest}
-        return Paths(**{field: self._place(top) for field, top in ROOTS.items()}, **known)
+        # what other engines have on disk here is none of the recording's
+        return Paths(**{field: self._place(top) for field, top in ROOTS.items()}, host=self._place("none"), **known)
 
     def places(self) -> dict[str, str]:
         """Where it is here -> where it was."""

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pyctr.core.paths import Paths
 from tests.support.host import REPOSITORY, Host
 
 NOBODY = 65534
@@ -39,7 +41,17 @@ SAME = (
 
 
 @pytest.fixture
-def scene(host: Host) -> Host:
+def other(base_images: Paths) -> Iterator[Host]:
+    """Another engine's container: what is not ours is found by its cgroup alone."""
+    stranger = Host(images_from=base_images)
+    stranger.run("run", "-d", "--network", "none", "--name", "stranger", BASE, "sleep", "1000")
+    yield stranger
+    stranger.run("rm", "-f", "stranger")
+    stranger.close()
+
+
+@pytest.fixture
+def scene(host: Host, other: Host) -> Host:
     """One of every kind, and a secret in every place that is packed or stands beside one that is."""
 
     def run(name: str, *words: str) -> None:
@@ -107,7 +119,7 @@ def replayed(path: Path, *words: str) -> str:
         "TMPDIR": str(away),
         "PYTHONPATH": str(REPOSITORY),
     }
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYCTR_ENGINES": "pyctr"}
     done = tui("--replay", str(copy), *words, env=environment, before=AS_NOBODY)
     assert done.returncode == 0, done.stderr
     assert not list(away.glob("pyctr-replay-*")), "what was unpacked is gone"
@@ -133,13 +145,15 @@ def test_all_is_seen_again_elsewhere_but_no_secret_and_no_more_than_fits(scene: 
 
 def the_screens_show_elsewhere_what_they_showed_here(scene: Host) -> None:
     def live(screen: str) -> dict[str, Any]:
-        done = tui("--json", "--screen", screen, env=scene.env)
+        done = tui("--json", "--screen", screen, env={**scene.env, "PYCTR_ENGINES": "pyctr"})
         assert done.returncode == 0, done.stderr
         return document(done.stdout)
 
     deadline = time.monotonic() + 60
     while (before := live("triage"))["triage"] == [] and time.monotonic() < deadline:
         pass  # the throttled one needs some periods
+    done = tui("--json", "--select", "web", "--tab", "security", env={**scene.env, "PYCTR_ENGINES": "pyctr"})
+    confined = levels(done.stdout)
     shown = {screen: live(screen)[screen] for screen in ("images", "volumes", "networks", "events")}
     path = capture(scene)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -182,6 +196,8 @@ def the_screens_show_elsewhere_what_they_showed_here(scene: Host) -> None:
             # other links of this machine are others' tests': ours is there as what it is
             bridges = [{nic["name"]: nic["bridge"] for nic in one["nics"] if nic["uplink"]} for one in (here, there)]
             assert bridges[0] == bridges[1]
+    other = {row["engine"]: row for row in document(replayed(path, "--engine", "other-pyctr", "--json"))["containers"]}
+    assert other["other-pyctr"]["status"] == "running"
     host = document(replayed(path, "--json", "--screen", "host"))
     assert host["findings"] and host["space"]["total"] > 0 and host["machine"]["cores"][0]["user"] is not None
     assert host["space"]["place"] == scene.paths.root
@@ -189,8 +205,18 @@ def the_screens_show_elsewhere_what_they_showed_here(scene: Host) -> None:
     assert "sleep 1000" in processes
     text = replayed(path, "--text", "--size", "80x24", "--select", "web", "--tab", "mounts")
     assert "recorded 20" in text and "overlay" in text
+    tab = ("--json", "--select", "web", "--tab")
+    assert levels(replayed(path, *tab, "security")) == confined, "what confines it was asked there, and nobody here"
+    happened = document(replayed(path, *tab, "events"))["detail"]["document"]
+    assert [step["name"] for step in happened["birth"]["steps"]][-1] == "exec" and happened["events"]
     log = document(replayed(path, "--json", "--select", "bad", "--tab", "logs"))["log"]
     assert [line["text"] for line in log] == ["cannot reach db"]
+
+
+def levels(text: str) -> dict[str, str]:
+    found = document(text)["detail"]["document"]["findings"]
+    assert found
+    return {one["title"]: one["level"] for one in found}
 
 
 def no_planted_secret_is_in_it_unless_asked_for(scene: Host) -> None:
@@ -233,9 +259,11 @@ def test_two_captures_of_an_idle_host_differ_only_in_what_moves(host: Host) -> N
     first, second = members(capture(host, "one.capture")), members(capture(host, "two.capture"))
     different = {name for name in first | second if first.get(name) != second.get(name)}
     different = {name for name in different if name.startswith("0/")}
-    allowed = ("0/proc/", "0/cgroup/", "0/root/containers/")
+    # others' containers on this machine do what they want
+    allowed = ("0/proc/", "0/cgroup/", "0/root/containers/", "0/root/others/", "0/sys/", "0/answers.json")
     assert all(name.startswith(allowed) for name in different), different
-    assert not [name for name in different if name.startswith("0/root/") and not name.endswith("/history")], different
+    kept = {name for name in different if name.startswith("0/root/containers") and not name.endswith("/history")}
+    assert not kept
 
 
 def test_a_capture_that_is_stopped_leaves_the_file_that_was_there(host: Host) -> None:
