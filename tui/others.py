@@ -143,7 +143,8 @@ class Others:
         from pyctr.core import cgroupstats
         from pyctr.tui.containerlist import measured
 
-        sample = self._sampler().sample(known.container.group, known.container.pid or None)
+        one = known.container
+        sample = self._sampler().sample(one.group, one.pid if one.own_network else None)
         before = known.before
         if before is not None and sample.monotonic - before.monotonic < 0.2:
             return  # too short to divide by; the sample before stays the base

@@ -54,13 +54,16 @@ def configure(parser: Declares) -> None:
 class _Subject:
     """What is measured: a container of ours, or of another engine."""
 
-    def __init__(self, id: str, name: str, group: str, pid: int, engine: str = "pyctr") -> None:
+    def __init__(
+        self, id: str, name: str, group: str, pid: int, engine: str = "pyctr", *, networked: bool = True
+    ) -> None:
         self.id = id
         self.short_id = id[:12] if len(id) == 64 else id
         self.name = name
         self.group = group
         self.pid = pid
         self.engine = engine
+        self.networked = networked
 
 
 class _Choice:
@@ -111,7 +114,7 @@ def _ours(container: Container) -> _Subject:
 
 
 def _theirs(one: Foreign) -> _Subject:
-    return _Subject(one.id, one.name, one.group, one.pid, one.engine)
+    return _Subject(one.id, one.name, one.group, one.pid, one.engine, networked=one.own_network)
 
 
 def run(call: Call, args: Arguments) -> int:
@@ -170,7 +173,7 @@ def _show(rows: list[dict[str, Any]], args: Arguments, columns: Columns, *, live
 def _sample(sampler: cgroupstats.Sampler, subject: _Subject) -> cgroupstats.Sample | None:
     if not subject.pid:
         return None
-    sample = sampler.sample(subject.group, subject.pid, fresh=True)
+    sample = sampler.sample(subject.group, subject.pid if subject.networked else None, fresh=True)
     return sample if sample.known else None
 
 

@@ -83,7 +83,7 @@ def document(paths: Paths, one: Foreign) -> dict[str, Any]:
         except OSError:
             live["Layers"] = None  # not root, or it ended
         live["Namespaces"] = namespaces(paths, one.pid)
-    found = (addresses(paths, one.pid) if one.pid and _own_network(paths, one.pid) else []) or list(one.addresses)
+    found = (addresses(paths, one.pid) if one.pid and one.own_network else []) or list(one.addresses)
     return {
         "Id": one.id,
         "Name": one.name,
@@ -130,14 +130,6 @@ def document(paths: Paths, one: Foreign) -> dict[str, Any]:
         "Record": one.store,
         **live,
     }
-
-
-def _own_network(paths: Paths, pid: int) -> bool:
-    """Whether its network is not the host's, whose addresses are not its own."""
-    try:
-        return os.readlink(f"{paths.proc}/{pid}/ns/net") != os.readlink(f"{paths.proc}/1/ns/net")
-    except OSError:
-        return False
 
 
 def _time(moment: float) -> str | None:

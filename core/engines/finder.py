@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 class _Life:
     """An incarnation: which process, in which group."""
 
-    __slots__ = ("born", "identity", "pid", "started_at")
+    __slots__ = ("born", "identity", "networked", "pid", "started_at")
 
-    def __init__(self, identity: tuple[int, int], pid: int, born: int, started_at: float) -> None:
+    def __init__(self, identity: tuple[int, int], pid: int, born: int, started_at: float, networked: bool) -> None:
         self.identity = identity
         self.pid = pid
         self.born = born
         self.started_at = started_at
+        self.networked = networked
 
 
 class Finder:
@@ -149,11 +150,12 @@ class Finder:
                 pid = 0
             if not pid:
                 return self._ended(one)
-            life = _Life(identity, pid, born, self._since(born))
+            life = _Life(identity, pid, born, self._since(born), self._networked(pid))
             self._lives[one.key] = life
         return one._replace(
             status="paused" if self._frozen(one.group) else "running",
             pid=life.pid,
+            own_network=life.networked,
             # a record may be of the incarnation before
             started_at=one.started_at if abs(one.started_at - life.started_at) < 5 else life.started_at,
             finished_at=0.0,
@@ -166,6 +168,16 @@ class Finder:
             return procfs.alive(life.pid, life.born, self._paths.proc)
         except (OSError, ValueError):
             return False
+
+    def _networked(self, pid: int) -> bool:
+        """Whether its network is not this process's, whose counters would be taken for its own."""
+        proc = self._paths.proc
+        try:
+            return os.readlink(f"{proc}/{pid}/ns/net") != os.readlink(f"{proc}/self/ns/net")
+        except FileNotFoundError:
+            return True  # a recorded host keeps the counters of those that have some
+        except OSError:
+            return False  # another user's: nothing said is better than the host's numbers
 
     def _frozen(self, group: str) -> bool:
         """By either freezer: on a host with both each engine has its own preference."""

@@ -72,6 +72,8 @@ class Foreign(NamedTuple):
     infra: bool = False
     """Holds a pod's namespaces and does nothing else."""
     network: str = ""
+    own_network: bool = True
+    """Its counters are its own: it does not share the host's namespace, as far as this user may know."""
     addresses: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     mounts: tuple[Mount, ...] = ()

@@ -68,7 +68,7 @@ def _network(engine: Engine, one: Foreign, before: object) -> object:
     from pyctr.core.engines import document
     from pyctr.tui.details import network
 
-    found = document.addresses(engine.paths, one.pid) if one.pid else []
+    found = document.addresses(engine.paths, one.pid) if one.pid and one.own_network else []
     return network.collect(engine, _as_ours(one, {"address": ", ".join(found or one.addresses)}), before)
 
 

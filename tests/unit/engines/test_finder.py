@@ -65,6 +65,17 @@ def test_one_whose_group_is_gone_has_ended_whatever_its_record_says(tree: Engine
     assert (found.status, found.pid, found.group) == ("stopped", 0, "")
 
 
+def test_one_on_the_hosts_network_has_no_counters_of_its_own(tree: EngineTree) -> None:
+    docker(tree)
+    for pid, network in (("self", 1), (3331, 1)):
+        (tree.top / f"proc/{pid}/ns").mkdir(parents=True)
+        (tree.top / f"proc/{pid}/ns/net").symlink_to(f"net:[{network}]")
+    assert not tree.look()["web"].own_network
+    (tree.top / "proc/3331/ns/net").unlink()
+    (tree.top / "proc/3331/ns/net").symlink_to("net:[2]")
+    assert tree.look()["web"].own_network
+
+
 def test_a_recorded_pid_that_is_somebody_elses_now_does_not_make_it_run(tree: EngineTree) -> None:
     docker(tree)
     tree.ungroup(f"/docker/{WEB}")  # after a boot: the record is as it was, the pid belongs to another
