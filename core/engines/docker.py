@@ -93,7 +93,7 @@ class Store:
             return Log("json-file", self._tree.where(f"{directory}/{id}-json.log"))
         if driver == "journald":
             return Log(why=f"they are in the journal: journalctl CONTAINER_ID_FULL={id}")
-        return Log(why=f"docker gives them to its '{driver}' log driver")
+        return Log(why=f"docker gives them to its '{driver}' log driver" if driver else "its record does not say where")
 
 
 def _status(state: dict[str, object]) -> str:

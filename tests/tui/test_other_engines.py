@@ -96,6 +96,15 @@ def test_a_docker_that_hangs_is_said_and_nothing_is_asked(tree: EngineTree, monk
     assert "docker does not answer" in said[0]
 
 
+def test_what_is_known_of_its_death_is_its_engines(tree: EngineTree) -> None:
+    async def script(app: PyctrApp, pilot: Pilot[None]) -> None:
+        await pilot.press("F")
+        await pilot.pause()
+        assert "docker keeps no more of its deaths" in picture.text_of(app)
+
+    run(tree, script)
+
+
 def test_keys_that_would_change_it_themselves_say_why_not(tree: EngineTree) -> None:
     said: list[str] = []
 

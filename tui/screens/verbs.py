@@ -248,6 +248,12 @@ class Verbs(_Base):
         page.show([(("reading", "faint"),)])
         app = self.pyctr
         app.push_screen(page)
+        if row.engine:
+            from pyctr.tui.container_table import message
+
+            last = [] if row.live else [message(row, app.look)]
+            page.show([*last, ((f"{row.engine} keeps no more of its deaths than the last exit code", "muted"),)])
+            return
         forensics.read(app.poller.paths, row.id, lambda lines, about: app.call_later(page.show, lines, about))
 
     def action_bulk(self) -> None:
