@@ -128,11 +128,39 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
     if first:
         key = {**made}
         del made["key"]
+        _give_names(container, made, network)
         engine.networks.rewrite(made, [key])
         container.state.network = made
     else:
         attachment.setdefault("more", []).append(made)
+        _give_names(container, attachment, network)
         engine.networks.rewrite(attachment)
+
+
+def _give_names(container: Container, attachment: dict[str, Any], network: str) -> None:
+    """A name server for a container that had none, with its first network where names are answered."""
+    if network == "bridge" or "resolver" in attachment:
+        return
+    import _socket
+
+    from pyctr.core import etcfiles, namerules
+    from pyctr.core.runtime import sync
+
+    request = {"order": namerules.order(namerules.port()), "servers": list(container.spec.dns)}
+    channel = sync.Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC))
+    try:
+        channel.socket.settimeout(10)
+        channel.socket.connect(f"{container.engine.paths.runtime(container.id)}/shim.sock")
+        channel.send(sync.document(sync.NAMES, request))
+        if channel.receive()[0] != sync.DONE:
+            return  # it is about to end; the next start has its name server
+    except (OSError, EOFError):
+        return  # without a shim nobody could answer
+    finally:
+        channel.close()
+    attachment["resolver"] = list(container.spec.dns)
+    text = container.engine.networks.etc_text("resolv.conf", attachment, container.spec, "")
+    etcfiles.rewrite(container.path("resolv.conf"), text)
 
 
 def _leave(container: Container, network: str) -> None:

@@ -7,6 +7,7 @@ loading `nftables` after the clone took half of the whole network step (2 of 4.7
 from __future__ import annotations
 
 import _socket
+import os
 
 from pyctr.core.linux import nftables as nf
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 ADDRESS = "127.0.0.11"
 _TABLE = "pyctr-dns"
+
+
+def port() -> int:
+    """One above those that the kernel gives out (net.ipv4.ip_local_port_range), where hardly a program has its own."""
+    return 61001 + int.from_bytes(os.urandom(2), "big") % 4400
 
 
 def order(port: int) -> dict[str, Any]:

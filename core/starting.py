@@ -275,8 +275,7 @@ def _seccomp(container: Container, kept: frozenset[str]) -> bytes | None:
 def _names() -> dict[str, Any]:
     from pyctr.core import namerules
 
-    # above those that the kernel gives out (net.ipv4.ip_local_port_range), where hardly a program has its own
-    return namerules.order(61001 + int.from_bytes(os.urandom(2), "big") % 4400)
+    return namerules.order(namerules.port())
 
 
 def _health(container: Container, image_config: dict[str, Any]) -> dict[str, Any] | None:

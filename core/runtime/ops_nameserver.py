@@ -35,24 +35,24 @@ class OpenNames(Operation):
 
     def execute(self, context: Context) -> None:
         assert context.packets is not None
-        sockets = self._open()
+        sockets = opened(self.order)
         context.packets.send(sync.NAMES, b"", (sockets[0].fileno(), sockets[1].fileno()))
         for socket in sockets:
             socket.close()
 
-    def _open(self) -> list[_socket.socket]:
-        """[UDP, TCP] in this namespace: on the order's port with 53 led there, or on 53 where the kernel cannot.
 
-        Loopback is up: before, 127.0.0.11 is nobody's, and a socket bound there with IP_FREEBIND answers from
-        127.0.0.1.
-        """
-        try:
-            with netlink.Netlink(netlink.NETLINK_NETFILTER) as rules:
-                messages = [netlink.Message(*words) for words in self.order["rules"]]
-                rules.send(messages, wrap=self.order["wrap"])
-        except OSError:
-            return _bound(53)
-        return _bound(self.order["port"])
+def opened(order: dict[str, Any]) -> list[_socket.socket]:
+    """[UDP, TCP] in this namespace: on the order's port with 53 led there, or on 53 where the kernel cannot.
+
+    Loopback is up: before, 127.0.0.11 is nobody's, and a socket bound there with IP_FREEBIND answers from 127.0.0.1.
+    """
+    try:
+        with netlink.Netlink(netlink.NETLINK_NETFILTER) as rules:
+            messages = [netlink.Message(*words) for words in order["rules"]]
+            rules.send(messages, wrap=order["wrap"])
+    except OSError:
+        return _bound(53)
+    return _bound(order["port"])
 
 
 def _bound(port: int) -> list[_socket.socket]:

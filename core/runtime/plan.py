@@ -149,6 +149,7 @@ class Plan:
         """Other attachments than at the start before; a namespace shared with others stays as it is."""
         changed: list[tuple[str, dict[str, Any]]] = []
         own = any(name == "LinkInside" for name, _ in self._document["operations"])
+        named = any(name == "OpenNames" for name, _ in self._document["operations"])
         if not own or network.get("mode") not in ("bridge", "none"):
             return
         for name, fields in self._document["operations"]:
@@ -158,6 +159,10 @@ class Plan:
                 changed.append((name, fields))
             if name == "Clone" and network["mode"] == "bridge":
                 changed.append(("LinkHost", {"attachment": network}))
+            if name == "LinkInside" and "resolver" in network and not named:
+                from pyctr.core import namerules
+
+                changed.append(("OpenNames", {"order": namerules.order(namerules.port())}))
         self._document["operations"] = changed
         self.wishes["network"] = network
         self._host = None

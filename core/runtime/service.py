@@ -98,6 +98,8 @@ class Service:
             if self.shim.rules is None and self.guard(ruleguard.take(self.shim.plan().wishes)):
                 client.send(sync.DONE)
             client.finish()
+        elif kind == sync.NAMES:
+            self._name(client, marshal.loads(payload))
         elif kind == sync.RECORD:
             if self.record(offices.recorder(self.shim.plan().wishes)):
                 client.send(sync.DONE)
@@ -143,6 +145,22 @@ class Service:
             _refuse(client, "UsageError", "the container has no health check", "--health-cmd")
         else:
             self.shim.health.ask(answer)
+
+    def _name(self, client: Client, request: dict[str, Any]) -> None:
+        """Answer for names from now on: the container has joined its first network that has them."""
+        shim = self.shim
+        if shim.status is not None or shim.pidfd < 0:
+            _refuse(client, "IllegalTransition", "the container does not run now")
+            return
+        if shim.names is None and not shim.name_sockets:
+            try:
+                _, descriptors = shim.ask(lambda reply: _open_names(shim.pid, request["order"], reply), "name server")
+            except start.Failed as failed:
+                _refuse(client, *failed.report)
+                return
+            shim.answer_names(descriptors, request["servers"])
+        client.send(sync.DONE)
+        client.finish()
 
     def _kill(self, client: Client, number: int) -> None:
         shim = self.shim
@@ -231,3 +249,13 @@ def _refuse(client: Client, kind: str, message: str, hint: str = "") -> None:
     """Answer with an error of errors.py, and end the conversation."""
     client.send(sync.FAILED, marshal.dumps((kind, message, hint)))
     client.finish()
+
+
+def _open_names(pid: int, order: dict[str, Any], reply: Reply) -> None:
+    """In a worker: the sockets of the name server, in the container's namespace. Raises OSError."""
+    from pyctr.core.linux import namespaces
+    from pyctr.core.runtime import ops_nameserver
+
+    place = namespaces.open_namespace(pid, "network")
+    sockets = namespaces.within(place, lambda: ops_nameserver.opened(order))
+    reply({}, tuple(socket.fileno() for socket in sockets))

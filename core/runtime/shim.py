@@ -169,7 +169,7 @@ class Shim:
         if recorder := given.get(incarnation.RECORDER):
             self.service.record(recorder[0])
         if names := given.get(incarnation.NAMES):
-            self._answer_names(names)
+            self.answer_names(names)
         fds = [given.get(letter, (-1,))[0] for letter in (incarnation.INPUT, incarnation.OUTPUT, incarnation.ERRORS)]
         self.streams = Streams(self.loop, fds, terminal=self.terminal, log=log)
         for client in self.clients:
@@ -177,16 +177,17 @@ class Shim:
                 self.listen(client, self.streams)
         self._watch_health()
 
-    def _answer_names(self, descriptors: list[int]) -> None:
-        """From its first question on; what answers is not loaded before."""
+    def answer_names(self, descriptors: list[int], servers: list[str] | None = None) -> None:
+        """From its first question on; what answers is not loaded before. `servers` of the world are the plan's unless
+        given."""
         sockets = [_socket.socket(fileno=fd) for fd in descriptors]
 
         def load(fd: int) -> None:
             from pyctr.core.runtime.nameserver import NameServer
 
             wishes = self.plan().wishes
-            run, servers = f"{wishes['paths']['run']}/networks", list(wishes["network"].get("resolver") or ())
-            self.names = NameServer(self.loop, sockets, run, wishes["id"], servers)
+            run, known = f"{wishes['paths']['run']}/networks", list(wishes["network"].get("resolver") or ())
+            self.names = NameServer(self.loop, sockets, run, wishes["id"], known if servers is None else servers)
             for socket, handler in zip(sockets, (self.names.datagram, self.names.connection), strict=True):
                 self.loop.remove(socket.fileno())
                 self.loop.add(socket.fileno(), READ, handler)

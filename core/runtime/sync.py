@@ -13,10 +13,11 @@ Client and shim talk over a stream socket, in frames:
     0  stdin; empty is its end                             1  stdout (all output of a terminal)
     W  rows, cols (2 x u16 BE)                             2  stderr
     K  signal (u8): to the process of this connection      X  marshal {code, signal, oom_killed}: the end
-    S  no further restarts                                 Q  done (answer to S, K, G)
+    S  no further restarts                                 Q  done (answer to S, K, G, D)
     C  "I clean up": no auto-remove by the shim
     H  probe the health now; X then has {code, status}
     G  watch over the firewall from now on (`ruleguard`)
+    D  marshal {order, servers}: answer for names from now on
 
 A start uses P over the socket pair the shim was spawned with; A, E, H, G, S and K open a connection to shim.sock. After
 X the shim closes; a client that closes early has detached. Times are CLOCK_MONOTONIC microseconds.

@@ -70,13 +70,24 @@ def test_a_running_container_joins_and_leaves_networks(host: Host) -> None:
 def test_a_container_restarted_by_its_policy_is_on_what_it_was_put_on_meanwhile(host: Host) -> None:
     host.run("network", "create", "back")
     host.run("run", "-d", "--name", "web", "--restart", "always", "base", "sleep", "1000")
+    host.run("run", "-d", "--name", "db", "--network", "back", "base", "sleep", "1000")
+    assert "127.0.0.11" not in host.run("exec", "web", "cat", "/etc/resolv.conf").stdout, "names by hosts file alone"
     host.run("network", "connect", "back", "web")
+
+    def asked(name: str) -> str:
+        return host.run("exec", "web", "busybox", "nslookup", name, check=False).stdout
+
+    address = json.loads(host.run("inspect", "-f", "{{json .NetworkSettings.Networks}}", "db").stdout)["back"][
+        "IPAddress"
+    ]
+    assert "127.0.0.11" in asked("db") and address in asked("db"), "it has a name server from now on"
     state = json.loads(host.run("inspect", "web").stdout)[0]["State"]
     os.kill(state["Pid"], signal.SIGKILL)
     deadline = time.monotonic() + 30
     while json.loads(host.run("inspect", "web").stdout)[0]["State"]["Pid"] in (0, state["Pid"]):
         assert time.monotonic() < deadline, "its shim did not start it again"
     assert _links(host, "web") == {"lo", "eth0", "eth1"}
+    assert address in asked("db"), "and after that, too"
 
 
 def test_addresses_come_from_the_range_and_never_are_the_reserved_ones(host: Host) -> None:
