@@ -167,7 +167,7 @@ class Poller:
             if not self._last.loaded:
                 self._present()
             self._past = Past(self.engine)
-        return self._past.look(at, self.focus, self._list.known, self._last.host)
+        return self._past.look(at, self.focus, self._list.known, self.others.known, self._last.host)
 
     def _present(self) -> Snapshot:
         now, moment = self.clock.time(), self.clock.monotonic()

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 EVERY = 2.0
 """Seconds between two looks for them."""
+SEEDS = 8
+"""Of how many a look reads what was recorded before: 4 ms each."""
 SLOW = 10.0
 """Seconds without an answer after which that is said."""
 
@@ -37,6 +39,7 @@ class Stranger:
         self.before: Any = None
         self.rates: Any = None
         self.history = History()
+        self.seeded = False
 
 
 class Others:
@@ -125,6 +128,7 @@ class Others:
             if gone.container.group:
                 self._sampler().forget(gone.container.group)
         rows = []
+        seeds = SEEDS
         for key, one in found.items():
             known = self.known.get(key)
             if known is None:
@@ -134,10 +138,29 @@ class Others:
             known.container = one
             if one.group and one.running:
                 self._sample(known, moment)
+                if seeds and not known.seeded:
+                    seeds -= 1
+                    self._seed(known, moment)
             else:
                 known.before = known.rates = None
             rows.append(_row(known, moment))
         return tuple(rows)
+
+    def _seed(self, known: Stranger, moment: float) -> None:
+        """What `pyctr record` wrote of the time before we looked, where it does."""
+        import time
+
+        from pyctr.core import history, hostrecord
+        from pyctr.tui.containerlist import measured
+
+        known.seeded = True
+        now = time.time()
+        try:
+            record = history.read(hostrecord.place(self._engine.paths, known.container.group), now - 3600, now)
+        except OSError:
+            return  # not ours to read
+        if record:
+            known.history.seed([(moment - (now - past.time), measured(past.rates)) for past in record])
 
     def _sample(self, known: Stranger, moment: float) -> None:
         from pyctr.core import cgroupstats

@@ -6,7 +6,7 @@ What was not recorded is said to be unknown, never shown as it is now.
 
 from __future__ import annotations
 
-from pyctr.core import errors, history, pastevents, ring
+from pyctr.core import errors, history, hostrecord, pastevents, ring
 from pyctr.tui import format as f
 from pyctr.tui.containerlist import measured
 from pyctr.tui.snapshot import ContainerRow, Detail, HostRow, Snapshot
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyctr.core.events import Event
     from pyctr.core.history import Moment
     from pyctr.tui.containerlist import Known
+    from pyctr.tui.others import Stranger
     from pyctr.tui.snapshot import Focus
 
 REFUSAL = "this is the past: T goes back to now"
@@ -43,12 +44,22 @@ class Past:
             self._events = list(engine.events.read())
         except OSError:
             pass  # not ours to read: then what the records say is all there is
+        self._places: dict[str, str] = {}
+        """Rings of those that are not ours."""
         self._rows: tuple[float, tuple[ContainerRow, ...]] = (0.0, ())
 
-    def look(self, at: float, focus: Focus, known: Mapping[str, Known], host: HostRow) -> Snapshot:
-        """Everything at a moment, seconds since the epoch."""
+    def look(
+        self, at: float, focus: Focus, known: Mapping[str, Known], strangers: Mapping[str, Stranger], host: HostRow
+    ) -> Snapshot:
+        """Everything at a moment, seconds since the epoch. Other engines' containers are there as far as `pyctr record`
+        has written of those that are there now."""
         if self._rows[0] != at:
-            self._rows = (at, tuple(self._all(at, known)))
+            self._places = {
+                key: hostrecord.place(self._engine.paths, one.container.group)
+                for key, one in strangers.items()
+                if one.container.group
+            }
+            self._rows = (at, (*self._all(at, known), *self._others(at, strangers)))
         rows = self._rows[1]
         return Snapshot(
             time=at,
@@ -74,9 +85,19 @@ class Past:
             rows.append(_row(at, id, there.get(id), one, moments))
         return rows
 
+    def _others(self, at: float, strangers: Mapping[str, Stranger]) -> list[ContainerRow]:
+        rows = []
+        for key in self._places:
+            row = _row(at, key, None, None, self._moments(key, at - _BACK, at))
+            if row.live:
+                one = strangers[key].container
+                rows.append(row._replace(name=one.name, image=one.image, engine=one.engine, pod=one.pod))
+        return rows
+
     def _moments(self, id: str, since: float, until: float) -> list[Moment]:
         try:
-            return history.read(self._engine.paths.container(id, ring.FILE), since, until)
+            place = self._places.get(id) or self._engine.paths.container(id, ring.FILE)
+            return history.read(place, since, until)
         except OSError:
             return []
 
@@ -84,7 +105,7 @@ class Past:
         id, tab = focus.selected, focus.tab
         if not tab or not id:
             return None
-        if tab not in TABS:
+        if tab not in TABS or (id in self._places and tab != "overview"):
             return Detail(id, tab, None, {}, UNRECORDED)
         document: object = None
         series: dict[str, tuple[tuple[float, float], ...]] = {}
@@ -130,7 +151,7 @@ class Past:
 def _row(at: float, id: str, then: pastevents.Then | None, known: Known | None, moments: list[Moment]) -> ContainerRow:
     state = known.container.state if known is not None else None
     last = moments[-1] if moments else None
-    step = max((moment.rates.interval for moment in moments), default=0.0) or float(ring.TIERS[0][0])
+    step = (last.rates.interval if last is not None else 0.0) or float(ring.TIERS[0][0])
     recent = last is not None and at - last.time <= history.PATIENCE * step
     status = then.status if then is not None else "running" if recent else "stopped"
     live = status in ("running", "paused")

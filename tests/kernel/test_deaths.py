@@ -19,7 +19,7 @@ from pyctr.core.linux import kmsg
 from tests.support.bundle import gone
 from tests.support.host import Host
 
-EAT = "echo filling >&2; exec tail -c 90000000 /dev/zero"
+EAT = "echo filling >&2; exec head -c 60000000 /dev/zero >/dev/shm/x"
 
 
 def deaths_of(host: Host, name: str) -> list[dict[str, Any]]:
@@ -65,8 +65,8 @@ def test_137_for_memory_and_137_by_somebody_are_told_apart(host: Host) -> None:
     assert {"create", "start"} <= {event["action"] for event in eaten["events"]}
     if any(True for _ in kmsg.records()):
         (kill,) = eaten["kernel"]["oom"]
-        assert (kill["name"], kill["pid"], kill["whole_host"]) == ("tail", eaten["pid"], False)
-        assert 10 << 20 < kill["rss"] <= 100 << 20
+        assert (kill["pid"], kill["whole_host"]) == (eaten["pid"], False)
+        assert kill["name"] and 0 < kill["rss"] <= 100 << 20
     assert "OOM-killed at 24" in host.run("deaths", "eater").stdout
 
     (killed,) = deaths_of(host, "victim")

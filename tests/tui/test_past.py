@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import ring
+from pyctr.core import hostrecord, ring
 from pyctr.core.cgroupstats import Sample
+from pyctr.core.engines.model import Foreign
 from pyctr.tui.app import PyctrApp
+from pyctr.tui.others import Stranger
 from pyctr.tui.picture import text_of
+from pyctr.tui.snapshot import Focus
 from tests.support import screens
 
 
@@ -20,8 +23,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> screens.Replay:
     return screens.replay(tmp_path, monkeypatch)
 
 
-def record(host: screens.Replay, name: str, begin: float, seconds: int, percent: int, memory: int) -> None:
-    writer = ring.Writer(host.paths.container(host.id(name), ring.FILE))
+def write(path: str, begin: float, seconds: int, percent: int, memory: int) -> None:
+    writer = ring.Writer(path)
     for moment in range(0, seconds, 5):
         sample = Sample()
         sample.monotonic = float(moment)
@@ -39,7 +42,7 @@ async def show(app: PyctrApp, host: screens.Replay, pilot: object) -> str:
 def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_away(host: screens.Replay) -> None:
     now = host.clock.time()
     id = host.id("api-1")
-    record(host, "api-1", now - 1000, 500, 42, 123 << 20)
+    write(host.paths.container(id, ring.FILE), now - 1000, 500, 42, 123 << 20)
     line = {"time_ns": int((now - 1100) * 1e9), "action": "start", "id": id, "name": "api-1", "type": "container"}
     gone = {"time_ns": int((now - 900) * 1e9), "action": "start", "id": "f" * 64, "name": "bygone", "type": "container"}
     end = {**gone, "time_ns": int((now - 300) * 1e9), "action": "destroy"}
@@ -114,3 +117,22 @@ def test_what_was_not_recorded_is_not_shown_as_it_is_now(host: screens.Replay) -
 def test_a_time_to_come_is_refused(host: screens.Replay) -> None:
     host.poller.travel(host.clock.time() + 60)
     assert host.poller.at is None
+
+
+def test_another_engines_container_has_the_past_that_was_recorded_of_it(host: screens.Replay) -> None:
+    now = host.clock.time()
+    one = Foreign("docker", "c" * 64, "theirs", "nginx", "running", 7, "/docker/theirs")
+    path = Path(hostrecord.place(host.paths, one.group))
+    path.parent.mkdir(parents=True)
+    write(str(path), now - 1000, 500, 30, 1 << 20)
+    poller = host.poller
+    poller.others.known[one.key] = Stranger(one)
+    poller.travel(now - 600)
+    poller.look_at(Focus(selected=one.key, tab="overview"))
+    snapshot = poller.collect()
+    row = snapshot.find(one.key)
+    assert row is not None and (row.name, row.engine, row.status) == ("theirs", "docker", "running")
+    assert row.cpu == pytest.approx(30)
+    assert snapshot.detail is not None and snapshot.detail.series["cpu"]
+    poller.travel(now - 100)
+    assert poller.collect().find(one.key) is None, "nothing is known of it then"
