@@ -12,6 +12,9 @@ from pathlib import Path
 
 Command = Callable[[], None]
 
+_PATIENCE = 240
+"""Seconds that a command may take on a busy host."""
+
 
 def command(*words: str, env: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None) -> Command:
     """A contender that runs a program to its end; a failure ends the benchmark with what the program said."""
@@ -25,7 +28,7 @@ def command(*words: str, env: Mapping[str, str] | None = None, prepare: Callable
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=_PATIENCE,
             preexec_fn=prepare,
         )
         if done.returncode:
