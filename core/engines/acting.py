@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.engines.model import Foreign
 
-ANSWER = 3.0
+ANSWER = 5.0
 """Seconds for an engine to say that it is there."""
 PATIENCE = 60.0
 """Seconds for what it was told to do."""
