@@ -193,9 +193,6 @@ def _events(paths: Paths, id: str) -> list[dict[str, Any]]:
     return [{"time_ns": one.time_ns, "action": one.action, "attributes": one.attributes} for one in mine[-EVENTS:]]
 
 
-# reading
-
-
 def _names(directory: str) -> list[str]:
     try:
         return [name for name in os.listdir(directory) if name.endswith(".json")]

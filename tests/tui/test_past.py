@@ -67,6 +67,9 @@ def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_awa
             detail = app.snapshot.detail
             assert detail is not None and detail.series["cpu"][-1][0] <= now - 600
             assert "now" not in text.split("-5m", 1)[1].splitlines()[0], "the chart ends then"
+            host.poller.travel(now - 86400)
+            assert "no containers then" in await show(app, host, pilot)
+            host.poller.travel(now - 600)
             await pilot.press("comma")
             assert host.poller.at == now - 615
             await pilot.press("full_stop")

@@ -98,6 +98,8 @@ class ContainersScreen(Verbs, BaseScreen):
         if self._filter and snapshot.containers:
             text = "nothing needs you" if self._filter.faults else f"nothing matches '{self._filter.text}'"
             return [((text, "strong"),), (), (("Esc", "key"), (" shows all again", "muted"))]
+        if snapshot.past:
+            return [(("no containers then", "strong"),), (), (("T", "key"), (" goes back to now", "muted"))]
         if snapshot.read_only:
             return [
                 (("no containers to see", "strong"),),
