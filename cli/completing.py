@@ -143,10 +143,18 @@ def _value(declared: Declared, flag: str, current: str, names: _Names) -> tuple[
         "cap_drop": _capabilities,
         "volume": names.volumes,
         "secret": names.secrets,
+        "engine": _engines,
     }.get(argument.dest, list)
     return _fitting(
         current, known()
     ), argument.metavar in _PATHS or argument.metavar == argument.dest.upper() == "CIDFILE"
+
+
+def _engines() -> Candidates:
+    from pyctr.core.engines.lookup import OURS
+    from pyctr.core.engines.model import ENGINES
+
+    return [(word, "") for word in ("all", OURS, *ENGINES)]
 
 
 def _positional(

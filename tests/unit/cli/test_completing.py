@@ -45,6 +45,8 @@ def offered(line: str) -> set[str]:
         ("exec web ", set()),
         ("ps -- --al", set()),
         ("completion ", {"bash", "zsh", "fish"}),
+        ("ps --engine po", {"podman"}),
+        ("stats --engine=n", {"--engine=nspawn"}),
     ],
 )
 def test_what_is_offered(line: str, expected: set[str]) -> None:
