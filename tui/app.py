@@ -119,6 +119,7 @@ class PyctrApp(App[None], inherit_bindings=False):
 
     def _leave(self, number: int) -> None:
         if number == signal.SIGHUP:
+            self.poller.abandon()
             # nobody is there to read; a write to the lost terminal must not keep us
             signal.alarm(2)
         self.exit(return_code=128 + number)

@@ -208,6 +208,9 @@ class Poller:
         log = stranger.container.log
         return log if log.form or log.why else log._replace(why="its engine's record cannot be read")
 
+    def abandon(self) -> None:
+        """The terminal is lost: whatever must not stay behind goes now, there may be no time later."""
+
     def make_engine(self) -> Engine:
         """Another one for another thread."""
         return Engine(self.paths)

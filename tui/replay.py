@@ -62,6 +62,9 @@ class RecordedPoller(Poller):
         engine = RecordedEngine(stage)
         super().__init__(engine.paths, clock=self.still, read_only=read_only, engine=engine, engines=engines)
 
+    def abandon(self) -> None:
+        shutil.rmtree(self.stage.directory, ignore_errors=True)
+
     def make_engine(self) -> RecordedEngine:
         return RecordedEngine(self.stage)
 

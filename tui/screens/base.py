@@ -37,6 +37,11 @@ class BaseScreen(Screen[None], inherit_bindings=False):
     def pyctr(self) -> PyctrApp:
         return self.app  # type: ignore[return-value]
 
+    @property
+    def ready(self) -> bool:
+        """Its widgets are there: not before it is mounted, and not any more when the program is leaving."""
+        return self.is_mounted and not self.app._exit
+
     def compose(self) -> ComposeResult:
         yield HostHeader()
         yield ScreenLine(self.HEADING, self.filter_text)

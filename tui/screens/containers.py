@@ -127,7 +127,7 @@ class ContainersScreen(Verbs, BaseScreen):
         return "  ".join(words)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         if self._awaited and any(row.id == self._awaited for row in snapshot.containers):
             awaited, self._awaited = self._awaited, ""

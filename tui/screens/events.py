@@ -139,7 +139,7 @@ class EventsScreen(BaseScreen):
         return self._filter.text
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         if snapshot.past != self._past:
             self._past = snapshot.past

@@ -38,7 +38,7 @@ class HostScreen(BaseScreen):
         self.call_after_refresh(self._show)
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         self.pyctr.poller.look_at(Focus(sources=WANTED["host"]))
         self._show()

@@ -103,7 +103,7 @@ class ImagesScreen(ImageLooks, ImageVerbs, SceneScreen):
         ]
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         self.pyctr.poller.look_at(Focus(sources=WANTED["images"]))
         self._show_tree()

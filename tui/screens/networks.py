@@ -99,7 +99,7 @@ class NetworksScreen(SceneScreen):
         ]
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         self.pyctr.poller.look_at(Focus(selected=self.chosen_id(), tab="network", sources=WANTED["networks"]))
         known = {row.id: row for row in snapshot.containers}

@@ -82,7 +82,7 @@ class TriageScreen(Verbs, SceneScreen):
         return [(("nobody needs you", "good"), (dot, "faint"), (f"{quiet} looked at", "muted"))]
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         self.pyctr.poller.look_at(Focus(self.grid.visible_keys(), self.grid.cursor, sources=WANTED["triage"]))
         ward = self._ward

@@ -66,7 +66,7 @@ class VolumesScreen(SceneScreen):
         ]
 
     def show_snapshot(self, snapshot: Snapshot) -> None:
-        if not self.is_mounted:
+        if not self.ready:
             return
         self.pyctr.poller.look_at(Focus(sources=WANTED["volumes"]))
         document = self.scene.document
