@@ -81,8 +81,8 @@ class Confinement(NamedTuple):
 
 def of(engine: Engine, pid: int, group: str) -> Confinement:
     """Of a container's process, with the limits of its cgroup ("/pyctr/<id>"). Raises OSError as `read` does."""
-    if engine.recorded is not None:
-        return engine.recorded.confinement(pid)
+    if engine.recorded is not None and (told := engine.recorded.confinement(pid)) is not None:
+        return told
     from pyctr.core.cgroupstats import Sampler
 
     sampler = Sampler(engine.layout, engine.paths.proc)
