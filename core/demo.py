@@ -245,7 +245,7 @@ def _sweep(engine: Engine) -> None:
 
         for name in (paths.cache, paths.images, paths.layers):
             shutil.rmtree(name, ignore_errors=True)
-        for name in (paths.events, f"{paths.events}.1", f"{paths.run}/storage-driver"):
+        for name in (paths.events, f"{paths.events}.1", f"{paths.run}/storage-driver", f"{paths.run}/recorder"):
             try:
                 os.unlink(name)
             except FileNotFoundError:

@@ -279,16 +279,29 @@ def test_probes_leave_no_zombie_and_no_descriptor(host: Host) -> None:
     assert process is not None
     eventually(lambda: probes(container) >= 2)
     probe(container)
-    held = len(os.listdir(f"/proc/{process.shim_pid}/fd"))
+    held = len(_descriptors(process.shim_pid))
     eventually(lambda: probes(container) >= 30)
     lifecycle.pause(container.engine, container)
     try:
         # init, and perhaps a frozen probe
         eventually(lambda: len(_children(process.shim_pid)) <= 2)
-        eventually(lambda: len(os.listdir(f"/proc/{process.shim_pid}/fd")) <= held + 4)
+        eventually(lambda: len(_descriptors(process.shim_pid)) <= held + 4)
     finally:
         lifecycle.unpause(container.engine, container)
     eventually(lambda: _children(process.shim_pid) == [process.pid])
+
+
+def _descriptors(shim: int) -> list[str]:
+    """Without those by which the recorder of a host keeps counters at hand."""
+    found = []
+    for fd in os.listdir(f"/proc/{shim}/fd"):
+        try:
+            target = os.readlink(f"/proc/{shim}/fd/{fd}")
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if not target.startswith("/sys/fs/cgroup/"):
+            found.append(target)
+    return found
 
 
 def _children(shim: int) -> list[int]:

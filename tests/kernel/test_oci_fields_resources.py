@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,47 +180,6 @@ def test_a_controller_that_is_not_there_is_named_and_one_that_is_obeys(
     elif controller == "rdma":
         # no such card here: the kernel has the last word
         assert "linux.resources.rdma: " in oci.refused(limited(**resources))
-
-
-NETWORK = """
-mount -t cgroup -o net_cls,net_prio none "$0" || exit 77
-"$@" run -d --bundle . one && cat "$0/$GROUP/net_cls.classid" "$0/$GROUP/net_prio.ifpriomap" /proc/$(cat pid)/cgroup
-"$@" delete --force one
-find "$0" -mindepth 1 -depth -type d -exec rmdir {} +
-"""
-
-
-@pytest.mark.skipif(V2, reason="these controllers are v1's; with v2 the kernel has none of that")
-def test_classes_and_priorities_of_the_network_are_kept_where_the_host_mounts_them(oci: Oci) -> None:
-    """In a mount namespace of its own: the hierarchy ends with it."""
-    where = Path("/sys/fs/cgroup/net_cls,net_prio")
-    if LAYOUT.version("net_cls"):
-        pytest.skip("mounted already: the test above has seen it")
-    config = oci.config("sleep", "100")
-    network = {"classID": 0x100001, "priorities": [{"name": "lo", "priority": 5}]}
-    config["linux"].update(resources={"network": network}, cgroupsPath=oci.group)
-    oci.write(config)
-    made = not where.exists()
-    where.mkdir(exist_ok=True)
-    try:
-        words = ["unshare", "--mount", "sh", "-c", NETWORK.replace("-d ", "-d --pid-file pid "), str(where)]
-        done = subprocess.run(
-            [*words, *oci.command()],
-            env={**oci.host.env, "GROUP": oci.group},
-            cwd=oci.path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        if done.returncode == 77:
-            pytest.skip(f"no net_cls and net_prio in this kernel: {done.stderr.strip()}")
-        lines = done.stdout.splitlines()
-        assert lines[0] == str(0x100001), done
-        assert "lo 5" in lines
-        assert f"net_cls,net_prio:/{oci.group.strip('/')}" in done.stdout, "its processes are in that group"
-    finally:
-        if made:
-            where.rmdir()
 
 
 @pytest.mark.skipif(not V2, reason="files of cgroup v2")

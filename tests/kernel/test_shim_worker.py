@@ -90,7 +90,8 @@ def test_an_idle_shim_from_a_launcher_has_little_memory_of_its_own(host: Host, i
 
 
 def test_a_shim_that_has_written_a_log_and_probed_has_little_memory_of_its_own(host: Host, interpreter: int) -> None:
-    host.run("run", "--rm", "--network", "none", "base", "true")
+    # the first one has the launcher, and writes down what all of them use
+    host.run("run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000")
     script = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.05; done"
     check = ["--health-cmd", "true", "--health-interval", "100ms"]
     host.run("run", "-d", "--name", "busy", "--network", "none", *check, "base", "sh", "-c", script)
@@ -100,7 +101,7 @@ def test_a_shim_that_has_written_a_log_and_probed_has_little_memory_of_its_own(h
     assert size < interpreter * 0.9, f"{size} of {interpreter} kB"
     lines = host.run("logs", "busy").stdout.splitlines()
     assert lines == [f"line {number}" for number in range(1, len(lines) + 1)]
-    host.run("rm", "-f", "busy")
+    host.run("rm", "-f", "busy", "first")
 
 
 def test_a_sleeping_shim_hears_whatever_happens_to_its_container(host: Host) -> None:
