@@ -9,7 +9,7 @@ from pyctr.core import jsontext
 from pyctr.core.errors import NetworkError, StorageError, from_oserror
 from pyctr.core.images import instructions, platforms
 from pyctr.core.images.access import Access
-from pyctr.core.images.decompress import Plain, allowed, too_much
+from pyctr.core.images.decompress import allowed, too_much
 from pyctr.core.images.model import (
     CONFIG,
     LAYER,
@@ -53,15 +53,12 @@ def import_image(
     try:
         with images.adding():
             descriptor = _store(images, _pieces(source))
-            with images.blobs.open(descriptor["digest"]) as blob:
-                plain = Plain(blob)
-                for _ in plain:
-                    pass
+            diff_id = layers.adopt(descriptor["digest"])
             return add(
                 images,
                 layers,
                 name,
-                layers_=[(descriptor, plain.diff_id)],
+                layers_=[(descriptor, diff_id)],
                 config=config,
                 history=[
                     {"created": rfc3339(time.time()), "created_by": "", "comment": message or f"imported from {source}"}

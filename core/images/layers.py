@@ -112,6 +112,38 @@ class LayerStore:
             make_private_directory(self.links)
             self._ensure_one(layer, blob)
 
+    def adopt(self, digest: str) -> str:
+        """Unpack a blob that was just written, whose diffID nobody knows; returns it. `ensure` makes it usable.
+
+        Raises as `ensure`.
+        """
+        from shutil import rmtree
+
+        from pyctr.core.images.blobs import Blobs
+
+        make_private_directory(self.links)
+        self._sweep()
+        work = f"{self.root}/new-{_hex(digest)}"
+        with Lock(f"{work}.lock") as lock:
+            try:
+                if os.path.exists(f"{work}.tmp"):
+                    rmtree(f"{work}.tmp")  # of a pyctr that died
+                with Blobs(self.paths.images).open(digest) as blob:
+                    diff_id = self._unpack(blob, f"{work}.tmp", sure=digest)
+                name = _hex(diff_id)
+                with Lock(f"{self.root}/{name}.lock") as other:
+                    try:
+                        if self._missing(diff_id):
+                            self._remove(name)
+                            os.rename(f"{work}.tmp", f"{self.root}/{name}")
+                        else:
+                            rmtree(f"{work}.tmp")
+                    finally:
+                        os.unlink(other.path)
+                return diff_id
+            finally:
+                os.unlink(lock.path)
+
     def flush(self) -> None:
         """Bring everything written to this filesystem to disk."""
         make_private_directory(self.links)
@@ -176,23 +208,28 @@ class LayerStore:
 
     def _ensure_one(self, layer: Layer, blob: Source | None = None, checked: Collection[str] = ()) -> None:
         name = _hex(layer.diff_id)
+        temporary = f"{self.root}/{name}.tmp"
         with Lock(f"{self.root}/{name}.lock") as lock:
             try:
-                if self._link(name) is None and self.info(layer.diff_id).get("boot") != self._boot():
-                    # nothing, or a layer without a link that was not on disk for sure when the machine went down
+                if self._missing(layer.diff_id):
                     self._remove(name)
                     if blob is not None:
-                        self._unpack(layer, blob, f"{self.root}/{name}.tmp", f"{self.root}/{name}")
-                        return
-                    from pyctr.core.images.blobs import Blobs
+                        self._unpack(blob, temporary, layer)
+                    else:
+                        from pyctr.core.images.blobs import Blobs
 
-                    with Blobs(self.paths.images).open(layer.digest) as own:
-                        sure = layer.digest if layer.digest in checked else ""
-                        self._unpack(layer, own, f"{self.root}/{name}.tmp", f"{self.root}/{name}", sure)
+                        with Blobs(self.paths.images).open(layer.digest) as own:
+                            self._unpack(own, temporary, layer, layer.digest if layer.digest in checked else "")
+                    os.rename(temporary, f"{self.root}/{name}")
             finally:
                 os.unlink(lock.path)  # while it is held; who waits for it sees that and takes a new one
 
-    def _unpack(self, layer: Layer, blob: Source, temporary: str, target: str, sure: str = "") -> None:
+    def _missing(self, diff_id: str) -> bool:
+        """Nothing is there, or a layer without a link that was not on disk for sure when the machine went down."""
+        return self._link(_hex(diff_id)) is None and self.info(diff_id).get("boot") != self._boot()
+
+    def _unpack(self, blob: Source, temporary: str, layer: Layer | None = None, sure: str = "") -> str:
+        """Unpack into a new directory, with its record; the diffID. Nothing of it stays when it is not `layer`."""
         from shutil import rmtree
 
         from pyctr.core.images.decompress import Plain
@@ -210,20 +247,21 @@ class LayerStore:
                     unpacker.unpack(pieces)
                 finally:
                     pieces.close()  # type: ignore[attr-defined]
-                for expected, found in ((layer.digest, plain.digest), (layer.diff_id, plain.diff_id)):
+                wanted = ((layer.digest, plain.digest), (layer.diff_id, plain.diff_id)) if layer is not None else ()
+                for expected, found in wanted:
                     if found != expected:
                         raise StorageError(
                             f"layer '{expected}' really is '{found}'", hint="the image is damaged: get it again"
                         )
-                document = {"diff_id": layer.diff_id, "size": unpacker.size, "entries": unpacker.count}
+                document = {"diff_id": plain.diff_id, "size": unpacker.size, "entries": unpacker.count}
                 document |= {"opaque": unpacker.opaque_root, "boot": self._boot()}
                 write_json(f"{temporary}/layer.json", document, durable=False)
             finally:
                 os.close(root)
-            os.rename(temporary, target)
         except BaseException:
             rmtree(temporary, ignore_errors=True)
             raise
+        return plain.diff_id
 
     def _to_disk(self) -> None:
         """All new layers at once: an fsync per file would be a thousand times slower."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ from pyctr.core.spec import ContainerSpec
 from pyctr.core.state import CREATED, State
 from tests.support import registry as registries
 from tests.support.host import REPOSITORY
-from tests.support.images import image, member
+from tests.support.images import archive, image, member
 from tests.support.registry import Registry
 
 POINTS = 14
@@ -303,6 +304,23 @@ def test_a_load_killed_at_any_step(tmp_path: Path) -> None:
         base,
         *words,
         soon=lambda engine: visible(engine, {"app:1", "app:2"}),
+        after=lambda engine: again(engine, *words),
+        points=8,
+    )
+
+
+def test_an_import_killed_at_any_step(tmp_path: Path) -> None:
+    (tmp_path / "rootfs.tar.gz").write_bytes(gzip.compress(archive([*BASE, *APP])))
+
+    def base(engine: Engine) -> None:
+        engine.layers.ensure(image(engine.images, "base:1", [BASE]))
+
+    words = ("pyctr", "import", str(tmp_path / "rootfs.tar.gz"), "app:1")
+    every_point(
+        tmp_path,
+        base,
+        *words,
+        soon=lambda engine: visible(engine, {"app:1"}),
         after=lambda engine: again(engine, *words),
         points=8,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from pyctr.core.engine import Engine
 from pyctr.core.errors import StorageError
-from pyctr.core.images import decompress, save, transfer
+from pyctr.core.images import decompress, importing, save, transfer, unpack
 from pyctr.core.paths import Paths
-from tests.support.images import digest, image, member
+from tests.support.images import archive, digest, image, member
 
 SIZE = 300_000
 
@@ -55,6 +56,28 @@ def test_every_byte_is_hashed_once_or_packed_and_plain(
     passes = 2 if "gzip" in request.node.name else 1
     assert passes * SIZE < counted[0] < passes * SIZE + 40_000
     assert host.layers.lower(host.images.resolve("one:1")) is not None
+
+
+def test_an_imported_archive_is_unpacked_once_and_its_layer_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked = []
+    real = unpack.Unpacker.unpack
+    monkeypatch.setattr(unpack.Unpacker, "unpack", lambda self, pieces: (unpacked.append(1), real(self, pieces))[1])
+    host = engine(tmp_path / "to")
+    plain = archive([member("file", "x" * SIZE)])
+    for name, content in (("packed", gzip.compress(plain)), ("plain", plain)):
+        (tmp_path / name).write_bytes(content)
+        made = importing.import_image(host.images, host.layers, str(tmp_path / name), f"{name}:1")
+        assert made.layers[0].diff_id == digest(plain)
+        [lower] = host.layers.lower(made) or []
+        assert Path(lower, "file").read_text() == "x" * SIZE
+    assert len(unpacked) == 2
+    assert sorted(os.listdir(host.layers.root)) == sorted([digest(plain)[7:], "l"])
+    (tmp_path / "cut").write_bytes(gzip.compress(plain)[:-20])
+    with pytest.raises(StorageError, match="cut short"):
+        importing.import_image(host.images, host.layers, str(tmp_path / "cut"), "cut:1")
+    assert sorted(os.listdir(host.layers.root)) == sorted([digest(plain)[7:], "l"])
 
 
 def test_a_damaged_blob_of_before_is_found_although_the_archive_has_the_right_one(
