@@ -38,6 +38,16 @@ CPU_STALL = 30.0
 """Percent of the last ten seconds in which something could run and did not (PSI some avg10)."""
 HOST_BUSY = 90.0
 """Percent of all cores."""
+GROWTH = 16 * 1024.0
+"""Bytes per second that count as growth: a megabyte per minute."""
+FULL_IN = 2 * 3600.0
+"""Seconds until the disk is full at that rate."""
+FULL = 3.0
+"""Percent of a disk that are left when it is as good as full."""
+MUCH = 5.0
+"""Percent of a disk that one container's layer and log take, so that it is worth naming when the disk is full."""
+ZOMBIES = 5
+"""Fewer come and go while a busy first process has not had its turn."""
 STALE = 24 * 3600.0
 """Seconds after which a failure is history."""
 
@@ -59,6 +69,18 @@ class Past(NamedTuple):
     paused: float = 0.0
     counted: int = 0
     """Kills of this incarnation among `kills`: the journal counts from its start."""
+
+
+class Disk(NamedTuple):
+    """What it has written, in bytes."""
+
+    layer: float
+    log: float
+    free: float
+    """Left on the file system of its layer."""
+    total: float
+    growth: float | None = None
+    """Of layer and log together, bytes per second; None as long as there is nothing to compare with."""
 
 
 class Patient(NamedTuple):
@@ -85,6 +107,9 @@ class Patient(NamedTuple):
     error: str = ""
     finished: float = 0.0
     oom_killed: bool = False
+    disk: Disk | None = None
+    zombies: int = 0
+    """Children of its first process that have ended and were never waited for."""
 
 
 class Machine(NamedTuple):
@@ -96,7 +121,7 @@ class Machine(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A number that led to a diagnosis. `unit`: bytes percent cores seconds count, or "" for words."""
+    """A number that led to a diagnosis. `unit`: bytes percent cores seconds (ago) duration count, or "" for words."""
 
     name: str
     value: float | str
@@ -246,6 +271,32 @@ def _io(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     return Diagnosis("io", 70, "I/O stalled", facts, why, helps=(("open", "its charts"),))
 
 
+def _disk(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    disk = patient.disk
+    if disk is None or disk.total <= 0:
+        return None
+    facts = [Fact("layer", disk.layer, "bytes"), Fact("log", disk.log, "bytes"), Fact("disk left", disk.free, "bytes")]
+    helps = (("pause", "stops it from writing"), ("logs", "what it writes"), ("open", "its layers"))
+    if disk.growth is not None and disk.growth >= GROWTH and disk.free / disk.growth <= FULL_IN:
+        facts.insert(0, Fact("full in", disk.free / disk.growth, "duration"))
+        facts.insert(1, Fact("grows per minute", disk.growth * 60, "bytes"))
+        soon = disk.free / disk.growth <= 600
+        why = "what it writes will have filled the disk soon, for everybody"
+        return Diagnosis("disk", 88 if soon else 72, "disk filling", tuple(facts), why, helps=helps)
+    if disk.free * 100 < FULL * disk.total and (disk.layer + disk.log) * 100 >= MUCH * disk.total:
+        why = "the disk is as good as full, and it has much of it"
+        return Diagnosis("disk", 72, "disk full", tuple(facts), why, helps=helps)
+    return None
+
+
+def _zombies(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+    if not _alive(patient) or patient.zombies < ZOMBIES:
+        return None
+    facts = (Fact("never waited for", patient.zombies, "count"),)
+    why = "its first process does not reap what has ended: each keeps a pid until it does (run it with --init)"
+    return Diagnosis("zombies", 45, "zombies", facts, why, helps=(("open", "its processes"), ("restart", "ends them")))
+
+
 def _cpu(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     """Its own quota and a busy host look alike from inside: the numbers of both tell them apart."""
     rates = patient.rates
@@ -302,8 +353,10 @@ RULES: tuple[Callable[[Patient, Machine, float], Diagnosis | None], ...] = (
     _pids,
     _unhealthy,
     _memory,
+    _disk,
     _io,
     _cpu,
     _failed,
+    _zombies,
     _frozen,
 )

@@ -34,6 +34,8 @@ def fact(known: Fact) -> str:
         shown = f"{value:.0f}%"
     elif known.unit == "cores":
         shown = f"{value:.1f} cores"
+    elif known.unit == "duration":
+        shown = f.duration(max(0.0, value))
     elif known.unit == "seconds":
         shown = f"{f.duration(max(0.0, value))} ago"
     else:

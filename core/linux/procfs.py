@@ -113,6 +113,17 @@ def children(pid: int, proc: str = "/proc") -> list[int]:
     return sorted(found)
 
 
+def zombies(pid: int, proc: str = "/proc") -> int:
+    """Children of a process that have ended and that it has not waited for."""
+    found = 0
+    for child in children(pid, proc):
+        try:
+            found += stat(child, proc).state == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # waited for meanwhile
+    return found
+
+
 def _children_by_parent(pid: int, proc: str) -> list[int]:
     found = []
     for name in os.listdir(proc):

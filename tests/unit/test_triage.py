@@ -11,7 +11,7 @@ import pytest
 from pyctr.core import triage
 from pyctr.core.cgroupstats import Rates
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
-from pyctr.core.triage import WINDOW, Death, Diagnosis, Machine, Past, Patient, diagnose
+from pyctr.core.triage import WINDOW, Death, Diagnosis, Disk, Machine, Past, Patient, diagnose
 
 NOW = 1_800_000_000.0
 IDLE = Machine(cpus=8, cpu=10.0)
@@ -141,3 +141,43 @@ def test_the_guide_has_every_verdict() -> None:
 def test_the_worst_comes_first() -> None:
     bad = rates(psi_io=60.0, throttled_percent=50.0, pids=10, pids_limit=10)
     assert kinds(Patient(RUNNING, bad, watched=False)) == ["unwatched", "pids", "io", "throttled"]
+
+
+MIB = 1 << 20
+DISK = Disk(layer=100 * MIB, log=1 * MIB, free=900 * MIB, total=10_000 * MIB, growth=0.0)
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        DISK,
+        DISK._replace(growth=None),
+        DISK._replace(growth=8 * 1024.0),  # a log that goes on
+        DISK._replace(growth=50 * 1024.0),  # full in five hours
+        DISK._replace(growth=-5.0 * MIB),
+        DISK._replace(free=100 * MIB),  # full by somebody else
+        DISK._replace(total=0, free=0),
+    ],
+)
+def test_who_writes_within_reason_fills_no_disk(disk: Disk) -> None:
+    assert kinds(Patient(RUNNING, WELL, disk=disk)) == []
+
+
+def test_a_disk_that_fills_is_told_with_when_it_is_full() -> None:
+    found = only(Patient(RUNNING, WELL, disk=DISK._replace(growth=1.0 * MIB)))
+    assert (found.kind, found.title) == ("disk", "disk filling")
+    assert facts(found)["full in"] == 900 and facts(found)["grows per minute"] == 60 * MIB
+    soon = only(Patient(RUNNING, WELL, disk=DISK._replace(growth=3.0 * MIB)))
+    assert soon.rank > found.rank
+
+
+def test_of_a_full_disk_those_are_told_who_have_much_of_it() -> None:
+    full = DISK._replace(free=200 * MIB, layer=600 * MIB)
+    assert only(Patient(RUNNING, WELL, disk=full)).title == "disk full"
+    assert kinds(Patient(STOPPED, code=0, disk=full)) == ["disk"]  # what has ended still has its layer
+
+
+def test_children_that_nobody_waits_for() -> None:
+    assert kinds(Patient(RUNNING, WELL, zombies=triage.ZOMBIES - 1)) == []
+    found = only(Patient(RUNNING, WELL, zombies=200))
+    assert found.kind == "zombies" and facts(found) == {"never waited for": 200} and "--init" in found.why

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pyctr.core import health
+from pyctr.core.growth import Measured, later, measure, upper_of
+from pyctr.core.growth import disk as disk_of
+from pyctr.core.linux.procfs import zombies
 from pyctr.core.past import pasts as remembered
 from pyctr.core.triage import DEATHS, WINDOW, Death, Diagnosis, Machine, Past, Patient, diagnose
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from pyctr.tui.snapshot import ContainerRow
     from pyctr.tui.sources import Seen
 
+AGAIN = 5.0
+"""Seconds after which what one container has written is measured again, at the earliest."""
 FLAPS = 10.0
 """Seconds for which a sign may be missing without having gone."""
 
@@ -47,6 +52,16 @@ class Ward(NamedTuple):
     signs: dict[tuple[str, str], tuple[float, float]] = {}
     """(id, kind) -> since when it is there, 0 if it was there when we came, and when it was seen last"""
     strangers: dict[str, Told] = {}
+    turns: dict[str, Turn] = {}
+
+
+class Turn(NamedTuple):
+    """What is dear to find out, and only of one container at each look."""
+
+    time: float
+    """Monotonic, seconds."""
+    written: tuple[Measured, ...] = ()
+    zombies: int = 0
 
 
 class Told(NamedTuple):
@@ -73,6 +88,7 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     signs: dict[tuple[str, str], tuple[float, float]] = {}
     strangers: dict[str, Told] = {}
     ours = {container.id: container for container in seen.containers}
+    turns = _turns(old.turns if old else {}, engine, ours, seen)
     for row in seen.rows.values():
         if row.busy or (row.id not in ours and not row.engine):
             continue  # somebody is at it, or it is gone
@@ -80,7 +96,11 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             told = old.strangers.get(row.id) if old else None
             pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, told, seen.time)
             strangers[row.id] = Told(seen.time, row.restarts, row.exit_code or (told.code if told else 0))
-        found = diagnose(_patient(ours.get(row.id), row, seen, pasts.get(row.id, Past())), machine, seen.time)
+        found = diagnose(
+            _patient(ours.get(row.id), row, seen, pasts.get(row.id, Past()), turns.get(row.id, Turn(0.0))),
+            machine,
+            seen.time,
+        )
         dated = []
         for diagnosis in found:
             since = diagnosis.since
@@ -96,7 +116,7 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             signs[sign] = (since, last)
     pasts = {id: past for id, past in pasts.items() if id in seen.rows or ":" not in id}
     cases.sort(key=lambda case: (-case.worst.rank, case.worst.since or seen.time, case.name))
-    return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs, strangers)
+    return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs, strangers, turns)
 
 
 def _strangers_past(past: Past, row: ContainerRow, told: Told | None, now: float) -> Past:
@@ -112,7 +132,29 @@ def _strangers_past(past: Past, row: ContainerRow, told: Told | None, now: float
     )
 
 
-def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: Past) -> Patient:
+def _turns(known: dict[str, Turn], engine: Engine, ours: dict[str, Container], seen: Seen) -> dict[str, Turn]:
+    """With one more look at the living one whose turn is longest past."""
+    living = [row for row in seen.rows.values() if row.live]
+    known = {row.id: known[row.id] for row in living if row.id in known}
+    row = min(living, key=lambda row: known[row.id].time if row.id in known else 0.0, default=None)
+    last = known.get(row.id) if row is not None else None
+    if row is None or (last is not None and seen.monotonic - last.time < AGAIN):
+        return known
+    container = ours.get(row.id)
+    # with another driver than overlay there is no directory of what it has written
+    upper, log = "", ""
+    if container is not None:
+        upper, log = container.path("upper"), container.path("log", "ctr.log")
+    elif row.pid:
+        upper = upper_of(row.pid, engine.paths.proc)
+    written = last.written if last is not None else ()
+    if upper and (one := measure(upper, log, seen.monotonic)) is not None:
+        written = later(written, one)
+    known[row.id] = Turn(seen.monotonic, written, zombies(row.pid, engine.paths.proc) if row.pid else 0)
+    return known
+
+
+def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: Past, turn: Turn) -> Patient:
     streak, said = 0, ""
     if container is not None and row.health == health.UNHEALTHY and row.live:
         record = health.load(container, row.status)
@@ -136,4 +178,6 @@ def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: P
         error=row.exit_error,
         finished=row.finished_at,
         oom_killed=row.oom_killed,
+        disk=disk_of(turn.written),
+        zombies=turn.zombies,
     )
