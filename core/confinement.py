@@ -7,11 +7,11 @@ What cannot be read (not ours to look at, or no such thing in this kernel) is No
 from __future__ import annotations
 
 import os
-import re
 import stat
 from typing import NamedTuple
 
 from pyctr.core.linux import mountinfo, procfs
+from pyctr.core.secretnames import USERINFO, is_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ _OWN = frozenset(("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termi
 """Files that engines put into each container."""
 _SHELLS = ("bin/sh", "bin/bash", "bin/busybox", "bin/ash", "usr/bin/sh", "usr/bin/bash", "busybox/sh")
 _PACKAGES = ("usr/bin/apt-get", "sbin/apk", "usr/bin/dnf", "usr/bin/microdnf", "usr/bin/yum", "usr/bin/zypper")
-_SECRET = re.compile(
-    r"(^|_)PASS(_|$)|PASS(WORD|WD|PHRASE)|SECRET|TOKEN|(API|PRIVATE|ACCESS|ENCRYPTION)_?KEY|CREDENTIAL", re.I
-)
-_SECRET_URL = re.compile(rb"^[a-z][a-z0-9+.-]*://[^/@:\s]*:[^/@\s]+@", re.I)
 
 
 class Shown(NamedTuple):
@@ -314,6 +310,7 @@ def _secrets(pid: int, proc: str) -> tuple[str, ...] | None:
         name, _, value = entry.partition(b"=")
         word = name.decode("utf-8", "replace")
         # NAME_FILE is the field's way to say where a secret lies
-        if value and ((_SECRET.search(word) and not word.upper().endswith("_FILE")) or _SECRET_URL.match(value)):
+        named = is_secret(word, surely=True) and not word.upper().endswith("_FILE")
+        if value and (named or USERINFO.search(value.decode("utf-8", "replace"))):
             found.append(word)
     return tuple(sorted(found))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import re
 
+from pyctr.core.secretnames import USERINFO, is_secret
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,14 +19,6 @@ if TYPE_CHECKING:
 MASK = "[redacted]"
 SHORTEST = 6
 """Characters of a value that is looked for everywhere; shorter ones are words, too."""
-_WORDS = frozenset((
-    "pass", "password", "passwd", "passphrase", "pwd", "pw", "secret", "secrets", "token", "tokens", "key", "keys",
-    "apikey", "cred", "creds", "credential", "credentials", "auth", "authorization", "cookie", "cookies", "session",
-    "jwt", "dsn", "salt", "signature", "private", "pin", "otp",
-))  # fmt: skip
-_ENDS = ("password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey")
-_INNOCENT = frozenset({"PWD", "OLDPWD", "XDG_SESSION_ID", "SSH_AUTH_SOCK"})
-_SPLIT = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 _FLAG = re.compile(r"--?([A-Za-z][\w.-]*)(=(.*))?", re.DOTALL)
 _ASSIGNED = re.compile(
     r"""(?i)(?P<name>[\w.-]*(?:pass(?:word|wd|phrase)?|secret|token|api_?key|credentials?|pwd)[\w.-]*)
@@ -38,21 +32,12 @@ _SHAPES = (
     re.compile(r"()\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-)[A-Za-z0-9_-]{16,}"),
     re.compile(r"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
 )
-_USERINFO = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*://[^\s/:@]*:)([^\s/@]+)(?=@)")
 _IDENTITIES = frozenset((
     "id", "Id", "name", "Name", "names", "image", "image_name", "image_id", "Image", "network", "bridge", "host_if",
     "container_if", "group", "digest", "mediaType", "address", "gateway", "mac", "upper", "work", "lower", "driver",
     "status", "action", "type", "diff_ids", "chain_id",
 ))  # fmt: skip
 """Keys of our documents whose values name things: they stay, or nothing could be recognised."""
-
-
-def is_secret(name: str) -> bool:
-    """Whether a variable, flag or key of this name holds something nobody else should see."""
-    if name in _INNOCENT:
-        return False
-    words = [word.lower() for word in _SPLIT.split(name) if word]
-    return any(word in _WORDS or word.endswith(_ENDS) for word in words)
 
 
 class Redactor:
@@ -81,7 +66,7 @@ class Redactor:
             name, _, value = variable.partition("=")
             if is_secret(name):
                 self.learn([value])
-            self.learn(match[2] for match in _USERINFO.finditer(value))
+            self.learn(match[2] for match in USERINFO.finditer(value))
 
     def learn_document(self, document: Any) -> None:
         """The environments in a record, an OCI or an image configuration."""
@@ -103,7 +88,7 @@ class Redactor:
             known = sorted(self._values, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, known)) or r"(?!)")
         out = self._pattern.sub(self._mask, text)
-        out = _USERINFO.sub(lambda found: found[1] + self._mask(found), out)
+        out = USERINFO.sub(lambda found: found[1] + self._mask(found), out)
         for shape in _SHAPES:
             out = shape.sub(lambda found: found[1] + self._mask(found), out)
         return _ASSIGNED.sub(self._assigned, out)

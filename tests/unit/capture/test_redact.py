@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyctr.core.capture.redact import MASK, Redactor, is_secret
+from pyctr.core.capture.redact import MASK, Redactor
+from pyctr.core.secretnames import is_secret
 
 
 @pytest.mark.parametrize(
