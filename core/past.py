@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.core.triage import WINDOW, Death, Past
+from pyctr.core.triage import Death, Past
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pyctr.core.events import Event
 
 
-def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float) -> dict[str, Past]:
-    """What matters of the journal, by container; what is too long ago is dropped."""
+def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float, window: float) -> dict[str, Past]:
+    """What matters of the journal, by container; what is longer ago than `window` seconds is dropped."""
     known = dict(before)
     for event in events:
         if event.type != "container":
@@ -32,8 +32,8 @@ def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float) -> di
             known[event.id] = past._replace(paused=when)
     return {
         id: past._replace(
-            kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW),
-            deaths=tuple(death for death in past.deaths if death.time > now - WINDOW),
+            kills=tuple(kill for kill in past.kills if kill[0] > now - window),
+            deaths=tuple(death for death in past.deaths if death.time > now - window),
         )
         for id, past in known.items()
     }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pyctr.core import cgroupstats, containers, health
 from pyctr.core.past import pasts
 from pyctr.core.state import PAUSED, RUNNING
+from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.core.triage import Diagnosis, Machine, Past, Patient, diagnose
 
 TYPE_CHECKING = False
@@ -38,8 +39,9 @@ class Vital(NamedTuple):
 class Rounds:
     """Looks at everybody; two looks some time apart give rates."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, bounds: Thresholds = USUAL) -> None:
         self._engine = engine
+        self._bounds = bounds
         self._sampler = cgroupstats.Sampler(engine.layout, engine.paths.proc)
         self._before: dict[str, Sample] = {}
         self._host: cgroupstats.HostSample | None = None
@@ -64,11 +66,11 @@ class Rounds:
             events, self._mark = self._engine.events.appended(self._mark)
         except PermissionError:
             pass  # not root: the numbers are everybody's, the journal is not
-        self._pasts = pasts(self._pasts, events, now)
+        self._pasts = pasts(self._pasts, events, now, self._bounds.window_seconds)
         judged = []
         for vital in vitals:
             patient = self._patient(vital, self._pasts.get(vital.container.id, Past()))
-            judged.append((vital, diagnose(patient, self.machine, now)))
+            judged.append((vital, diagnose(patient, self.machine, now, self._bounds)))
         return judged
 
     def close(self) -> None:
@@ -115,9 +117,11 @@ class Rounds:
         )
 
 
-def twice(engine: Engine, chosen: Iterable[str], apart: float) -> list[tuple[Vital, tuple[Diagnosis, ...]]]:
+def twice(
+    engine: Engine, chosen: Iterable[str], apart: float, bounds: Thresholds = USUAL
+) -> list[tuple[Vital, tuple[Diagnosis, ...]]]:
     """Everybody judged by two looks some seconds apart. Raises NotFound, Ambiguous."""
-    rounds = Rounds(engine)
+    rounds = Rounds(engine, bounds)
     try:
         names = list(chosen)
         first = rounds.look(names)

@@ -9,47 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
+from pyctr.core.thresholds import USUAL, Thresholds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pyctr.core.cgroupstats import Rates
-
-WINDOW = 600.0
-"""Seconds back in which kills and deaths count."""
-DEATHS = 3
-"""In that window: fewer are accidents."""
-PIDS = 95.0
-"""Percent of the limit: forks fail soon, or do already."""
-MEMORY = 90.0
-"""Percent of the limit that the working set takes, which is what the kernel cannot give back for free."""
-MEMORY_STALL = 5.0
-"""Percent of the last ten seconds in which something waited for memory: reclaim costs it time (PSI some avg10)."""
-HOST_MEMORY_STALL = 10.0
-"""Likewise where its own limit is far."""
-IO_STALL = 25.0
-"""Likewise for a disk."""
-THROTTLED = 25.0
-"""Percent of the periods of its quota that it was cut short in."""
-AT_QUOTA = 80.0
-"""Percent of its quota."""
-CPU_STALL = 30.0
-"""Percent of the last ten seconds in which something could run and did not (PSI some avg10)."""
-HOST_BUSY = 90.0
-"""Percent of all cores."""
-GROWTH = 16 * 1024.0
-"""Bytes per second that count as growth: a megabyte per minute."""
-FULL_IN = 2 * 3600.0
-"""Seconds until the disk is full at that rate."""
-FULL = 3.0
-"""Percent of a disk that are left when it is as good as full."""
-MUCH = 5.0
-"""Percent of a disk that one container's layer and log take, so that it is worth naming when the disk is full."""
-ZOMBIES = 5
-"""Fewer come and go while a busy first process has not had its turn."""
-STALE = 24 * 3600.0
-"""Seconds after which a failure is history."""
 
 
 class Death(NamedTuple):
@@ -61,7 +27,7 @@ class Death(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What the journal tells of a container within WINDOW, oldest first. Epoch seconds."""
+    """What the journal tells of a container within the window, oldest first. Epoch seconds."""
 
     kills: tuple[tuple[float, int], ...] = ()
     """When the kernel killed for memory, and how many processes."""
@@ -141,9 +107,9 @@ class Diagnosis(NamedTuple):
     helps: tuple[tuple[str, str], ...] = ()
 
 
-def diagnose(patient: Patient, machine: Machine, now: float) -> tuple[Diagnosis, ...]:
+def diagnose(patient: Patient, machine: Machine, now: float, bounds: Thresholds = USUAL) -> tuple[Diagnosis, ...]:
     """Everything that is wrong with it, worst first; `now` in epoch seconds."""
-    found = [diagnosis for rule in RULES if (diagnosis := rule(patient, machine, now)) is not None]
+    found = [diagnosis for rule in RULES if (diagnosis := rule(patient, machine, now, bounds)) is not None]
     kinds = {diagnosis.kind for diagnosis in found}
     found = [diagnosis for diagnosis in found if not kinds & _WORSE.get(diagnosis.kind, frozenset())]
     return tuple(sorted(found, key=lambda diagnosis: -diagnosis.rank))
@@ -162,14 +128,18 @@ def _alive(patient: Patient) -> bool:
     return patient.status in (RUNNING, PAUSED)
 
 
-def _oom(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
-    kills = [(when, count) for when, count in patient.past.kills if when > now - WINDOW]
+def _minutes(bounds: Thresholds) -> str:
+    return f"{bounds.window_seconds / 60:.3g} min"
+
+
+def _oom(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
+    kills = [(when, count) for when, count in patient.past.kills if when > now - bounds.window_seconds]
     total = sum(count for _, count in kills)
-    fresh = patient.oom_killed and now - patient.finished < WINDOW
+    fresh = patient.oom_killed and now - patient.finished < bounds.window_seconds
     if not total and not fresh:
         return None
     first, last = (kills[0][0], kills[-1][0]) if kills else (patient.finished, patient.finished)
-    facts = [Fact("kills in 10 min", max(total, 1), "count"), Fact("last", now - last, "seconds")]
+    facts = [Fact(f"kills in {_minutes(bounds)}", max(total, 1), "count"), Fact("last", now - last, "seconds")]
     if patient.memory_limit:
         facts.append(Fact("limit", patient.memory_limit, "bytes"))
     if patient.rates is not None and patient.rates.memory_peak is not None:
@@ -186,7 +156,7 @@ def _oom(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     )
 
 
-def _unwatched(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _unwatched(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     if patient.watched or not _alive(patient):
         return None
     return Diagnosis(
@@ -199,14 +169,14 @@ def _unwatched(patient: Patient, machine: Machine, now: float) -> Diagnosis | No
     )
 
 
-def _crash_loop(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
-    deaths = [death for death in patient.past.deaths if death.time > now - WINDOW]
+def _crash_loop(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
+    deaths = [death for death in patient.past.deaths if death.time > now - bounds.window_seconds]
     bad = [death for death in deaths if death.code]
-    if len(bad) < DEATHS or patient.restart == "no":
+    if len(bad) < bounds.deaths or patient.restart == "no":
         return None
     codes = sorted({death.code for death in bad})
     facts = (
-        Fact("ends in 10 min", len(bad), "count"),
+        Fact(f"ends in {_minutes(bounds)}", len(bad), "count"),
         Fact("exit code", ", ".join(map(str, codes))),
         Fact("last", now - bad[-1].time, "seconds"),
     )
@@ -215,9 +185,14 @@ def _crash_loop(patient: Patient, machine: Machine, now: float) -> Diagnosis | N
     return Diagnosis("crash-loop", 90, "crash-looping", facts, why, bad[0].time, helps)
 
 
-def _pids(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _pids(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     rates = patient.rates
-    if rates is None or not rates.pids or not rates.pids_limit or rates.pids * 100 < PIDS * rates.pids_limit:
+    if (
+        rates is None
+        or not rates.pids
+        or not rates.pids_limit
+        or rates.pids * 100 < bounds.pids_percent * rates.pids_limit
+    ):
         return None
     # a limit of a few is meant
     if rates.pids_limit < 4:
@@ -227,7 +202,7 @@ def _pids(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     return Diagnosis("pids", 85, "out of pids", facts, why, helps=(("open", "its processes"), ("kill", "ends it")))
 
 
-def _unhealthy(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _unhealthy(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     if patient.health != "unhealthy" or not _alive(patient):
         return None
     facts = [Fact("failed probes in a row", patient.streak, "count")]
@@ -237,20 +212,20 @@ def _unhealthy(patient: Patient, machine: Machine, now: float) -> Diagnosis | No
     return Diagnosis("unhealthy", 80, "unhealthy", tuple(facts), why, helps=(("logs", "its log"), ("restart", "anew")))
 
 
-def _memory(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _memory(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     rates = patient.rates
     if rates is None:
         return None
     share = rates.memory_percent_of_limit
-    if share is None or share < MEMORY:
-        if rates.psi_memory is None or rates.psi_memory < HOST_MEMORY_STALL:
+    if share is None or share < bounds.memory_percent:
+        if rates.psi_memory is None or rates.psi_memory < bounds.host_memory_stall_percent:
             return None
         facts = [Fact("psi memory", rates.psi_memory, "percent")]
         why = "it waits for memory far from a limit of its own: the host, or a group above it, has none to spare"
         return Diagnosis("memory", 75, "short of memory", tuple(facts), why, helps=(("open", "its charts"),))
     facts = [Fact("of its limit", share, "percent"), Fact("limit", rates.memory_limit or 0, "bytes")]
     helps = (("limits", "raise its memory limit"), ("open", "its processes"))
-    if rates.psi_memory is None or rates.psi_memory < MEMORY_STALL:
+    if rates.psi_memory is None or rates.psi_memory < bounds.memory_stall_percent:
         why = "what it holds leaves little room below its limit"
         return Diagnosis("near-limit", 50, "near its memory limit", tuple(facts), why, helps=helps)
     facts.append(Fact("psi memory", rates.psi_memory, "percent"))
@@ -258,9 +233,9 @@ def _memory(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     return Diagnosis("memory", 75, "short of memory", tuple(facts), why, helps=helps)
 
 
-def _io(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _io(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     rates = patient.rates
-    if rates is None or rates.psi_io is None or rates.psi_io < IO_STALL:
+    if rates is None or rates.psi_io is None or rates.psi_io < bounds.io_stall_percent:
         return None
     facts = (
         Fact("psi io", rates.psi_io, "percent"),
@@ -271,39 +246,46 @@ def _io(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     return Diagnosis("io", 70, "I/O stalled", facts, why, helps=(("open", "its charts"),))
 
 
-def _disk(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _disk(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     disk = patient.disk
     if disk is None or disk.total <= 0:
         return None
     facts = [Fact("layer", disk.layer, "bytes"), Fact("log", disk.log, "bytes"), Fact("disk left", disk.free, "bytes")]
     helps = (("pause", "stops it from writing"), ("logs", "what it writes"), ("open", "its layers"))
-    if disk.growth is not None and disk.growth >= GROWTH and disk.free / disk.growth <= FULL_IN:
+    if (
+        disk.growth is not None
+        and disk.growth >= bounds.growth_bytes_per_second
+        and disk.free / disk.growth <= bounds.full_in_seconds
+    ):
         facts.insert(0, Fact("full in", disk.free / disk.growth, "duration"))
         facts.insert(1, Fact("grows per minute", disk.growth * 60, "bytes"))
         soon = disk.free / disk.growth <= 600
         why = "what it writes will have filled the disk soon, for everybody"
         return Diagnosis("disk", 88 if soon else 72, "disk filling", tuple(facts), why, helps=helps)
-    if disk.free * 100 < FULL * disk.total and (disk.layer + disk.log) * 100 >= MUCH * disk.total:
+    if (
+        disk.free * 100 < bounds.full_percent * disk.total
+        and (disk.layer + disk.log) * 100 >= bounds.much_percent * disk.total
+    ):
         why = "the disk is as good as full, and it has much of it"
         return Diagnosis("disk", 72, "disk full", tuple(facts), why, helps=helps)
     return None
 
 
-def _zombies(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
-    if not _alive(patient) or patient.zombies < ZOMBIES:
+def _zombies(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
+    if not _alive(patient) or patient.zombies < bounds.zombies:
         return None
     facts = (Fact("never waited for", patient.zombies, "count"),)
     why = "its first process does not reap what has ended: each keeps a pid until it does (run it with --init)"
     return Diagnosis("zombies", 45, "zombies", facts, why, helps=(("open", "its processes"), ("restart", "ends them")))
 
 
-def _cpu(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _cpu(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     """Its own quota and a busy host look alike from inside: the numbers of both tell them apart."""
     rates = patient.rates
     if rates is None:
         return None
     stalled = Fact("psi cpu", rates.psi_cpu or 0.0, "percent")
-    if rates.throttled_percent is not None and rates.throttled_percent >= THROTTLED:
+    if rates.throttled_percent is not None and rates.throttled_percent >= bounds.throttled_percent:
         facts = [Fact("throttled periods", rates.throttled_percent, "percent"), stalled]
         if patient.cpu_limit:
             facts.append(Fact("quota", patient.cpu_limit, "cores"))
@@ -313,16 +295,21 @@ def _cpu(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
             facts.append(Fact("idle on the host", idle, "cores"))
             why += ", not the host" if idle >= 0.5 else "; the host has nothing to spare either"
         return Diagnosis("throttled", 65, "CPU-throttled", tuple(facts), why, helps=(("open", "its processes"),))
-    if rates.psi_cpu is None or rates.psi_cpu < CPU_STALL or machine.cpu is None or machine.cpu < HOST_BUSY:
+    if (
+        rates.psi_cpu is None
+        or rates.psi_cpu < bounds.cpu_stall_percent
+        or machine.cpu is None
+        or machine.cpu < bounds.host_busy_percent
+    ):
         return None
-    if rates.cpu_percent_of_limit is not None and rates.cpu_percent_of_limit >= AT_QUOTA:
+    if rates.cpu_percent_of_limit is not None and rates.cpu_percent_of_limit >= bounds.at_quota_percent:
         return None  # what it waits for is its next period
     facts = [stalled, Fact("host cpu", machine.cpu, "percent")]
     why = "it waits for a core that others have, not for its quota"
     return Diagnosis("starved", 60, "starved of CPU", tuple(facts), why, helps=(("open", "its processes"),))
 
 
-def _failed(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _failed(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     if patient.status not in (STOPPED, RESTARTING) or patient.wanted in ("stopped", "removing"):
         return None
     if not patient.code and not patient.error:
@@ -333,20 +320,20 @@ def _failed(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
     elif patient.signal == 9:
         # who sees 137 thinks of memory first
         facts.append(Fact("SIGKILL", "killed for memory" if patient.oom_killed else "not by the kernel for memory"))
-    rank = 55 if now - patient.finished < STALE else 20
+    rank = 55 if now - patient.finished < bounds.stale_seconds else 20
     why = "it ended by itself" if not patient.signal else f"signal {patient.signal} ended it"
     helps = (("forensics", "how it died"), ("logs", "its last lines"), ("start", "anew"))
     return Diagnosis("failed", rank, "failed", tuple(facts), why, patient.finished, helps)
 
 
-def _frozen(patient: Patient, machine: Machine, now: float) -> Diagnosis | None:
+def _frozen(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     if patient.status != PAUSED:
         return None
     why = "somebody paused it: whoever talks to it waits"
     return Diagnosis("frozen", 30, "frozen", (), why, patient.past.paused, (("pause", "thaws it"),))
 
 
-RULES: tuple[Callable[[Patient, Machine, float], Diagnosis | None], ...] = (
+RULES: tuple[Callable[[Patient, Machine, float, Thresholds], Diagnosis | None], ...] = (
     _oom,
     _unwatched,
     _crash_loop,

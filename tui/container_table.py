@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pyctr.core import triage
+from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 from pyctr.tui.snapshot import ContainerRow
 from pyctr.tui.table import Column, Layout, Look
@@ -342,8 +342,8 @@ class Filter:
     def __bool__(self) -> bool:
         return self.faults or not self._empty
 
-    def keeps(self, row: ContainerRow) -> bool:
-        if self.faults and not sick(row):
+    def keeps(self, row: ContainerRow, bounds: Thresholds = USUAL) -> bool:
+        if self.faults and not sick(row, bounds):
             return False
         if self._empty:
             return True
@@ -354,16 +354,16 @@ class Filter:
         return found != self._invert
 
 
-def sick(row: ContainerRow) -> bool:
+def sick(row: ContainerRow, bounds: Thresholds) -> bool:
     """Failed, or alive and short of something."""
     if row.failed:
         return True
     return any(
         value is not None and value >= limit
         for value, limit in (
-            (row.memory_of_limit, triage.MEMORY),
-            (row.throttled, triage.THROTTLED),
-            (row.psi_memory, triage.HOST_MEMORY_STALL),
-            (row.psi_io, triage.IO_STALL),
+            (row.memory_of_limit, bounds.memory_percent),
+            (row.throttled, bounds.throttled_percent),
+            (row.psi_memory, bounds.host_memory_stall_percent),
+            (row.psi_io, bounds.io_stall_percent),
         )
     )

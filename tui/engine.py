@@ -17,6 +17,7 @@ from pyctr.core import errors
 from pyctr.core.engine import Engine
 from pyctr.core.engines.model import Log
 from pyctr.core.paths import Paths
+from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 from pyctr.tui.closer import Closer
 from pyctr.tui.containerlist import ContainerList
@@ -65,9 +66,11 @@ class Poller:
         read_only: str = "",
         engines: Collection[str] = (OURS,),
         engine: Engine | None = None,
+        bounds: Thresholds = USUAL,
     ) -> None:
         """`engines` are those whose containers are shown, as core/engines/lookup reads them."""
         self.paths = paths
+        self.bounds = bounds
         self.engine = engine or Engine(paths)
         self.clock = clock or Clock()
         self.engine.monotonic = self.clock.monotonic
@@ -231,7 +234,7 @@ class Poller:
         everybody = tuple(known[id].container for id in statuses if id in known)
         rates = {id: known[id].rates for id in statuses if id in known and known[id].rates is not None}
         rates |= {key: one.rates for key, one in self.others.known.items() if one.rates is not None}
-        seen = Seen(now, moment, everybody, statuses, {row.id: row for row in rows}, rates, host)
+        seen = Seen(now, moment, everybody, statuses, {row.id: row for row in rows}, rates, host, self.bounds)
         return self.sources.look(focus.sources, seen, threads=threads)
 
     def _sampling(self) -> Sampler:

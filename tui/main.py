@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
-    from pyctr.core import errors
+    from pyctr.core import errors, thresholds
     from pyctr.core.paths import Paths
     from pyctr.tui import keymap, theming
 
@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
             root=arguments.root, run=arguments.runroot, cgroup_parent=arguments.cgroup_parent, bridge=arguments.bridge
         )
         engines = _engines(arguments.engine)
+        bounds = thresholds.load()
     except errors.UsageError as error:
         return _fail(error.message, error.hint)
     read_only = "asked for" if arguments.read_only else why_read_only(paths)
@@ -90,10 +91,11 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.replay:
             from pyctr.tui.replay import Replay
 
-            replay = Replay(arguments.replay, engines)
+            replay = Replay(arguments.replay, engines, bounds)
             poller: Poller = replay.poller
         else:
-            poller = Poller(paths, interval=max(0.1, arguments.interval), read_only=read_only, engines=engines)
+            interval = max(0.1, arguments.interval)
+            poller = Poller(paths, interval=interval, read_only=read_only, engines=engines, bounds=bounds)
         if arguments.once:
             from pyctr.tui.once import once
 

@@ -14,6 +14,7 @@ from pyctr.core.capture import archive
 from pyctr.core.capture.answers import RecordedEngine
 from pyctr.core.capture.moments import Stage
 from pyctr.core.errors import from_oserror
+from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 from pyctr.tui.engine import OURS, Clock, Poller
 from pyctr.tui.snapshot import Focus
@@ -53,14 +54,22 @@ class RecordedPoller(Poller):
     live = False
 
     def __init__(
-        self, stage: Stage, *, recorded: str = "", read_only: str = "", engines: Collection[str] = (OURS,)
+        self,
+        stage: Stage,
+        *,
+        recorded: str = "",
+        read_only: str = "",
+        engines: Collection[str] = (OURS,),
+        bounds: Thresholds = USUAL,
     ) -> None:
         self.stage = stage
         self.still = RecordedClock()
         self.recorded = recorded
         self._looked_at = ("", "")
         engine = RecordedEngine(stage)
-        super().__init__(engine.paths, clock=self.still, read_only=read_only, engine=engine, engines=engines)
+        super().__init__(
+            engine.paths, clock=self.still, read_only=read_only, engine=engine, engines=engines, bounds=bounds
+        )
 
     def abandon(self) -> None:
         shutil.rmtree(self.stage.directory, ignore_errors=True)
@@ -100,7 +109,7 @@ class RecordedPoller(Poller):
 class Replay:
     """A recording that is open. Raises PyctrError for a file that is none."""
 
-    def __init__(self, path: str, engines: Collection[str] = (OURS,)) -> None:
+    def __init__(self, path: str, engines: Collection[str] = (OURS,), bounds: Thresholds = USUAL) -> None:
         recording = archive.unpack(path)
         try:
             self._directory = tempfile.mkdtemp(prefix="pyctr-replay-")
@@ -109,7 +118,9 @@ class Replay:
         try:
             about = f"{_word(recording, 'host')}, {f.stamp(recording.moments[-1].time)[:16]}"
             stage = Stage(self._directory, recording)
-            self.poller = RecordedPoller(stage, recorded=about, read_only=f"a recording of {about}", engines=engines)
+            self.poller = RecordedPoller(
+                stage, recorded=about, read_only=f"a recording of {about}", engines=engines, bounds=bounds
+            )
             self.poller.prime()
         except BaseException:
             self.close()

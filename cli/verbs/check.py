@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 CRITICALS = ("oom", "unwatched", "crash-loop", "pids", "unhealthy")
-WARNINGS = ("memory", "io", "throttled", "starved", "failed", "near-limit", "frozen")
+WARNINGS = ("memory", "io", "throttled", "starved", "failed", "near-limit", "frozen", "disk", "zombies")
 MOST = 10
 """Containers named in the line, and measured behind the bar; the rest is a number."""
 _FILTERS = ("label", "name", "status")
@@ -52,14 +52,15 @@ def run(call: Call, args: Arguments) -> int:
 
 def check(call: Call, args: Arguments) -> tuple[int, str]:
     """The code, and the line behind its word. Raises PyctrError, OSError."""
-    from pyctr.core import rounds
+    from pyctr.core import rounds, thresholds
     from pyctr.core.state import PAUSED
 
     levels = _levels(args)
     if not 0.2 <= args.interval <= 60:
         raise UsageError(f"--interval: {args.interval:g} is not between 0.2 and 60")
     wanted = filters.collect(args.filter, _FILTERS)
-    judged = [one for one in rounds.twice(call.engine, args.container, args.interval) if _fits(one[0], wanted)]
+    found = rounds.twice(call.engine, args.container, args.interval, thresholds.load())
+    judged = [one for one in found if _fits(one[0], wanted)]
     sick: list[tuple[int, int, str]] = []
     for vital, diagnoses in judged:
         told = [(levels.get(one.kind, WARNING), one) for one in diagnoses]

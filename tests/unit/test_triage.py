@@ -11,7 +11,8 @@ import pytest
 from pyctr.core import triage
 from pyctr.core.cgroupstats import Rates
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
-from pyctr.core.triage import WINDOW, Death, Diagnosis, Disk, Machine, Past, Patient, diagnose
+from pyctr.core.thresholds import USUAL
+from pyctr.core.triage import Death, Diagnosis, Disk, Machine, Past, Patient, diagnose
 
 NOW = 1_800_000_000.0
 IDLE = Machine(cpus=8, cpu=10.0)
@@ -76,7 +77,7 @@ def test_kills_for_memory_are_a_loop_from_the_second_on_and_hide_their_symptoms(
     loop = only(Patient(RUNNING, full, past, memory_limit=32 << 20, restart="always"))
     assert loop.title == "OOM loop" and loop.rank > once.rank
     assert facts(loop) == {"kills in 10 min": 3, "last": 12.0, "limit": 32 << 20, "peak": 32 << 20}
-    assert "oom" not in kinds(Patient(RUNNING, WELL, Past(kills=((NOW - WINDOW - 1, 5),))))
+    assert "oom" not in kinds(Patient(RUNNING, WELL, Past(kills=((NOW - USUAL.window_seconds - 1, 5),))))
 
 
 def test_137_for_memory_and_137_by_hand_are_told_apart() -> None:
@@ -178,6 +179,6 @@ def test_of_a_full_disk_those_are_told_who_have_much_of_it() -> None:
 
 
 def test_children_that_nobody_waits_for() -> None:
-    assert kinds(Patient(RUNNING, WELL, zombies=triage.ZOMBIES - 1)) == []
+    assert kinds(Patient(RUNNING, WELL, zombies=USUAL.zombies - 1)) == []
     found = only(Patient(RUNNING, WELL, zombies=200))
     assert found.kind == "zombies" and facts(found) == {"never waited for": 200} and "--init" in found.why

@@ -136,7 +136,7 @@ class ContainersScreen(Verbs, BaseScreen):
         if engines != self._engines:
             self._engines = engines
             self.grid.restyle()
-        rows = [row for row in snapshot.containers if self._filter.keeps(row)]
+        rows = [row for row in snapshot.containers if self._filter.keeps(row, self.pyctr.poller.bounds)]
         self.grid.sorted_by = self._ordering.column or "name"
         self.grid.descending = self._ordering.descending
         self.grid.show(self._ordering.apply(rows, self.grid.chosen_columns))
@@ -150,7 +150,7 @@ class ContainersScreen(Verbs, BaseScreen):
         title = self.query_one("#list-title", FrameTitle)
         shown, total = len(rows), len(snapshot.containers)
         title.words = (("Containers", "strong"), (f"  {shown} of {total}" if shown != total else f"  {total}", "faint"))
-        troubled = sum(map(sick, snapshot.containers))
+        troubled = sum(sick(row, self.pyctr.poller.bounds) for row in snapshot.containers)
         right: Line = ()
         if snapshot.error:
             age = f.duration(max(0.0, snapshot.time - snapshot.good_at)) if snapshot.good_at else ""

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from pyctr.core import errors
+from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ class Seen(NamedTuple):
     rates: Mapping[str, Rates] = {}
     """Of those that live and were measured."""
     host: HostRow | None = None
+    bounds: Thresholds = USUAL
 
 
 class Source(NamedTuple):

@@ -9,7 +9,7 @@ from pyctr.core.growth import Measured, later, measure, upper_of
 from pyctr.core.growth import disk as disk_of
 from pyctr.core.linux.procfs import zombies
 from pyctr.core.past import pasts as remembered
-from pyctr.core.triage import DEATHS, WINDOW, Death, Diagnosis, Machine, Past, Patient, diagnose
+from pyctr.core.triage import Death, Diagnosis, Machine, Past, Patient, diagnose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
         events, mark = engine.events.appended(mark)
     except PermissionError:
         pass  # not root: the numbers are everybody's, the journal is not
-    pasts = remembered(old.pasts if old else {}, events, seen.time)
+    pasts = remembered(old.pasts if old else {}, events, seen.time, seen.bounds.window_seconds)
     host = seen.host
     machine = Machine(host.cpus, host.cpu) if host is not None else Machine()
     cases = []
@@ -94,12 +94,13 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             continue  # somebody is at it, or it is gone
         if row.engine:
             told = old.strangers.get(row.id) if old else None
-            pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, told, seen.time)
+            pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, told, seen)
             strangers[row.id] = Told(seen.time, row.restarts, row.exit_code or (told.code if told else 0))
         found = diagnose(
             _patient(ours.get(row.id), row, seen, pasts.get(row.id, Past()), turns.get(row.id, Turn(0.0))),
             machine,
             seen.time,
+            seen.bounds,
         )
         dated = []
         for diagnosis in found:
@@ -119,16 +120,17 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs, strangers, turns)
 
 
-def _strangers_past(past: Past, row: ContainerRow, told: Told | None, now: float) -> Past:
+def _strangers_past(past: Past, row: ContainerRow, told: Told | None, seen: Seen) -> Past:
     """Of another engine's container: no journal tells of it, only its counters and its record since we look."""
+    now, window, most = seen.time, seen.bounds.window_seconds, seen.bounds.deaths
     if row.oom_kills:
         past = past._replace(kills=(*past.kills, (now, row.oom_kills)))
-    if told is not None and row.restarts > told.restarts and now - told.time < WINDOW:
+    if told is not None and row.restarts > told.restarts and now - told.time < window:
         death = Death(now, row.exit_code or told.code, row.oom_killed)
-        past = past._replace(deaths=(*past.deaths, *[death] * min(row.restarts - told.restarts, DEATHS)))
+        past = past._replace(deaths=(*past.deaths, *[death] * min(row.restarts - told.restarts, most)))
     return past._replace(
-        kills=tuple(kill for kill in past.kills if kill[0] > now - WINDOW),
-        deaths=tuple(death for death in past.deaths if death.time > now - WINDOW),
+        kills=tuple(kill for kill in past.kills if kill[0] > now - window),
+        deaths=tuple(death for death in past.deaths if death.time > now - window),
     )
 
 
