@@ -36,6 +36,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def no_descriptors_left() -> Iterator[None]:
+    """One test's leak is another one's failure: beyond 1024 descriptors select(2) refuses."""
+    before = len(os.listdir("/proc/self/fd"))
+    yield
+    left = len(os.listdir("/proc/self/fd")) - before
+    assert left < 50, f"{left} descriptors were left open"
+
+
 @pytest.fixture(scope="session")
 def base_images(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """A store with the embedded base image in it, made once per test process and shared read-only."""
