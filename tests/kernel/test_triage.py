@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ INCIDENTS = {
     "oom": ("hog", "-m 32m --restart always", "sleep 1; x=$(head -c 60000000 /dev/zero | tr '\\0' a); echo ${#x}"),
     "crash-loop": ("crash", "--restart always", "echo no configuration; exit 3"),
     "throttled": ("spin", "--cpus 0.05", "while :; do :; done"),
-    "pids": ("bomb", "--pids-limit 8", "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; wait"),
+    "pids": ("bomb", "--pids-limit 64", "f() { f & f & exec sleep 1000; }; f"),
     "unhealthy": ("sickly", "--health-cmd false --health-interval 500ms --health-retries 2", "sleep 1000"),
     "failed": ("bad", "", "exit 7"),
     "frozen": ("ice", "", "sleep 1000"),
@@ -60,6 +61,100 @@ def test_each_incident_is_told_by_its_name_and_nobody_else_is(host: Host) -> Non
     assert kills["kills in 10 min"] >= 1 and kills["limit"] == 32 << 20
     order = [diagnoses[0]["rank"] for diagnoses in found.values()]
     assert order == sorted(order, reverse=True)
+
+
+@pytest.fixture
+def busy() -> Iterator[None]:
+    """Somebody else has every core."""
+    spinners = []
+    try:
+        for core in os.sched_getaffinity(0):
+            # nice: who has next to no weight waits for them, the rest of the machine hardly does
+            work = f"import os; os.nice(19); os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"
+            spinners.append(subprocess.Popen([sys.executable, "-c", work]))
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+@pytest.mark.usefixtures("busy")
+def test_who_waits_for_a_core_and_who_for_a_disk_are_told_apart_from_who_is_throttled(host: Host) -> None:
+    stall = "head -c 4000000 /dev/zero > /big; sync; while :; do dd if=/big of=/dev/null bs=64k iflag=direct; done"
+    incidents = {
+        "hungry": ("starved", ("--cpus", "1", "--cpu-shares", "2"), "while :; do :; done"),
+        "held": ("throttled", ("--cpus", "0.05"), "while :; do :; done"),
+        "slow": ("io", ("--device-read-bps", f"{disk(host)}:65536"), stall),
+        "well": ("", (), "exec sleep 1000"),
+    }
+    for name, (_, flags, script) in incidents.items():
+        host.run("run", "-d", "--network", "none", "--name", name, *flags, "localhost/base", "sh", "-c", script)
+    wanted = {name: kind for name, (kind, _, _) in incidents.items() if kind}
+    told: dict[str, set[str]] = {name: set() for name in wanted}
+    poller = Poller(host.paths)
+    poller.look_at(Focus(sources=("triage",)))
+    deadline = time.monotonic() + 120
+    try:
+        # PSI is an average over ten seconds, so each shows after a while; the others are not in the way by then
+        while any(kind not in told[name] for name, kind in wanted.items()):
+            assert time.monotonic() < deadline, told
+            ward = poller.collect().scenes["triage"].document
+            for case in ward.cases:  # type: ignore[attr-defined]
+                told[case.name].add(case.worst.kind)  # "well" is not in it
+            time.sleep(0.5)  # the sampling interval
+    finally:
+        poller.stop()
+    assert "throttled" not in told["hungry"] | told["slow"]
+    assert "starved" not in told["held"]
+
+
+def disk(host: Host) -> str:
+    """The whole disk on which its containers' layers are: only that can be throttled."""
+    device = os.stat(host.paths.root).st_dev
+    place = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}").resolve()
+    if not place.exists():
+        pytest.skip("the layers are on no disk")
+    return f"/dev/{(place.parent if (place / 'partition').exists() else place).name}"
+
+
+LONG = bool(os.environ.get("PYCTR_TEST_LONG"))
+WATCH = 600.0 if LONG else 5.0
+"""Seconds; ten minutes are the window in which kills and deaths count."""
+QUIET = {
+    "asleep": ("", "exec sleep 10000"),
+    "limited": ("-m 32m --cpus 0.5 --pids-limit 16", "exec sleep 10000"),
+    "ticking": ("--cpus 0.2", "while :; do echo tick; sleep 1; done"),
+    "healthy": ("--health-cmd true --health-interval 2s", "exec sleep 10000"),
+    "keeper": ("--restart always", "exec sleep 10000"),
+    "cached": ("-m 64m", "head -c 40000000 /dev/zero > /big; exec sleep 10000"),
+    "reaped": ("--init", "while :; do sleep 0.2 & sleep 1; done"),
+}
+"""name -> flags, script of who does nothing, or little"""
+
+
+@pytest.mark.timeout(1200)
+def test_nobody_is_sick_who_does_nothing(host: Host) -> None:
+    """Five seconds of it; ten minutes with PYCTR_TEST_LONG=1."""
+    for name, (flags, script) in QUIET.items():
+        host.run("run", "-d", "--network", "none", "--name", name, *flags.split(), "localhost/base", "sh", "-c", script)
+    poller = Poller(host.paths)
+    poller.look_at(Focus(sources=("triage",)))
+    told: dict[tuple[str, str], tuple[int, Diagnosis]] = {}
+    looks, end = 0, time.monotonic() + WATCH
+    try:
+        while time.monotonic() < end:
+            ward = poller.collect().scenes["triage"].document
+            looks += 1
+            for case in ward.cases:  # type: ignore[attr-defined]
+                for one in case.diagnoses:
+                    told[case.name, one.kind] = (told.get((case.name, one.kind), (0, one))[0] + 1, one)
+            assert not told or LONG, told
+            time.sleep(0.5)  # the sampling interval
+    finally:
+        poller.stop()
+    assert looks > WATCH / 10 and not told, (looks, told)
+    assert host.run("check").returncode == 0
 
 
 def test_a_disk_that_fills_and_children_that_nobody_waits_for_are_told_while_it_happens(small: Host) -> None:
