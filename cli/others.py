@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyctr.cli.flags import Arguments
     from pyctr.core.engine import Engine
     from pyctr.core.engines.finder import Finder
     from pyctr.core.engines.model import Foreign, Port
@@ -27,6 +28,15 @@ def instead(engine: Engine, ref: str, refused: NotFound, finder: Finder | None =
         return lookup.find(engine, ref, finder)
     except NotFound as neither:
         raise (neither if qualified(ref) else refused) from None
+
+
+def wanted(args: Arguments) -> tuple[str, ...]:
+    """Of `--all-engines` and `--engine`: ours alone without them. Raises UsageError."""
+    if not (args.all_engines or args.engine):
+        return ("pyctr",)
+    from pyctr.core.engines import lookup
+
+    return lookup.engines(args.engine or "all")
 
 
 def have_done(engine: Engine, verb: str, ref: str, *flags: str, seconds: float | None = None) -> None:

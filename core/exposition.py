@@ -116,19 +116,17 @@ _SAMPLED: tuple[tuple[str, str, str, str, Callable[[Sample], Points]], ...] = (
 
 
 def _started(vital: Vital) -> Points:
-    process = vital.container.state.process
-    return (({}, process.started_at),) if vital.live and process is not None else ()
+    return (({}, vital.started_at),) if vital.started_at else ()
 
 
 def _code(vital: Vital) -> Points:
-    end = vital.container.state.exit
-    return () if vital.live or end is None or end.code is None else (({}, end.code),)
+    return () if vital.live or vital.code is None else (({}, vital.code),)
 
 
 def _health(vital: Vital) -> Points:
-    if not vital.live or vital.container.spec.health is None:
+    status = vital.health
+    if not status:
         return ()
-    status = str(health.load(vital.container, vital.status)["status"])
     return (({"health": one}, float(one == status)) for one in health.STATUSES if one != health.NONE)
 
 
@@ -138,7 +136,7 @@ _KNOWN: tuple[tuple[str, str, str, str, Callable[[Vital], Points]], ...] = (
      lambda vital: (({"state": one}, float(one == vital.status)) for one in STATES)),
     ("pyctr_container_health", "gauge", "", "1 for what its probe says", _health),
     ("pyctr_container_restarts", "counter", "", "Starts by its restart policy",
-     lambda vital: (({}, vital.container.state.restarts),)),
+     lambda vital: (({}, vital.restarts),)),
     ("pyctr_container_exit_code", "gauge", "", "How it ended the last time", _code),
 )  # fmt: skip
 
@@ -171,9 +169,9 @@ def text(vitals: Iterable[Vital], *, openmetrics: bool = True) -> str:
 
 
 def _labels(vital: Vital) -> dict[str, str]:
-    """cAdvisor's: `id` is the cgroup."""
-    state = vital.container.state
-    return {"id": state.group, "name": state.name, "image": state.image_name}
+    """cAdvisor's: `id` is the cgroup. `engine` is only said of those that are not ours."""
+    engine = {"engine": vital.engine} if vital.engine else {}
+    return {"id": vital.group, "name": vital.container.name, "image": vital.image, **engine}
 
 
 _SUFFIXES = {"counter": "_total", "info": "_info"}

@@ -1,30 +1,37 @@
-"""All containers of one engine measured once or twice, and judged: what `pyctr check` and `pyctr metrics` stand on."""
+"""Containers measured once or twice, and judged: what `pyctr check` and `pyctr metrics` stand on."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import NamedTuple
 
-from pyctr.core import cgroupstats, containers, health
+from pyctr.core import cgroupstats, containers, growth, health
+from pyctr.core.engines.model import Foreign
+from pyctr.core.errors import NotFound
+from pyctr.core.linux.procfs import zombies
 from pyctr.core.past import pasts
 from pyctr.core.state import PAUSED, RUNNING
 from pyctr.core.thresholds import USUAL, Thresholds
-from pyctr.core.triage import Diagnosis, Machine, Past, Patient, diagnose
+from pyctr.core.triage import Diagnosis, Disk, Machine, Past, Patient, diagnose
+
+OURS = "pyctr"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pyctr.core.cgroupstats import Rates, Sample
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.finder import Finder
     from pyctr.core.events import Event
 
 
 class Vital(NamedTuple):
-    """One container as it was found."""
+    """One container as it was found, ours or another engine's."""
 
-    container: Container
+    container: Container | Foreign
     status: str
     sample: Sample | None = None
     """Of one that lives."""
@@ -35,12 +42,68 @@ class Vital(NamedTuple):
     def live(self) -> bool:
         return self.status in (RUNNING, PAUSED)
 
+    @property
+    def engine(self) -> str:
+        """Whose it is; "" for ours."""
+        return self.container.engine if isinstance(self.container, Foreign) else ""
+
+    @property
+    def name(self) -> str:
+        """As it is told from all others: `docker:web`."""
+        return f"{self.engine}:{self.container.name}" if self.engine else self.container.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.container.labels) if isinstance(self.container, Foreign) else self.container.spec.labels
+
+    @property
+    def group(self) -> str:
+        return self.container.group if isinstance(self.container, Foreign) else self.container.state.group
+
+    @property
+    def image(self) -> str:
+        return self.container.image if isinstance(self.container, Foreign) else self.container.state.image_name
+
+    @property
+    def restarts(self) -> int:
+        return self.container.restarts if isinstance(self.container, Foreign) else self.container.state.restarts
+
+    @property
+    def code(self) -> int | None:
+        """Of its end, while it is over."""
+        if isinstance(self.container, Foreign):
+            return self.container.exit_code
+        end = self.container.state.exit
+        return end.code if end is not None and not self.live else None
+
+    @property
+    def started_at(self) -> float:
+        """Epoch seconds, of one that lives; 0 where that is not known."""
+        if isinstance(self.container, Foreign):
+            return self.container.started_at if self.live else 0.0
+        process = self.container.state.process
+        return process.started_at if self.live and process is not None else 0.0
+
+    @property
+    def health(self) -> str:
+        """What its probe says, of one that lives and has one; else ""."""
+        if not self.live:
+            return ""
+        if isinstance(self.container, Foreign):
+            return self.container.health
+        if self.container.spec.health is None:
+            return ""
+        return str(health.load(self.container, self.status)["status"])
+
 
 class Rounds:
     """Looks at everybody; two looks some time apart give rates."""
 
-    def __init__(self, engine: Engine, bounds: Thresholds = USUAL) -> None:
+    def __init__(self, engine: Engine, bounds: Thresholds = USUAL, engines: Collection[str] = (OURS,)) -> None:
+        """`engines` are those that everybody is of, as core/engines/lookup reads them."""
         self._engine = engine
+        self._engines = engines
+        self._finder: Finder | None = None
         self._bounds = bounds
         self._sampler = cgroupstats.Sampler(engine.layout, engine.paths.proc)
         self._before: dict[str, Sample] = {}
@@ -52,12 +115,41 @@ class Rounds:
     def look(self, chosen: Iterable[str] = ()) -> list[Vital]:
         """Everybody, or those with these names or ids, by name. Raises NotFound, Ambiguous."""
         names = list(dict.fromkeys(chosen))
-        found = [containers.find(self._engine, name) for name in names] if names else containers.all(self._engine)
+        found = [self._named(name) for name in names] if names else self._everybody()
         host = self._sampler.sample_host()
         if self._host is not None:
             self.machine = Machine(host.cpus, cgroupstats.host_rates(self._host, host).cpu_percent)
         self._host = host
-        return [self._vital(container) for container in sorted(found, key=lambda one: one.name)]
+        return sorted(map(self._vital, found), key=lambda one: (one.engine, one.container.name))
+
+    def _everybody(self) -> list[Container | Foreign]:
+        found: list[Container | Foreign] = []
+        if OURS in self._engines:
+            found += containers.all(self._engine)
+        theirs = [name for name in self._engines if name != OURS]
+        if theirs:
+            # what holds a pod's namespaces and does nothing else is nobody's patient
+            found += [one for one in self._others().look() if one.engine in theirs and not one.infra]
+        return found
+
+    def _named(self, name: str) -> Container | Foreign:
+        try:
+            return containers.find(self._engine, name)
+        except NotFound as refused:
+            from pyctr.core.engines import lookup
+
+            try:
+                return lookup.find(self._engine, name, self._others(name.startswith("systemd:")))
+            except NotFound as neither:
+                raise (neither if ":" in name else refused) from None
+
+    def _others(self, services: bool = False) -> Finder:
+        if self._finder is None:
+            from pyctr.core.engines.finder import Finder
+
+            services = services or "systemd" in self._engines
+            self._finder = Finder(self._engine.paths, self._engine.layout, services=services)
+        return self._finder
 
     def judge(self, vitals: Iterable[Vital], now: float) -> list[tuple[Vital, tuple[Diagnosis, ...]]]:
         """What is wrong with each, worst first; `now` in epoch seconds."""
@@ -76,23 +168,29 @@ class Rounds:
     def close(self) -> None:
         self._sampler.close()
 
-    def _vital(self, container: Container) -> Vital:
-        status = container.status
-        if status not in (RUNNING, PAUSED):
-            self._before.pop(container.id, None)
-            return Vital(container, status)
-        network = str(container.spec.network)
-        # without an own network there are no counters that are its own
-        pid = container.pid if network not in ("none", "host") else None
-        sample = self._sampler.sample(container.state.group, pid, fresh=True)
+    def _vital(self, container: Container | Foreign) -> Vital:
+        vital = Vital(container, container.status)
+        key = container.key if isinstance(container, Foreign) else container.id
+        if not vital.live or not vital.group:
+            self._before.pop(key, None)
+            return vital
+        if isinstance(container, Foreign):
+            own = container.own_network
+        else:
+            # without an own network there are no counters that are its own
+            own = str(container.spec.network) not in ("none", "host")
+        sample = self._sampler.sample(vital.group, container.pid if own else None, fresh=True)
         if not sample.known:
-            return Vital(container, status)
-        before = self._before.get(container.id, sample)
-        self._before[container.id] = sample
-        return Vital(container, status, sample, cgroupstats.rates(before, sample))
+            return vital
+        before = self._before.get(key, sample)
+        self._before[key] = sample
+        return vital._replace(sample=sample, rates=cgroupstats.rates(before, sample))
 
     def _patient(self, vital: Vital, past: Past) -> Patient:
-        container, state = vital.container, vital.container.state
+        container = vital.container
+        if isinstance(container, Foreign):
+            return self._stranger(container, vital)
+        state = container.state
         record = health.load(container, vital.status)
         log = record.get("log") or ()
         end = state.exit if not vital.live else None
@@ -114,14 +212,52 @@ class Rounds:
             error=end.error if end is not None else "",
             finished=end.finished_at if end is not None else 0.0,
             oom_killed=end.oom_killed if end is not None else False,
+            disk=self._disk(container.path("upper"), container.path("log", "ctr.log")),
+            zombies=zombies(pid, self._engine.paths.proc) if (pid := container.pid) else 0,
         )
+
+    def _stranger(self, one: Foreign, vital: Vital) -> Patient:
+        """No journal tells of it: kills and restarts of the past are its engine's to know."""
+        sample, rates, proc = vital.sample, vital.rates, self._engine.paths.proc
+        kills = rates.oom_kills if rates is not None else None
+        return Patient(
+            vital.status,
+            rates,
+            Past(kills=((time.time(), kills),)) if kills else Past(),
+            cpu_limit=sample.cpu_limit if sample is not None else None,
+            memory_limit=sample.memory_limit if sample is not None else one.memory_limit,
+            health=vital.health,
+            restart=one.restart_policy,
+            wanted=one.wanted,
+            code=vital.code,
+            error=one.error if not vital.live else "",
+            finished=one.finished_at,
+            oom_killed=one.oom_killed,
+            disk=self._disk(growth.upper_of(one.pid, proc), "") if one.pid else None,
+            zombies=zombies(one.pid, proc) if one.pid else 0,
+        )
+
+    def _disk(self, upper: str, log: str) -> Disk | None:
+        """Only of a disk that is as good as full: to walk every layer for one answer would cost more than it tells."""
+        try:
+            there = os.statvfs(upper)
+        except OSError:
+            return None
+        if there.f_bavail * 100 >= self._bounds.full_percent * there.f_blocks:
+            return None
+        measured = growth.measure(upper, log, time.monotonic())
+        return growth.disk((measured,)) if measured is not None else None
 
 
 def twice(
-    engine: Engine, chosen: Iterable[str], apart: float, bounds: Thresholds = USUAL
+    engine: Engine,
+    chosen: Iterable[str],
+    apart: float,
+    bounds: Thresholds = USUAL,
+    engines: Collection[str] = (OURS,),
 ) -> list[tuple[Vital, tuple[Diagnosis, ...]]]:
     """Everybody judged by two looks some seconds apart. Raises NotFound, Ambiguous."""
-    rounds = Rounds(engine, bounds)
+    rounds = Rounds(engine, bounds, engines)
     try:
         names = list(chosen)
         first = rounds.look(names)

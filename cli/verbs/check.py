@@ -6,7 +6,7 @@ Guidelines, which Nagios, Icinga, Naemon, Checkmk and Sensu read.
 
 from __future__ import annotations
 
-from pyctr.cli import filters, output
+from pyctr.cli import filters, others, output
 from pyctr.cli.diagnostics import safe
 from pyctr.core.errors import PyctrError, UsageError
 
@@ -34,6 +34,8 @@ def configure(parser: Declares) -> None:
     add("--running", action="store_true", help="those named must run: critical otherwise")
     add("-f", "--filter", action="append", type=filters.read, metavar="KEY=VALUE", help=", ".join(_FILTERS))
     add("--interval", type=float, default=1.0, metavar="SECONDS", help="between the two looks, 1 by default")
+    add("-A", "--all-engines", action="store_true", help="docker's, podman's, Kubernetes' ... too")
+    add("--engine", metavar="NAME,...", help="those of these engines: pyctr, docker, podman, systemd, ... or all")
     add("container", nargs="*", metavar="CONTAINER")
 
 
@@ -59,7 +61,8 @@ def check(call: Call, args: Arguments) -> tuple[int, str]:
     if not 0.2 <= args.interval <= 60:
         raise UsageError(f"--interval: {args.interval:g} is not between 0.2 and 60")
     wanted = filters.collect(args.filter, _FILTERS)
-    found = rounds.twice(call.engine, args.container, args.interval, thresholds.load())
+    engines = others.wanted(args)
+    found = rounds.twice(call.engine, args.container, args.interval, thresholds.load(), engines)
     judged = [one for one in found if _fits(one[0], wanted)]
     sick: list[tuple[int, int, str]] = []
     for vital, diagnoses in judged:
@@ -73,7 +76,7 @@ def check(call: Call, args: Arguments) -> tuple[int, str]:
         elif args.running and vital.status == PAUSED and worst == OK:
             worst, words = WARNING, [vital.status]
         if worst:
-            sick.append((worst, rank, f"{vital.container.name}: {', '.join(words)}"))
+            sick.append((worst, rank, f"{vital.name}: {', '.join(words)}"))
     sick.sort(key=lambda one: (-one[0], -one[1], one[2]))
     code = max((level for level, _, _ in sick), default=OK)
     return code, f"{_summary(judged, sick)} | {_measured(judged, sick)}"
@@ -101,8 +104,7 @@ def _levels(args: Arguments) -> dict[str, int]:
 
 
 def _fits(vital: Vital, wanted: dict[str, list[str]]) -> bool:
-    spec = vital.container.spec
-    if not filters.labels_match(spec.labels, wanted.get("label", ())):
+    if not filters.labels_match(vital.labels, wanted.get("label", ())):
         return False
     if "name" in wanted and not any(name in vital.container.name for name in wanted["name"]):
         return False
@@ -140,7 +142,7 @@ def _measured(judged: list[tuple[Vital, tuple[Diagnosis, ...]]], sick: list[tupl
         words.append(f"{name}={sum(one[0] == level for one in sick)};;;0;{len(judged)}")
     measured = [vital for vital, _ in judged if vital.sample is not None and vital.rates is not None]
     for vital in measured if len(measured) <= MOST else ():
-        name, sample, rates = vital.container.name, vital.sample, vital.rates
+        name, sample, rates = vital.name, vital.sample, vital.rates
         assert sample is not None and rates is not None
         if rates.cpu_percent is not None:
             top = f"{sample.cpu_limit * 100:g}" if sample.cpu_limit else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyctr.cli import output
+from pyctr.cli import others, output
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ def configure(parser: Declares) -> None:
     add("--format", choices=("openmetrics", "prometheus"), default="openmetrics",
         help="openmetrics, or prometheus for its text format 0.0.4; a scraper says itself which it reads")  # fmt: skip
     add("--listen", metavar="PLACE", default="", help="serve http://PLACE/metrics: unix:PATH or 127.0.0.1:PORT")
+    add("-A", "--all-engines", action="store_true", help="docker's, podman's, Kubernetes' ... too")
+    add("--engine", metavar="NAME,...", help="those of these engines: pyctr, docker, podman, systemd, ... or all")
     add("--anywhere", action="store_true", help="an address that others reach, too")
 
 
@@ -23,7 +25,7 @@ def run(call: Call, args: Arguments) -> int:
     from pyctr.core import exposition
     from pyctr.core.rounds import Rounds
 
-    rounds = Rounds(call.engine)
+    rounds = Rounds(call.engine, engines=others.wanted(args))
     if args.listen:
         return _serve(rounds, args.listen, anywhere=args.anywhere)
     output.write(exposition.text(rounds.look(), openmetrics=args.format == "openmetrics").removesuffix("\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pyctr.core import exposition
 from pyctr.core.capture.answers import RecordedEngine
 from pyctr.core.capture.moments import Stage, from_json
+from pyctr.core.containers import Container
 from pyctr.core.rounds import Rounds, Vital
 
 openmetrics = pytest.importorskip("prometheus_client.openmetrics.parser", reason="make setup installs it")
@@ -17,10 +19,12 @@ HOST = Path(__file__).parents[1] / "golden" / "host" / "host.json"
 
 
 @pytest.fixture
-def vitals(tmp_path: Path) -> list[Vital]:
+def vitals(tmp_path: Path) -> Iterator[list[Vital]]:
     stage = Stage(str(tmp_path), from_json(str(HOST)))
     stage.show(9)
-    return Rounds(RecordedEngine(stage)).look()
+    rounds = Rounds(RecordedEngine(stage))
+    yield rounds.look()
+    rounds.close()
 
 
 def read(
@@ -73,7 +77,9 @@ def test_who_does_not_run_has_a_state_and_no_use(vitals: list[Vital]) -> None:
 
 def test_no_name_breaks_the_text(vitals: list[Vital]) -> None:
     evil = 'a"b\\c\nd{}# EOF\x1b\ud800é'
-    vitals[0].container.state.name = evil
+    container = vitals[0].container
+    assert isinstance(container, Container)
+    container.state.name = evil
     found = read(vitals)
     assert evil.replace("\ud800", "?") in {labels["name"] for labels, _ in found["pyctr_container_restarts_total"]}
 
