@@ -9,7 +9,7 @@ import os
 
 from pyctr.core import containers, errors
 from pyctr.tui.history import History
-from pyctr.tui.snapshot import ContainerRow
+from pyctr.tui.snapshot import ContainerRow, figures
 from pyctr.tui.watch import Watch
 
 TYPE_CHECKING = False
@@ -254,24 +254,8 @@ class ContainerList:
             network=str(state.network.get("network") or state.network.get("mode") or spec.network),
             address=str(state.network.get("address") or ""),
             ports=known.ports,
-            cpu=got.cpu_percent if got else None,
             cpu_limit=before.cpu_limit if live and before is not None else None,
-            cpu_of_limit=got.cpu_percent_of_limit if got else None,
-            throttled=got.throttled_percent if got else None,
-            memory=memory,
-            memory_limit=limit,
-            memory_peak=got.memory_peak if got else None,
-            memory_of_limit=memory * 100 / limit if memory is not None and limit else None,
-            oom_kills=got.oom_kills if got else None,
-            pids=got.pids if got else None,
-            pids_limit=got.pids_limit if got else None,
-            net_rx=got.net_rx if got else None,
-            net_tx=got.net_tx if got else None,
-            io_read=got.io_read if got else None,
-            io_write=got.io_write if got else None,
-            psi_cpu=got.psi_cpu if got else None,
-            psi_memory=got.psi_memory if got else None,
-            psi_io=got.psi_io if got else None,
+            **figures(got, memory, limit),
             spark=known.history.spark.values(moment) if live else (),
             busy=self.busy.get(state.id, ""),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyctr.core import errors, history, hostrecord, pastevents, ring
 from pyctr.tui import format as f
 from pyctr.tui.containerlist import measured
-from pyctr.tui.snapshot import ContainerRow, Detail, HostRow, Snapshot
+from pyctr.tui.snapshot import ContainerRow, Detail, HostRow, Snapshot, figures
 from pyctr.tui.sources import Scene
 from pyctr.tui.widgets.sparkline import buckets
 
@@ -172,24 +172,10 @@ def _row(at: float, id: str, then: pastevents.Then | None, known: Known | None, 
         exit_code=then.code if then is not None and not live else None,
         oom_killed=then is not None and not live and then.oom_killed,
         restarts=then.restarts if then is not None else 0,
-        cpu=got.cpu_percent if got else None,
         cpu_limit=got.cpu_percent / got.cpu_percent_of_limit
         if got and got.cpu_percent and got.cpu_percent_of_limit
         else None,
-        cpu_of_limit=got.cpu_percent_of_limit if got else None,
-        throttled=got.throttled_percent if got else None,
-        memory=memory,
-        memory_limit=limit,
-        memory_of_limit=memory * 100 / limit if memory is not None and limit else None,
-        pids=got.pids if got else None,
-        pids_limit=got.pids_limit if got else None,
-        net_rx=got.net_rx if got else None,
-        net_tx=got.net_tx if got else None,
-        io_read=got.io_read if got else None,
-        io_write=got.io_write if got else None,
-        psi_cpu=got.psi_cpu if got else None,
-        psi_memory=got.psi_memory if got else None,
-        psi_io=got.psi_io if got else None,
+        **figures(got, memory, limit),
         spark=buckets(points, at, 8) if live else (),
     )
 

@@ -121,6 +121,10 @@ class Replay:
             self.poller = RecordedPoller(
                 stage, recorded=about, read_only=f"a recording of {about}", engines=engines, bounds=bounds
             )
+        except BaseException:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
+        try:
             self.poller.prime()
         except BaseException:
             self.close()
@@ -128,6 +132,7 @@ class Replay:
 
     def close(self) -> None:
         """Leave nothing of it behind."""
+        self.poller.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
 
 

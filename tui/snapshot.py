@@ -12,6 +12,9 @@ from pyctr.tui.sources import Scene
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
+
+    from pyctr.core.cgroupstats import Rates
 
 SPANS = (60.0, 300.0, 900.0, 3600.0)
 """Seconds a chart may cover."""
@@ -112,6 +115,23 @@ class ContainerRow(NamedTuple):
         if self.oom_killed or self.exit_error:
             return True
         return bool(self.exit_code) and self.wanted != "stopped"
+
+
+_MEASURED = {
+    "cpu": "cpu_percent",
+    "cpu_of_limit": "cpu_percent_of_limit",
+    "throttled": "throttled_percent",
+    **{name: name for name in ("memory_peak", "oom_kills", "pids", "pids_limit")},
+    **{name: name for name in ("net_rx", "net_tx", "io_read", "io_write", "psi_cpu", "psi_memory", "psi_io")},
+}
+"""Field of a row -> of `cgroupstats.Rates`."""
+
+
+def figures(got: Rates | None, memory: float | None, limit: float | None) -> dict[str, Any]:
+    """The fields of a row that were measured; `memory` is the working set, `limit` its own or what is on record."""
+    share = memory * 100 / limit if memory is not None and limit else None
+    found = {name: getattr(got, field) if got is not None else None for name, field in _MEASURED.items()}
+    return {**found, "memory": memory, "memory_limit": limit, "memory_of_limit": share}
 
 
 class HostRow(NamedTuple):

@@ -14,6 +14,7 @@ from pyctr.core import errors
 from pyctr.core.engines.trees import Tree, foreign
 from pyctr.core.linux import procfs
 from pyctr.core.linux.capnames import NAMES
+from pyctr.core.linux.namespaces import PROC_NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,16 +27,7 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.context import Context
     from pyctr.core.runtime.direct_exec import Order
 
-KINDS = {
-    "pid": "pid",
-    "network": "net",
-    "mount": "mnt",
-    "uts": "uts",
-    "ipc": "ipc",
-    "user": "user",
-    "cgroup": "cgroup",
-}
-"""Namespace types of a specification, and their files in /proc/PID/ns."""
+_KINDS = ("pid", "network", "mount", "uts", "ipc", "user", "cgroup")
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -65,7 +57,8 @@ class _Guest:
     def _own(self) -> list[str]:
         """Types of namespaces that are not ours."""
         found = []
-        for kind, name in KINDS.items():
+        for kind in _KINDS:
+            name = PROC_NAMES[kind]
             try:
                 if os.readlink(f"/proc/{self._one.pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
                     found.append(kind)

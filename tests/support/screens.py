@@ -77,11 +77,22 @@ class Replay:
         return PyctrApp(self.poller, first=self.snapshot, live=False, **options)
 
 
+_open: list[Replay] = []
+
+
 def replay(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Replay:
+    """It is closed after the test, see tests/tui/conftest.py."""
     target = directory / "host"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
-    return Replay(target, monkeypatch)
+    _open.append(Replay(target, monkeypatch))
+    return _open[-1]
+
+
+def close() -> None:
+    """The counters that pollers keep open."""
+    while _open:
+        _open.pop().poller.stop()
 
 
 def picture(app: PyctrApp) -> str:
