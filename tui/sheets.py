@@ -186,4 +186,12 @@ def _mounts(snapshot: Snapshot, log: Log) -> Sheet:
     return ("target", "type", "source", "options"), found.there if found is not None else ()
 
 
-_TABS = {"processes": _processes, "logs": _log, "mounts": _mounts}
+def _files(snapshot: Snapshot, log: Log) -> Sheet:
+    from pyctr.core.openfiles import OpenFile
+
+    found: Any = snapshot.detail.document if snapshot.detail is not None else None
+    names = [name for name in OpenFile._fields if name != "pids"]
+    return names, ([getattr(file, name) for name in names] for file in (found.files if found is not None else ()))
+
+
+_TABS = {"processes": _processes, "logs": _log, "mounts": _mounts, "files": _files}

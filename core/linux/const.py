@@ -155,6 +155,7 @@ _NUMBERS = {
     "seccomp": (317, 277),
     "bpf": (321, 280),
     "execveat": (322, 281),
+    "statx": (332, 291),
     "pidfd_send_signal": (424, 424),
     "open_tree": (428, 428),
     "move_mount": (429, 429),

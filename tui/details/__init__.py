@@ -54,6 +54,7 @@ TABS = (
     Tab("layers", "Layers", 10.0),
     Tab("network", "Network", 1.0),
     Tab("mounts", "Mounts", 5.0),
+    Tab("files", "Files", 5.0),
     Tab("security", "Security", 5.0),
     Tab("inspect", "Inspect", 5.0),
     Tab("events", "Events", 2.0),

@@ -102,6 +102,18 @@ def _mounts(engine: Engine, one: Foreign, before: object) -> object:
     return Mounted(asked, tuple(there))
 
 
+def _files(engine: Engine, one: Foreign, before: object) -> object:
+    from pyctr.tui.details import files
+
+    return files.collect(engine, _as_ours(one), before)
+
+
+def _security(engine: Engine, one: Foreign, before: object) -> object:
+    from pyctr.tui.details import security
+
+    return security.collect(engine, _as_ours(one), before)
+
+
 def _inspect(engine: Engine, one: Foreign, before: object) -> object:
     from pyctr.core.engines import document
 
@@ -118,6 +130,8 @@ _COLLECT = {
     "network": _network,
     "layers": _layers,
     "mounts": _mounts,
+    "files": _files,
+    "security": _security,
     "inspect": _inspect,
     "events": _events,
 }
