@@ -50,6 +50,8 @@ class Thresholds(NamedTuple):
     """Of a disk that one container's layer and log take, so that it is worth naming when the disk is full."""
     zombies: int = 5
     """Fewer come and go while a busy first process has not had its turn."""
+    ahead_seconds: float = 60.0
+    """That its start is ahead of the clock: less is a clock being corrected."""
     stale_seconds: float = 24 * 3600.0
     """After which a failure is history."""
 

@@ -71,6 +71,8 @@ class Patient(NamedTuple):
     code: int | None = None
     signal: int = 0
     error: str = ""
+    started: float = 0.0
+    """Epoch seconds, as `finished`."""
     finished: float = 0.0
     oom_killed: bool = False
     disk: Disk | None = None
@@ -333,6 +335,15 @@ def _frozen(patient: Patient, machine: Machine, now: float, bounds: Thresholds) 
     return Diagnosis("frozen", 30, "frozen", (), why, patient.past.paused, (("pause", "thaws it"),))
 
 
+def _clock(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
+    ahead = patient.started - now
+    if not _alive(patient) or ahead < bounds.ahead_seconds:
+        return None
+    why = "the host's clock was set back since it started: until it is past that, times of its log and history overlap"
+    helps = (("logs", "whose times overlap"),)
+    return Diagnosis("clock", 25, "starts in the future", (Fact("by", ahead, "duration"),), why, helps=helps)
+
+
 RULES: tuple[Callable[[Patient, Machine, float, Thresholds], Diagnosis | None], ...] = (
     _oom,
     _unwatched,
@@ -346,4 +357,5 @@ RULES: tuple[Callable[[Patient, Machine, float, Thresholds], Diagnosis | None], 
     _failed,
     _zombies,
     _frozen,
+    _clock,
 )

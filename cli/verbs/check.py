@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 CRITICALS = ("oom", "unwatched", "crash-loop", "pids", "unhealthy")
-WARNINGS = ("memory", "io", "throttled", "starved", "failed", "near-limit", "frozen", "disk", "zombies")
+WARNINGS = ("memory", "io", "throttled", "starved", "failed", "near-limit", "frozen", "disk", "zombies", "clock")
 MOST = 10
 """Containers named in the line, and measured behind the bar; the rest is a number."""
 _FILTERS = ("label", "name", "status")

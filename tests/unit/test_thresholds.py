@@ -91,6 +91,7 @@ SICK: list[tuple[str, Patient, float]] = [
     ("full_percent", Patient(RUNNING, disk=DISK), 1),
     ("much_percent", Patient(RUNNING, disk=DISK), 7),
     ("zombies", Patient(RUNNING, zombies=6), 7),
+    ("ahead_seconds", Patient(RUNNING, started=NOW + 100), 101),
 ]
 
 

@@ -182,3 +182,14 @@ def test_children_that_nobody_waits_for() -> None:
     assert kinds(Patient(RUNNING, WELL, zombies=USUAL.zombies - 1)) == []
     found = only(Patient(RUNNING, WELL, zombies=200))
     assert found.kind == "zombies" and facts(found) == {"never waited for": 200} and "--init" in found.why
+
+
+def test_a_clock_that_was_set_back_is_told_of_those_that_run() -> None:
+    found = only(Patient(RUNNING, WELL, started=NOW + 3600))
+    assert found.kind == "clock" and facts(found) == {"by": 3600}
+    for patient in (
+        Patient(RUNNING, WELL, started=NOW + 5),
+        Patient(RUNNING, WELL, started=NOW - 9e6),
+        Patient(STOPPED, code=0, started=NOW + 3600),
+    ):
+        assert kinds(patient) == []

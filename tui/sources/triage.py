@@ -178,6 +178,7 @@ def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: P
         code=row.exit_code,
         signal=row.exit_signal,
         error=row.exit_error,
+        started=row.started_at,
         finished=row.finished_at,
         oom_killed=row.oom_killed,
         disk=disk_of(turn.written),
