@@ -1,4 +1,4 @@
-"""`python -m bench [--only starts|network|traffic|rails|images|many] [--rounds N] [--containers N] [--write]`."""
+"""`python -m bench [--only PART] [--rounds N] [--containers N] [--write]`; `--only` may be repeated."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import images, network, rails, traffic
+from . import images, network, rails, traffic, watching
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
 from .timing import command, cycle, interleave
 
 Row = tuple[str, str]
-PARTS = ["starts", "network", "traffic", "rails", "images", "many"]
+PARTS = ["starts", "network", "traffic", "rails", "images", "many", "watching"]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
 
 
@@ -149,7 +149,8 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
         stack.callback(pyctr.close)
         peers: dict[str, Podman | Docker] = {}
         for name, kind, needs in (("podman", Podman, "podman"), ("docker", Docker, "dockerd")):
-            if shutil.which(needs) and {"starts", "images", "traffic"} & set(parts):
+            parts_of = {"starts", "images", "traffic"} | ({"watching"} if kind is Docker else set())
+            if shutil.which(needs) and parts_of & set(parts):
                 peers[name] = kind(work)
                 stack.callback(peers[name].close)
         if "starts" in parts:
@@ -168,6 +169,10 @@ def measure(rounds: int, containers: int, write: bool, parts: list[str]) -> int:
             show(memory(pyctr, containers))
             show(sampling(containers))
             show(screen(pyctr, containers))
+        if "watching" in parts:
+            pyctr.close()  # those of the rows before would be watched, too
+            docker = peers.get("docker")
+            show(watching.rows(pyctr, docker if isinstance(docker, Docker) else None))
     if write:
         text = DOCUMENT.read_text()
         # what is said below the table stays
