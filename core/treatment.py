@@ -126,17 +126,35 @@ def signal(engine: Engine, target: Target, name: str | int, *, everyone: bool = 
         _signal_first(target, manager, number)
 
 
-def _signal_first(target: Target, manager: Manager, number: int) -> None:
-    from pyctr.core.linux import namespaces
+def signal_process(engine: Engine, target: Target, pid: int, start_time: int, name: str | int) -> None:
+    """A signal to one process of it, as the host counts; `start_time` (clock ticks after boot) tells it from a later
+    one of that number. Raises IllegalTransition when it has ended, or is none of the container's."""
+    number = signals.number(name)
+    if target.ours and pid == target.pid:
+        lifecycle.kill(engine, target.id, number)  # a restart policy must hear who wanted it
+        return
+    gone = errors.IllegalTransition(f"process {pid} of container '{target.name}' has ended")
+    _signal(pid, target.manager(engine), number, gone, start_time, engine.paths.proc)
+    if target.ours:
+        engine.events.record("kill", target.id, target.name, signal=number, pid=pid)
 
-    ended = errors.IllegalTransition(f"container '{target.name}' ended just now")
+
+def _signal_first(target: Target, manager: Manager, number: int) -> None:
+    _signal(target.pid, manager, number, errors.IllegalTransition(f"container '{target.name}' ended just now"))
+
+
+def _signal(
+    pid: int, manager: Manager, number: int, ended: errors.PyctrError, start_time: int = 0, proc: str = "/proc"
+) -> None:
+    from pyctr.core.linux import namespaces, procfs
+
     try:
-        fd = namespaces.pidfd_open(target.pid)
+        fd = namespaces.pidfd_open(pid)
     except ProcessLookupError:
         raise ended from None
     try:
         # a pidfd first: from here on the number cannot become another process's
-        if target.pid not in manager.pids():
+        if pid not in manager.pids() or (start_time and not procfs.alive(pid, start_time, proc)):
             raise ended
         namespaces.pidfd_send_signal(fd, number)
     except ProcessLookupError:

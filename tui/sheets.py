@@ -171,7 +171,7 @@ def _processes(snapshot: Snapshot, log: Log) -> Sheet:
     from pyctr.tui.details.processes import Process
 
     found: Any = snapshot.detail.document if snapshot.detail is not None else None
-    names = [name for name in Process._fields if name != "ticks"]
+    names = [name for name in Process._fields if name not in ("ticks", "start_time")]
     return names, ([getattr(row, name) for name in names] for row in (found.rows if found is not None else ()))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.engine import Engine
     from pyctr.core.intervention import Write
+    from pyctr.core.processtree import Process
     from pyctr.core.targets import Target
     from pyctr.tui.app import PyctrApp
     from pyctr.tui.format import Line
@@ -266,6 +267,46 @@ def signal(app: PyctrApp, row: ContainerRow, name: str, *, everyone: bool) -> No
 
     whom = "every process of " if everyone else ""
     app.acts.do("kill", send, [row], done=f"sent SIG{name} to {whom}{f.neutral(row.name)}")
+
+
+def signal_one(app: PyctrApp, row: ContainerRow, choices: Sequence[tuple[str, str]]) -> None:
+    """Which process, which of the signals (name, what it does), and whether really."""
+    from pyctr.core import processtree
+    from pyctr.core.engine import Engine
+    from pyctr.tui.widgets.dialogs import Choose, Confirm
+
+    name = f.neutral(row.name)
+
+    def read() -> None:
+        engine = Engine(app.poller.paths)
+        pids = target(app, engine, row).manager(engine).pids()
+        found = processtree.read(pids, engine.paths.proc, engine.monotonic())
+        app.call_from_thread(ask, {str(process.pid): process for process in found.rows})
+
+    def ask(found: dict[str, Process]) -> None:
+        rows = [(pid, pid, f.neutral(processtree.shown(process))) for pid, process in found.items()]
+        app.push_screen(Choose(f"Process of {name}", rows), lambda pid: chosen(found[pid]) if pid else None)
+
+    def chosen(process: Process) -> None:
+        title = f"Send to {process.pid} of {name}"
+        signals = [(signal, f"SIG{signal}", about) for signal, about in choices]
+        app.push_screen(Choose(title, signals), lambda signal: confirm(process, signal) if signal else None)
+
+    def confirm(process: Process, signal: str) -> None:
+        about: list[Line] = [((f.cut(f.neutral(process.command), ROOM), "strong"),)]
+        about.append(((f"{process.inside} in the container, {process.pid} on the host", "muted"),))
+        title = f"Send SIG{signal} to process {process.pid}?"
+        app.push_screen(Confirm(title, about, [("send", "Send")]), lambda sure: send(process, signal) if sure else None)
+
+    def send(process: Process, signal: str) -> None:
+        from pyctr.core import treatment
+
+        def work(engine: Engine, row: ContainerRow) -> None:
+            treatment.signal_process(engine, target(app, engine, row), process.pid, process.start_time, signal)
+
+        app.acts.do("kill", work, [row], done=f"sent SIG{signal} to process {process.pid} of {name}")
+
+    app.acts.aside(f"cannot look into {name}", read)
 
 
 def keep(app: PyctrApp, row: ContainerRow) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from pyctr.cli import output
@@ -18,15 +19,24 @@ if TYPE_CHECKING:
 
 INTERSPERSED = False
 _HEADINGS = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
+_TREE = ("PID", "INSIDE", "UID", "S", "THREADS", "CPU%", "MEM", "READ/s", "WRITE/s", "WAITS IN", "CMD")
+_MEASURED = 0.5
 
 
 def configure(parser: Declares) -> None:
+    parser.add_argument(
+        "--tree", action="store_true", help="children below parents: threads, waiting for what, storage"
+    )
     parser.add_argument("container", metavar="CONTAINER")
     parser.add_argument("options", nargs=REMAINDER, metavar="PS-OPTIONS")
 
 
 def run(call: Call, args: Arguments) -> int:
     pids = _pids(call, args.container)
+    if args.tree or args.options == ["--tree"]:
+        if args.tree and args.options:
+            raise UsageError("--tree takes no options of ps(1)")
+        return _tree(call, args.container, pids)
     if args.options:
         return _host_ps(args.options, pids)
     rows = []
@@ -54,6 +64,40 @@ def _pids(call: Call, name: str) -> list[int]:
             f"container '{container.name}' is {container.status}", hint=f"pyctr start {container.name}"
         )
     return call.engine.group(container.state.group).pids()
+
+
+def _tree(call: Call, name: str, pids: list[int]) -> int:
+    """Measured for half a second, so that the rates are of now."""
+    from pyctr.core import processtree
+
+    proc = call.paths.proc
+    first = processtree.read(pids, proc, time.monotonic())
+    time.sleep(_MEASURED)  # a rate takes two looks
+    found = processtree.read(_pids(call, name), proc, time.monotonic(), first)
+    rows = [
+        [
+            str(row.pid),
+            str(row.inside),
+            row.user,
+            row.state,
+            str(row.threads),
+            "-" if row.cpu is None else f"{row.cpu:.1f}",
+            output.binary_size(row.memory),
+            _bytes(row.read_rate),
+            _bytes(row.written_rate),
+            row.waits or "-",
+            processtree.shown(row),
+        ]
+        for row in found.rows
+    ]
+    output.table(_TREE, rows)
+    if found.total > len(found.rows):
+        sys.stderr.write(f"pyctr: {found.total - len(found.rows)} more processes were left out\n")
+    return 0
+
+
+def _bytes(rate: float | None) -> str:
+    return "-" if rate is None else output.decimal_size(rate)
 
 
 def _row(pid: int, proc: str) -> list[str]:

@@ -109,6 +109,26 @@ def test_kill_sends_the_signal_that_was_chosen(host: Host, open_tui: Opener) -> 
     terminal.wait_for(r"○ talker.*killed by SIGKILL")
 
 
+def test_kill_reaches_one_process_that_was_chosen_and_confirmed(host: Host, open_tui: Opener) -> None:
+    run(host, "talker", f"sleep 1234 & wait $!; echo it ended; {IDLE}")
+    terminal = open_tui()
+    terminal.wait_for(r"● talker")
+    terminal.press("K")
+    terminal.wait_for(r"SIGTERM +ask it to end")
+    terminal.press(*["Down"] * 12, "Enter")
+    terminal.wait_for(r"Process of talker[\s\S]*sleep 1234")
+    terminal.press("Down", "Enter")
+    terminal.wait_for(r"Send to \d+ of talker")
+    terminal.press("Enter")
+    terminal.wait_for(r"Send SIGTERM to process \d+\?[\s\S]*sleep 1234")
+    assert "sleep 1234" in host.run("top", "talker").stdout  # not before it is confirmed
+    terminal.press("Right", "Enter")
+    terminal.wait_for(r"sent SIGTERM to process \d+ of talker")
+    terminal.press("l")
+    terminal.wait_for(r"it ended")
+    assert statuses(host) == {"talker": "running"}
+
+
 def test_a_limit_shows_its_file_before_and_is_taken_back(host: Host, open_tui: Opener) -> None:
     run(host, "talker")
     terminal = open_tui()

@@ -301,6 +301,22 @@ def test_port_and_top_and_diff(host: Host) -> None:
     assert "A /new" in host.run("diff", "web").stdout.splitlines()
 
 
+def test_top_as_a_tree_says_what_each_process_does(host: Host) -> None:
+    script = "echo; while :; do dd if=/dev/zero of=/f bs=64k count=16 conv=fsync 2>/dev/null; done & sleep 60"
+    host.run("run", "-d", "--network", "none", "--name", "web", "base", "sh", "-c", script)
+    heading, *lines = host.run("top", "--tree", "web").stdout.splitlines()
+    assert heading.split()[:6] == ["PID", "INSIDE", "UID", "S", "THREADS", "CPU%"]
+    first, *below = lines
+    assert first.split()[1] == "1" and below
+    # children stand below their parent, farther to the right
+    column = heading.index("CMD")
+    assert all(line[column:].startswith("  ") for line in below) and not first[column:].startswith(" ")
+    sleeper = next(line for line in below if line.rstrip().endswith("sleep 60")).split()
+    assert sleeper[3:5] == ["S", "1"] and sleeper[9] != "-"
+    assert host.run("top", "web", "--tree").stdout.startswith("PID")
+    assert host.run("top", "--tree", "web", "-ef", check=False).returncode != 0
+
+
 def test_stats_see_a_known_load(host: Host) -> None:
     host.run(
         *("run", "-d", "--name", "spin", "--network", "none", "--cpus", "0.2", "-m", "32m", "base"),

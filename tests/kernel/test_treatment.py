@@ -15,6 +15,7 @@ import pytest
 from pyctr.core import errors, reverts, treatment
 from pyctr.core.cgroups.group import Manager
 from pyctr.core.engine import Engine
+from pyctr.core.linux import procfs
 from pyctr.core.targets import Target
 from tests.support.host import Host
 
@@ -138,6 +139,23 @@ def stranger(host: Host) -> Iterator[tuple[Engine, Target]]:
         for revert in reverts.all(host.paths):
             reverts.keep(host.paths, revert.id, revert.kind)
         manager.remove()
+
+
+def test_one_process_is_signalled_and_none_that_is_another_s(host: Host, stranger: tuple[Engine, Target]) -> None:
+    engine, target = stranger
+    manager = target.manager(engine)
+    with subprocess.Popen(["sleep", "1000"]) as second:
+        born = procfs.start_time(second.pid)
+        assert born is not None
+        with pytest.raises(errors.IllegalTransition, match="has ended"):
+            treatment.signal_process(engine, target, second.pid, born, "KILL")  # not in its cgroup
+        manager.join(second.pid)
+        with pytest.raises(errors.IllegalTransition, match="has ended"):
+            treatment.signal_process(engine, target, second.pid, born + 1, "KILL")  # the number of an earlier one
+        assert second.poll() is None
+        treatment.signal_process(engine, target, second.pid, born, "TERM")
+        assert second.wait(PATIENCE) == -signal.SIGTERM
+    assert manager.pids() == [target.pid]
 
 
 def test_another_engine_s_container_is_treated_by_its_cgroup(stranger: tuple[Engine, Target]) -> None:

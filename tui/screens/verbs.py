@@ -121,9 +121,12 @@ class Verbs(_Base):
 
         choices = [(name, f"SIG{name}", about) for name, about in SIGNALS]
         choices += [(f"all {name}", f"SIG{name} to all", f"every process: {about}") for name, about in SIGNALS[:2]]
+        choices.append(("one", "one process", "which one, and what, is asked next"))
 
         def answered(chosen: str | None) -> None:
-            if chosen:
+            if chosen == "one":
+                treating.signal_one(self.pyctr, row, SIGNALS)
+            elif chosen:
                 everyone, _, name = chosen.rpartition(" ")
                 treating.signal(self.pyctr, row, name, everyone=bool(everyone))
 
