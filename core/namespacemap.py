@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.engine import Engine
 
+OURS = "pyctr"
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
@@ -45,12 +46,17 @@ def everyone(engine: Engine) -> list[Member]:
     from pyctr.core.engines import lookup
 
     found = [
-        Member(lookup.OURS, container.id, container.name, pid)
+        Member(OURS, container.id, container.name, pid)
         for container in containers.all(engine)
         if (pid := container.pid)
     ]
     others, _ = lookup.look(engine, lookup.ALL)
     return found + [Member(one.engine, one.id, one.name or one.id[:12], one.pid) for one in others if one.pid]
+
+
+def named(member: Member) -> str:
+    """As `targets.find` takes it: `web`, `docker:web`."""
+    return member.name if member.engine == OURS else f"{member.engine}:{member.name}"
 
 
 def survey(members: Iterable[Member], proc: str = "/proc") -> tuple[list[Namespace], int]:

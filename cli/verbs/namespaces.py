@@ -51,9 +51,7 @@ def _row(one: Namespace, *, plain: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"Kind": one.kind, "Inode": one.inode, "Host": one.host}
     if plain:
         return {**row, "Containers": [member._asdict() for member in one.members]}
-    names = [
-        member.name if member.engine == targets.OURS else f"{member.engine}:{member.name}" for member in one.members
-    ]
+    names = [namespacemap.named(member) for member in one.members]
     return {
         **row,
         "Shared": "with the host" if one.host else "yes" if one.shared else "-",

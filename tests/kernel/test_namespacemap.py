@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 import os
 
-from pyctr.core import namespacemap
+from pyctr.core import containers, namespacemap
+from pyctr.core.engine import Engine
 from pyctr.core.namespacemap import Member
+from pyctr.tui.details import security
+from pyctr.tui.format import Glyphs
+from pyctr.tui.snapshot import ContainerRow, Snapshot
+from pyctr.tui.table import Look
 from tests.support.host import Host
+
+LOOK = Look(Glyphs())
 
 
 def test_what_is_shared_with_whom_and_with_the_host(host: Host) -> None:
@@ -25,6 +32,15 @@ def test_what_is_shared_with_whom_and_with_the_host(host: Host) -> None:
     assert members["net"] == [(False, {"first", "second"})]
     assert members["uts"] == [(True, {"second"}), (False, {"first"})]
     assert sorted(map(str, members["pid"])) == sorted(map(str, [(False, {"first"}), (False, {"second"})]))
+
+    engine = Engine(host.paths)
+    container = containers.find(engine, "second")
+    judged = security.collect(engine, container, None)
+    assert isinstance(judged, security.Judged)
+    assert ("first", "net") in judged.shared and not any("uts" in kinds for _, kinds in judged.shared)
+    row = ContainerRow(container.id, "second", "running")
+    lines = ["".join(text for text, _ in line) for line in security.render(judged, row, Snapshot(), 78, 40, LOOK)]
+    assert lines[1].rstrip() == "shares net with first"
 
     shown = host.run("namespaces", "--shared", "first").stdout
     assert "first, second" in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyctr.core import confinement, posture
+from pyctr.core import confinement, namespacemap, posture
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
@@ -23,25 +23,56 @@ WIDE = 100
 """Columns from which on there is room for everything in one line."""
 
 
+OFTEN = 30.0
+"""Seconds between two looks at everybody's namespaces: that takes every engine's records."""
+
+
 class Judged(NamedTuple):
     findings: tuple[Finding, ...] = ()
+    pid: int = 0
+    shared: tuple[tuple[str, str], ...] = ()
+    """(names of containers, kinds of namespaces that they are in as well)"""
+    taken: float = 0.0
+    """`Engine.monotonic()` of the look at the namespaces."""
 
 
 def collect(engine: Engine, container: Container, before: object) -> object:
     if not (pid := container.pid):
         return Judged()
     try:
-        return Judged(posture.judge(confinement.of(engine, pid, container.state.group)))
+        findings = posture.judge(confinement.of(engine, pid, container.state.group))
     except (FileNotFoundError, ProcessLookupError):
         return Judged()
+    now = engine.monotonic()
+    if isinstance(before, Judged) and before.pid == pid and now - before.taken < OFTEN:
+        return before._replace(findings=findings)
+    return Judged(findings, pid, () if engine.recorded is not None else _shared(engine, pid), now)
+
+
+def _shared(engine: Engine, pid: int) -> tuple[tuple[str, str], ...]:
+    """With other containers in a namespace that is not the host's: that one is shared with the host is a finding."""
+    found: dict[str, list[str]] = {}
+    spaces, _ = namespacemap.survey(namespacemap.everyone(engine), engine.paths.proc)
+    for space in spaces:
+        others = [namespacemap.named(one) for one in space.members if one.pid != pid]
+        if not space.host and others and len(others) < len(space.members):
+            found.setdefault(", ".join(others), []).append(space.kind)
+    return tuple((names, ", ".join(kinds)) for names, kinds in found.items())
 
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
     if not isinstance(document, Judged) or not document.findings:
         return [(("there is nothing to look at while it does not run", "faint"),)]
-    if width >= WIDE:
-        return [summary(document.findings), (), *_beside(document.findings, width)]
-    return [summary(document.findings), (), *_below(document.findings, width)]
+    body = _beside(document.findings, width) if width >= WIDE else _below(document.findings, width)
+    return [summary(document.findings), *_sharing(document.shared, width), (), *body]
+
+
+def _sharing(shared: tuple[tuple[str, str], ...], width: int) -> list[Line]:
+    """`shares net, ipc with first, docker:db`"""
+    return [
+        f.fit_line([("shares ", "muted"), (kinds, "strong"), (" with ", "muted"), (f.neutral(names), "accent")], width)
+        for names, kinds in shared
+    ]
 
 
 def summary(findings: tuple[Finding, ...]) -> Line:
