@@ -280,7 +280,7 @@ class Manager:
         thawed by SIGKILL (it could not die), other signals wait there until `thaw`.
         """
         if signal == SIGKILL and self.unified and self._kill_file():
-            if self.has_v1("freezer") and not self.frozen():
+            if self.has_v1("freezer"):
                 self._thaw_v1()
             return
         thawed = not self.frozen()
@@ -300,6 +300,8 @@ class Manager:
             if thawed or signal == SIGKILL:
                 try:
                     self._freezer(False)
+                    if signal == SIGKILL and self.has_v1("freezer"):
+                        self._thaw_v1()
                 except errors.PyctrError:
                     pass  # gone, or no freezer
 
@@ -312,9 +314,11 @@ class Manager:
         return True
 
     def _thaw_v1(self) -> None:
-        path = f"{self.directory('freezer')}/freezer.state"
-        if read_or(path, "THAWED").strip() != "THAWED":
-            write(path, "THAWED")
+        """With all groups below: nobody dies in one that somebody inside has frozen."""
+        for directory in walk(self.directory("freezer")):
+            path = f"{directory}/freezer.state"
+            if read_or(path, "THAWED").strip() != "THAWED":
+                write(path, "THAWED")
 
     def wait_empty(self, timeout: float = 10.0) -> bool:
         """Wait until no process is left, here and below; False after `timeout`. True if the group is gone."""

@@ -79,6 +79,19 @@ def test_kill_kills_all(subtree: Subtree, frozen: bool) -> None:
     assert group.pids() == []
 
 
+def test_kill_reaches_what_somebody_inside_has_frozen(subtree: Subtree) -> None:
+    """A container in the container that was paused."""
+    group = subtree.create()
+    inner = cgroups.manager(subtree.layout, f"{group.group}/inner")
+    inner.create(counted=True)
+    child = subtree.spawn(inner, "say('up'); time.sleep(600)")
+    child.hear()
+    inner.freeze()
+    group.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert group.wait_empty()
+
+
 def test_kill_reaches_what_forks_all_the_time(subtree: Subtree) -> None:
     group = subtree.create({"pids": {"limit": 50}})
     child = subtree.spawn(
