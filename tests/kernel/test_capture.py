@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pyctr.core.paths import Paths
+from tests.kernel.lifecycle_help import eventually
 from tests.support.host import REPOSITORY, Host
 
 NOBODY = 65534
@@ -77,6 +78,7 @@ def scene(host: Host, other: Host) -> Host:
     host.run("pause", "ice")
     host.run("run", "--name", "bad", BASE, "sh", "-c", "echo cannot reach db; exit 3", check=False)
     host.run("create", "--name", "fresh", BASE, "sh")
+    eventually(lambda: host.run("inspect", "-f", "{{.State.Health.Status}}", "checked").stdout == "healthy\n")
     return host
 
 
@@ -234,10 +236,11 @@ def no_planted_secret_is_in_it_unless_asked_for(scene: Host) -> None:
 
 
 def a_bound_is_kept_and_what_does_not_fit_is_said(scene: Host) -> None:
-    scene.run("run", "-d", "--name", "noisy", BASE, "sh", "-c", "head -c 600000 /dev/urandom | base64")
+    # with containers of others on this machine there is more to pack than ours
+    bound = max(100_000, 2 * capture(scene, "quiet.capture").stat().st_size)
+    scene.run("run", "-d", "--name", "noisy", BASE, "sh", "-c", f"head -c {4 * bound} /dev/urandom | base64")
     scene.run("wait", "noisy")
     whole = capture(scene, "whole.capture")
-    bound = 100_000
     assert whole.stat().st_size > bound
     path = Path(scene.base, "small.capture")
     done = scene.run("capture", "-o", str(path), "--seconds", "2", "--max-size", str(bound))
