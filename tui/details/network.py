@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 from itertools import islice
 from typing import NamedTuple
 
+from pyctr.core.sockettables import address
 from pyctr.tui import format as f
 from pyctr.tui.widgets.sparkline import buckets, sparkline
 
@@ -95,19 +94,10 @@ def _sockets(path: str, kind: str, listening: set[str], peers: dict[str, int]) -
         if len(words) < 4:
             continue
         if (kind.startswith("tcp") and words[3] == LISTEN) or (kind.startswith("udp") and words[3] == "07"):
-            listening.add(f"{kind.rstrip('6')} {_address(words[1])}")
+            listening.add(f"{kind.rstrip('6')} {address(words[1])}")
         elif words[3] == ESTABLISHED:
-            peer = _address(words[2]).rpartition(":")[0]
+            peer = address(words[2]).rpartition(":")[0].strip("[]")
             peers[peer] = peers.get(peer, 0) + 1
-
-
-def _address(text: str) -> str:
-    """`0100007F:1F90` -> `127.0.0.1:8080`: words of four bytes in the host's order."""
-    address, _, port = text.partition(":")
-    raw = b"".join(struct.pack("=I", int(address[place : place + 8], 16)) for place in range(0, len(address), 8))
-    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
-    shown = socket.inet_ntop(family, raw).removeprefix("::ffff:")
-    return f"{'*' if shown in ('0.0.0.0', '::') else shown}:{int(port, 16)}"
 
 
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
