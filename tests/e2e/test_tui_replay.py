@@ -40,7 +40,7 @@ def test_a_recording_is_looked_at_and_leaves_nothing_however_it_ends(tmp_path: P
         else:
             terminal.press("q")
         if number == signal.SIGHUP:
-            terminal.wait_for("Pane is dead")  # who lost the terminal has two seconds to leave, and is made to
+            terminal.wait_dead()  # who lost the terminal has two seconds to leave, and is made to
         else:
             assert terminal.exit_status() == (128 + number if number else 0), terminal.screen()
     finally:

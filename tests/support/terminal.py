@@ -92,6 +92,13 @@ class Terminal:
             time.sleep(0.05)  # tmux announces no exit to a plain client
         raise AssertionError(f"still running:\n{self.screen()}")
 
+    def wait_dead(self, *, seconds: float = 60) -> None:
+        """Until the program has ended, however: what it leaves on the screen says little about that."""
+        deadline = time.monotonic() + seconds
+        while self._tmux("display-message", "-p", "#{pane_dead}").strip() != "1":
+            assert time.monotonic() < deadline, f"still running:\n{self.screen()}"
+            time.sleep(0.05)  # tmux announces no exit to a plain client
+
     def pid(self) -> int:
         return int(self._tmux("display-message", "-p", "#{pane_pid}"))
 
