@@ -58,6 +58,8 @@ class Recorder:
             ids = os.listdir(f"{self.paths.run}/containers")
         except FileNotFoundError:
             ids = []
+        except OSError:
+            return []  # no descriptor is free just now: a gap, and nothing is forgotten
         for id in self._known.keys() - set(ids):
             self._sampler.forget(self._known.pop(id).group)
         return ids

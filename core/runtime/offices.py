@@ -10,7 +10,6 @@ import _socket
 import os
 import time
 
-from pyctr.core import errors
 from pyctr.core.paths import Paths
 from pyctr.core.runtime import sync
 
@@ -85,8 +84,8 @@ class Recorder:
             from pyctr.core.runtime.flight import Flight
 
             self._flight = Flight(self._shim.loop, Paths(**self._shim.plan().wishes["paths"]))
-        except (OSError, ImportError, AttributeError, errors.PyctrError):
-            pass  # nothing can be measured here, or our files were replaced by those of another version
+        except Exception:
+            pass  # nothing can be measured here, or our files were replaced: no reason to lose a container's shim
 
     def close(self) -> None:
         """Give the place up; to another shim, if there is one."""

@@ -94,15 +94,15 @@ def test_room_is_made_by_the_oldest_that_are_gone_and_never_exceeded(host: Host,
         os.makedirs(os.path.dirname(path))
         Path(path).write_bytes(b"")
         os.utime(path, (1000 + number, 1000 + number))
-    recorder = HostRecorder(host.paths, 4 * hostrecord.RING)
+    recorder = HostRecorder(host.paths, 3 * hostrecord.RING)
     try:
         recorder.find()
         recorder.record()
     finally:
         recorder.close()
-    assert len(recorder.known) == 4, "of all the groups of this machine"
-    assert len(list(hostrecord.recorded(host.paths))) == 4
-    assert not os.path.exists(f"{host.paths.root}/record/gone.slice")
+    assert 0 < len(recorder.known) <= 3, "of all the groups of this machine, some of which may end meanwhile"
+    assert len(list(hostrecord.recorded(host.paths))) <= 3
+    assert not os.path.exists(hostrecord.place(host.paths, "/gone.slice/old-0.scope")), "the oldest goes first"
 
 
 def test_the_command_records_until_sigterm_and_another_one_may_follow(host: Host, group: Group) -> None:
