@@ -165,6 +165,10 @@ def _freeze(engine: Engine, ref: Container | str, verb: str) -> None:
             raise errors.IllegalTransition(f"container '{container.name}' ended just now") from error
     finally:
         lock.release()
+    from pyctr.core import reverts
+
+    # what was to thaw it by itself was about an earlier freeze, whoever did this one
+    reverts.keep(engine.paths, container.id, "freeze")
     container.tell(verb)
 
 

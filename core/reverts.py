@@ -120,7 +120,8 @@ def carry_out(engine: Engine, revert: Revert) -> bool:
         if os.fstat(fd).st_nlink == 0:
             return False  # done between the two calls
         _back(engine, revert)
-        return _drop(path)
+        _drop(path)
+        return True
     except BlockingIOError:
         return False
     finally:

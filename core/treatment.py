@@ -35,7 +35,7 @@ def freeze(engine: Engine, target: Target, after: float = 0.0) -> Revert | None:
         if manager.frozen():
             raise errors.IllegalTransition(f"container '{target.name}' is paused", hint="unpause it first")
         manager.freeze()
-    reverts.keep(engine.paths, target.id, FREEZE)
+        reverts.keep(engine.paths, target.id, FREEZE)
     if not after:
         return None
     try:
@@ -54,7 +54,7 @@ def thaw(engine: Engine, target: Target) -> None:
         if not manager.frozen():
             raise errors.IllegalTransition(f"container '{target.name}' is not paused")
         manager.thaw()
-    reverts.keep(engine.paths, target.id, FREEZE)
+        reverts.keep(engine.paths, target.id, FREEZE)
 
 
 def planned(engine: Engine, target: Target, limits: dict[str, Any]) -> tuple[Write, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import errors, reverts, treatment
+from pyctr.core import errors, lifecycle, reverts, treatment
 from pyctr.core.cgroups.group import Manager
 from pyctr.core.engine import Engine
 from pyctr.core.linux import procfs
@@ -112,6 +112,16 @@ def test_what_a_killed_watcher_leaves_is_made_up_for(host: Host, web: str) -> No
     file.write_text(json.dumps({**document, "due": time.monotonic() - 2 * reverts.LATE}))
     assert coming(host) == []
     assert status(host, web) == "running"
+
+
+def test_a_later_freeze_by_the_screens_is_not_ended_by_an_earlier_timed_one(host: Host, web: str) -> None:
+    """They call `lifecycle` itself."""
+    engine = Engine(host.paths)
+    host.run("pause", "--for", "1h", web)
+    lifecycle.unpause(engine, web)
+    assert coming(host) == []
+    lifecycle.pause(engine, web)
+    assert coming(host) == [] and status(host, web) == "paused"
 
 
 def _command(pid: str) -> bytes:
