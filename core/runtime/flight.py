@@ -3,7 +3,7 @@
 A shim that measured its own container would have to wake for it, and a shim that has woken owns 1 to 3 MB of memory
 that it shared before (decision 0019). So one does it for all of them: the first holds `<run>/recorder` (flock(2)) and
 stays asleep over its start as the others do, until the first sample is due. When its container ends it asks another
-one; after one that was killed the next start does it, and what lies between is a gap in the charts.
+one; when it is killed its heir goes on (`offices`), or else the next start does, and what lies between is a gap.
 
 What runs is known from `<run>/containers`; what was measured goes to `<container>/history` (`ring`).
 """
@@ -20,6 +20,8 @@ from pyctr.core.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyctr.core.runtime.loop import Loop
 
 EVERY = float(ring.TIERS[0][0])
@@ -114,15 +116,18 @@ def _descriptors() -> int:
 class Flight:
     """The recorder at work in a shim, from now on. Raises OSError, PyctrError where nothing can be measured."""
 
-    def __init__(self, loop: Loop, paths: Paths) -> None:
+    def __init__(self, loop: Loop, paths: Paths, found: Callable[[list[str]], None]) -> None:
+        """`found` hears in every interval which containers there are."""
         self._loop = loop
         self._recorder = Recorder(paths)
+        self._found = found
         self._waiting: list[str] = []
         self._turn()
 
     def _turn(self) -> None:
         if not self._waiting:
             self._waiting = self._recorder.ids()
+            self._found(self._waiting)
         for _ in range(min(_SLICE, len(self._waiting))):
             try:
                 self._recorder.record(self._waiting.pop())

@@ -35,6 +35,19 @@ class Service:
         self.shim = shim
         self._left = left
         self._listener: _socket.socket | None = None
+        self._ancestor: Client | None = None
+        """The recorder whose heir this shim is."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether clients may connect: it is not about to end."""
+        return self._listener is not None
+
+    def gone(self, client: Client) -> None:
+        """A client has left."""
+        if client is self._ancestor:
+            self._ancestor = None
+            offices.inherit(self.shim)
 
     def open(self, fd: int) -> None:
         """Serve who connects to a socket of `listen`."""
@@ -104,6 +117,9 @@ class Service:
             if self.record(offices.recorder(self.shim.plan().wishes)):
                 client.send(sync.DONE)
             client.finish()
+        elif kind == sync.HEIR:
+            self._ancestor = client
+            client.send(sync.DONE)
         else:
             client.close()
 

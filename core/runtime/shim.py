@@ -256,6 +256,7 @@ class Shim:
     def _left(self, client: Client) -> None:
         if client in self.clients:
             self.clients.remove(client)
+        self.service.gone(client)
         if client is self.foreground and self.wishes.get("bound") and self.status is None:
             self._try(self.manager().kill)
 

@@ -13,13 +13,15 @@ Client and shim talk over a stream socket, in frames:
     0  stdin; empty is its end                             1  stdout (all output of a terminal)
     W  rows, cols (2 x u16 BE)                             2  stderr
     K  signal (u8): to the process of this connection      X  marshal {code, signal, oom_killed}: the end
-    S  no further restarts                                 Q  done (answer to S, K, G, D)
+    S  no further restarts                                 Q  done (answer to S, K, G, J, I, D)
     C  "I clean up": no auto-remove by the shim
     H  probe the health now; X then has {code, status}
     G  watch over the firewall from now on (`ruleguard`)
+    J  write down what every container uses from now on (`flight`)
+    I  do that when this connection ends
     D  marshal {order, servers}: answer for names from now on
 
-A start uses P over the socket pair the shim was spawned with; A, E, H, G, S and K open a connection to shim.sock. After
+A start uses P over the socket pair the shim was spawned with; the others open a connection to shim.sock. After
 X the shim closes; a client that closes early has detached. Times are CLOCK_MONOTONIC microseconds.
 
 Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same kinds plus:
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
-HEALTH, GUARD, RECORD = b"H", b"G", b"J"
+HEALTH, GUARD, RECORD, HEIR = b"H", b"G", b"J", b"I"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, MASTER, NAMES, READY = b"U", b"N", b"M", b"D", b"Y"
 HOOKS = HOOKED = b"H"

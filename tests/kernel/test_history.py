@@ -97,6 +97,42 @@ def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> N
     assert {reading.pid for reading in readings(first)} >= {first.reload().pid}
 
 
+def shim(container: Container) -> int:
+    process = container.reload().state.process
+    assert process is not None
+    return process.shim_pid
+
+
+def slept(pid: int) -> str:
+    """How often a process has given its core away by itself: each wake-up ends with that."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(line for line in file if line.startswith("voluntary_ctxt_switches"))
+
+
+def test_a_recorder_that_is_killed_has_an_heir_and_nobody_else_wakes_up(host: Host) -> None:
+    names = ("first", "second", "third", "fourth")
+    for name in names:
+        host.run("run", "-d", "--name", name, "--network", "none", "base", "sleep", "1000")
+    first, *others = (find(host, name) for name in names)
+    eventually(lambda: holds(host, first))
+    eventually(lambda: len(readings(first)) > 1)  # in the first interval it has asked one to be its heir
+    woken = {one.id: slept(shim(one)) for one in others}
+
+    os.kill(shim(first), signal.SIGKILL)
+    heir = eventually(lambda: next((one for one in others if holds(host, one)), None))
+    begun = len(readings(heir))
+    eventually(lambda: len(readings(heir)) > begun + 1)
+    assert first.reload().pid and readings(first)[-1].time > readings(heir)[begun].time, "it is recorded as before"
+    # the new one has an heir, too: of the other two one has been woken, to be that
+    assert sum(slept(shim(one)) != woken[one.id] for one in others) == 2
+
+    os.kill(shim(heir), signal.SIGKILL)
+    rest = [one for one in others if one is not heir]
+    eventually(lambda: any(holds(host, one) for one in rest))
+    begun = len(readings(first))
+    eventually(lambda: len(readings(first)) > begun)
+
+
 def test_a_frozen_container_is_measured_and_one_that_does_not_run_is_not(host: Host) -> None:
     host.run("run", "-d", "--name", "twice", "--network", "none", "base", "sleep", "1000")
     container = find(host, "twice")
