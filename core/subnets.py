@@ -69,11 +69,12 @@ def overlap(one: str, other: str) -> bool:
 def candidates(bridge: str, name: str) -> Iterator[str]:
     """Subnets to try for a network, best first.
 
-    pyctr0 gets 10.88.0.0/16; another bridge starts at a place that depends on its name only, so that several pyctrs
-    on one host rarely meet.
+    pyctr0 gets 10.78.0.0/16; another bridge starts at a place that depends on its name only, so that several pyctrs
+    on one host rarely meet. Podman gives its first network 10.88.0.0/16 without looking whether somebody has it, and
+    the others the first free one from 10.89.0.0/24 on, which has no route before it is used.
     """
     if bridge == "pyctr0" and name == DEFAULT:
-        for second in (*range(88, 100), *range(200, 256)):
+        for second in (*range(78, 63, -1), *range(200, 256)):
             yield f"10.{second}.0.0/16"
         return
     import zlib
@@ -82,7 +83,7 @@ def candidates(bridge: str, name: str) -> Iterator[str]:
     if name == DEFAULT:
         base, slots, length = to_int("10.100.0.0"), 1584, 20
     elif bridge == "pyctr0":
-        base, slots, length, number = to_int("10.89.0.0"), 256 * 11, 24, 0
+        base, slots, length, number = to_int("10.79.0.0"), 256 * 9, 24, 0
     else:
         base, slots, length = to_int("10.200.0.0"), 256 * 55, 24
     for step in range(slots):

@@ -45,6 +45,7 @@ class Dockerd(Manager):
     name = "docker"
     own_mounts = ("d",)
     run_words = ("-d",)
+    network_words: tuple[str, ...] = ("--bridge", "none", "--iptables=false", "--ip6tables=false")
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class Dockerd(Manager):
     def prepare(self) -> None:
         words = ["dockerd", "--data-root", f"{self.base}/d", "--exec-root", f"{self.base}/dr", "-H", self.socket]
         words += ["--pidfile", f"{self.base}/d.pid", "--cgroup-parent", self.group]
-        words += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        words += self.network_words
         log = Path(f"{self.base}/d.log")
         with log.open("wb") as file:
             self.daemon = subprocess.Popen(self.enter(*words), env=self.env, stdout=file, stderr=file)

@@ -52,8 +52,11 @@ def test_every_bridge_has_candidates_that_are_private_and_apart(bridge: str, nam
 
 
 def test_the_default_bridge_prefers_its_place() -> None:
-    assert next(subnets.candidates("pyctr0", "bridge")) == "10.88.0.0/16"
-    assert next(subnets.candidates("pyctr0", "backend")) == "10.89.0.0/24"
+    assert next(subnets.candidates("pyctr0", "bridge")) == "10.78.0.0/16"
+    assert next(subnets.candidates("pyctr0", "backend")) == "10.79.0.0/24"
+    podmans = ipaddress.ip_network("10.88.0.0/15")  # its default network, and the first of those that users make
+    first = [ipaddress.ip_network(next(subnets.candidates("pyctr0", name))) for name in ("bridge", "backend")]
+    assert not any(ours.overlaps(podmans) for ours in first)
     assert next(subnets.candidates("pt1", "bridge")) != next(subnets.candidates("pt2", "bridge"))
 
 
