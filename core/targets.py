@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Foreign
 
 OURS = "pyctr"
 
@@ -40,6 +41,11 @@ def of(container: Container) -> Target:
     return Target(container.id, container.name, OURS, container.state.group, container.pid or 0)
 
 
+def foreign(one: Foreign) -> Target:
+    """One of another engine's."""
+    return Target(one.id, one.name or one.id[:12], one.engine, one.group, one.pid)
+
+
 def find(engine: Engine, ref: str) -> Target:
     """Ours by name, id or prefix, else another engine's, `docker:web` if need be. Raises NotFound, Ambiguous."""
     try:
@@ -54,4 +60,4 @@ def find(engine: Engine, ref: str) -> Target:
             if ":" in ref:
                 raise
             raise unknown from None
-    return Target(found.id, found.name or found.id[:12], found.engine, found.group, found.pid)
+    return foreign(found)

@@ -55,6 +55,8 @@ def document(engine: Engine, snapshot: Snapshot, screen: str) -> dict[str, Any]:
         found["images"] = shelf(part(snapshot, "images"))
     elif screen == "triage":
         found["triage"] = ward(snapshot)
+    elif screen == "posture":
+        found["posture"] = ratings(snapshot)
     elif screen != "containers":
         found[screen] = plain(part(snapshot, screen))
     return found
@@ -85,6 +87,15 @@ def ward(snapshot: Snapshot) -> list[dict[str, Any]]:
     return [
         {"id": case.id, "name": case.name, "status": case.status, "diagnoses": plain(case.diagnoses)}
         for case in (found.cases if found is not None else ())
+    ]
+
+
+def ratings(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """How well those that run are shut in, worst first, with every finding as in core/posture.py."""
+    found = part(snapshot, "posture")
+    return [
+        {name: value for name, value in plain(one).items() if name != "failed"}
+        for one in (found.rated if found is not None else ())
     ]
 
 

@@ -234,7 +234,10 @@ class Poller:
         everybody = tuple(known[id].container for id in statuses if id in known)
         rates = {id: known[id].rates for id in statuses if id in known and known[id].rates is not None}
         rates |= {key: one.rates for key, one in self.others.known.items() if one.rates is not None}
-        seen = Seen(now, moment, everybody, statuses, {row.id: row for row in rows}, rates, host, self.bounds)
+        groups = {id: known[id].container.state.group for id in statuses if id in known}
+        groups |= {key: one.container.group for key, one in self.others.known.items()}
+        by_id = {row.id: row for row in rows}
+        seen = Seen(now, moment, everybody, statuses, by_id, rates, host, self.bounds, groups)
         return self.sources.look(focus.sources, seen, threads=threads)
 
     def _sampling(self) -> Sampler:

@@ -26,7 +26,7 @@ NAMED = {
     "]": "right_square_bracket",
     " ": "space",
 }
-SCREENS = ("containers", "images", "networks", "volumes", "host", "events", "triage")
+SCREENS = ("containers", "images", "networks", "volumes", "host", "events", "triage", "posture")
 TOGETHER = (*((screen, "list", "app") for screen in SCREENS), ("logs", "app"), ("form",))
 """Scopes whose keys work at the same time."""
 

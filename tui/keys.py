@@ -164,6 +164,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     _look("networks", "who_talks", "w", "who talks", "who talks to whom, with bytes where they are counted", 12),
     _look("events", "to_container", "c", "container", "the event's container", 10, palette=False),
+    _look("posture", "rate_again", "x", "look again", "look again at what confines each of them", 65),
     _look("host", "examine", "x", "examine", "ask doctor again, count the disk again", 10),
     _look("containers", "chart_span", "v", "time span", "charts over 1, 5, 15 or 60 minutes"),
     _program("travel", "t", "time", "show another time: -5m, 03:12, a date"),

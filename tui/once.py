@@ -30,7 +30,7 @@ def once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tupl
     ):
         if name not in known:
             raise UsageError(f"no {what} '{name}'", hint=f"one of {', '.join(known)}")
-    screen = "triage" if arguments.triage else arguments.screen
+    screen = arguments.screen = "triage" if arguments.triage else arguments.screen
     around = WANTED.get(screen, ())
     poller.look_at(Focus(sources=around))
     first = poller.collect()

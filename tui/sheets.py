@@ -128,6 +128,16 @@ def _triage(engine: Engine, snapshot: Snapshot) -> Sheet:
     )
 
 
+def _posture(engine: Engine, snapshot: Snapshot) -> Sheet:
+    """A line for every finding."""
+    found = documents.part(snapshot, "posture")
+    return ("name", "id", "engine", "status", "level", "kind", "title", "evidence", "fix"), (
+        (one.name, one.id, one.engine, one.status, finding.level, finding.kind, *finding[2:])
+        for one in (found.rated if found is not None else ())
+        for finding in one.findings
+    )
+
+
 def _number(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -163,6 +173,7 @@ _SCREENS = {
     "volumes": _volumes,
     "events": _events,
     "triage": _triage,
+    "posture": _posture,
     "host": _host,
 }
 

@@ -18,7 +18,7 @@ from pyctr.core.volumes import Volumes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from pyctr.core.capture.moments import Stage
@@ -30,8 +30,11 @@ CHANGES = 500
 """Changed paths of a container that are kept."""
 
 
-def collect(engine: Engine, tell: Callable[[str], object] = lambda text: None) -> dict[str, Any]:
-    """Everything, as a document. What cannot be found out is missing. `tell` hears what is being asked."""
+def collect(
+    engine: Engine, tell: Callable[[str], object] = lambda text: None, others: Iterable[Foreign] = ()
+) -> dict[str, Any]:
+    """Everything, as a document. What cannot be found out is missing. `tell` hears what is being asked, `others` are
+    containers of other engines."""
     from pyctr.core import doctor, netgraph, nettalks
 
     found: dict[str, Any] = {}
@@ -64,10 +67,11 @@ def collect(engine: Engine, tell: Callable[[str], object] = lambda text: None) -
         pass  # nothing was ever made here
     tell("what confines each container")
     confined = {}
-    for container in known:
+    running = [(container.pid, container.state.group) for container in known]
+    for pid, group in (*running, *((one.pid, one.group) for one in others)):
         try:
-            if pid := container.pid:
-                confined[str(pid)] = strangers.plain(confinement.of(engine, pid, container.state.group))
+            if pid:
+                confined[str(pid)] = strangers.plain(confinement.of(engine, pid, group))
         except (OSError, PyctrError, KeyError, ValueError):
             continue  # it ended just now
     found["confined"] = confined

@@ -67,7 +67,7 @@ def capture(engine: Engine, path: str, wishes: Wishes, tell: Tell = lambda text:
         collector.look_around()
         collector.learn()
         readings = _read(collector, wishes.seconds, tell)
-        asked = answers.collect(engine, tell)
+        asked = answers.collect(engine, tell, collector.strangers)
         asked["strangers"] = strangers.to_document(collector.strangers)
         if wishes.redact:
             asked = redactor.document(asked)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -166,6 +167,18 @@ def test_everything_is_seen_while_docker_and_its_containerd_are_stopped(docker: 
         assert document["State"]["Pid"] == pid and document["HostConfig"]["Memory"] == 64 << 20
         assert [mount["Destination"] for mount in document["Mounts"]] == ["/data"]
         assert document["Layers"][0].startswith(f"{docker.base}/d/overlay2/")
+        rated = [json.loads(line) for line in own("posture", "-A", "--format", "json").stdout.splitlines()]
+        assert {row["Engine"]: row["Name"] for row in rated if row["ID"] == id} == {"docker": "web"}
+        found = own("posture", f"docker:{id}").stdout
+        assert "runs as root" in found and "--user 1000" in found and "--memory" not in found
+        shown = subprocess.run(
+            [sys.executable, "-m", "pyctr.tui.main", "--once", "--engine", "docker", "--screen", "posture", "--csv"],
+            env=docker.host.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        ).stdout
+        assert f"web,docker:{id},docker,running,warn,user,runs as root" in shown
         said = own("logs", "-t", "-n", "4", f"docker:{id}")
         assert "tick" in said.stdout and "tock" in said.stderr
     finally:

@@ -63,7 +63,7 @@ def _shared(engine: Engine, pid: int) -> tuple[tuple[str, str], ...]:
 def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, height: int, look: Look) -> list[Line]:
     if not isinstance(document, Judged) or not document.findings:
         return [(("there is nothing to look at while it does not run", "faint"),)]
-    body = _beside(document.findings, width) if width >= WIDE else _below(document.findings, width)
+    body = beside(document.findings, width) if width >= WIDE else _below(document.findings, width)
     return [summary(document.findings), *_sharing(document.shared, width), (), *body]
 
 
@@ -88,10 +88,23 @@ def _title(finding: Finding) -> tuple[str, str]:
     return finding.title, "faint" if finding.level == posture.GOOD else "strong"
 
 
-def _beside(findings: tuple[Finding, ...], width: int) -> list[Line]:
+def beside(findings: tuple[Finding, ...], width: int) -> list[Line]:
+    """A line each, below titles."""
     from pyctr.tui.details import table
 
-    headings = [("", 4, "left"), ("FINDING", 31, "left"), ("EVIDENCE", 34, "left"), ("WHAT WOULD MEND IT", 0, "left")]
+    fixes, titles, evidence = (
+        max((f.width(f.neutral(getattr(finding, name))) for finding in findings), default=0)
+        for name in ("fix", "title", "evidence")
+    )
+    # what would mend it is what one came for; what is left belongs to the titles, and then to the evidence
+    room = width - 10 - min(max(fixes, 18), 44)
+    title = min(max(titles, 24), max(24, room - min(max(evidence, 10), 34)))
+    headings = [
+        ("", 4, "left"),
+        ("FINDING", title, "left"),
+        ("EVIDENCE", min(max(evidence, 10), 34, room - title), "left"),
+        ("WHAT WOULD MEND IT", 0, "left"),
+    ]
     rows = [
         [
             (finding.level, STYLES[finding.level]),

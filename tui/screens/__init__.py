@@ -40,6 +40,7 @@ REGISTRY = (
     Entry("host", "5", "Host", "pyctr.tui.screens.host:HostScreen"),
     Entry("events", "6", "Events", "pyctr.tui.screens.events:EventsScreen"),
     Entry("triage", "7", "Triage", "pyctr.tui.screens.triage:TriageScreen"),
+    Entry("posture", "8", "Posture", "pyctr.tui.screens.posture:PostureScreen"),
 )
 
 

@@ -38,6 +38,8 @@ class Seen(NamedTuple):
     """Of those that live and were measured."""
     host: HostRow | None = None
     bounds: Thresholds = USUAL
+    groups: Mapping[str, str] = {}
+    """Their cgroups, such as "/pyctr/<id>"."""
 
 
 class Source(NamedTuple):
@@ -66,6 +68,7 @@ SOURCES = {
         Source("networks", 1.0, quick=True),
         Source("machine", 1.0, quick=True),
         Source("triage", 1.0, quick=True),
+        Source("posture", 5.0),
         Source("findings", 30.0),
         Source("space", 30.0),
         Source("images", 5.0),
@@ -80,6 +83,7 @@ WANTED = {
     "volumes": ("volumes",),
     "host": ("machine", "findings", "space"),
     "triage": ("triage",),
+    "posture": ("posture",),
 }
 """Sources by the name of the main screen."""
 
