@@ -119,7 +119,7 @@ class Finder:
         """What `importlib.util.module_from_spec` makes of it, in a third of the time."""
         module = type(sys)(spec.name)
         # a __cached__ of its own is nothing that it has; to derive its name takes as long as all the rest
-        values = {
+        values: "dict[str, object]" = {
             "__spec__": spec,
             "__loader__": spec.loader,
             "__package__": spec.parent,
@@ -298,11 +298,12 @@ def _compiled(name: str, content: bytes, source: str) -> "CodeType":
     for node in ast.walk(tree):
         if isinstance(node, (ast.stmt, ast.expr)):
             node.col_offset = node.end_col_offset = -1
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            if name.startswith(_CORE) and ast.get_docstring(node, clean=False) is not None:
-                said = node.body.pop(0)
-                if not node.body:
-                    node.body.append(ast.copy_location(ast.Pass(), said))
+        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if name.startswith(_CORE) and ast.get_docstring(node, clean=False) is not None:
+            said = node.body.pop(0)
+            if not node.body:
+                node.body.append(ast.copy_location(ast.Pass(), said))
     return compile(tree, source, "exec", dont_inherit=True)
 
 

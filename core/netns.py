@@ -200,18 +200,10 @@ def _face(attachment: dict[str, Any], parent: int, pid: int | None, netns: int |
 
 
 def inside(attachment: dict[str, Any]) -> None:
-    """In the container's namespace, after `host_side`: loopback and the link up, address, default route.
-
-    Also for mode "none", where only loopback comes up; not for namespaces that are shared with others.
-    """
-    mode = attachment.get("mode")
-    if mode not in ("bridge", "none"):
-        return
-    batch = [rtmessages.up(1, "lo")]  # loopback is the first interface of every namespace
-    if mode == "bridge":
-        batch = _ready(attachment)
-        for more in attachment.get("more") or ():
-            batch += _ready(more)[1:]
+    """In the container's namespace, after `host_side`: loopback and the link up, address, default route."""
+    batch = _ready(attachment)
+    for more in attachment.get("more") or ():
+        batch += _ready(more)[1:]
     with netlink.Netlink() as socket:
         socket.send(batch)
 

@@ -71,11 +71,10 @@ def _trace(context: Context, step: str, words: list[str], started: int) -> None:
 
 def load(*, terminal: bool, seccomp: bool) -> None:
     """What the operations import when the host's files are out of sight; the shim has loaded more than that."""
-    from pyctr.core import netns
-    from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs
+    from pyctr.core.linux import caps, devices, inroot, keyring, loopback, mount, namespaces, process, procfs
     from pyctr.core.runtime import passwd
 
-    del caps, devices, inroot, keyring, mount, namespaces, netns, passwd, process, procfs
+    del caps, devices, inroot, keyring, loopback, mount, namespaces, passwd, process, procfs
     if terminal:
         from pyctr.core.linux import pty
 

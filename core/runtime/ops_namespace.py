@@ -332,12 +332,23 @@ class LinkInside(Operation):
             return "lo"
         return f"{self.attachment.get('address')}, default via {self.attachment.get('gateway')}"
 
-    def execute(self, context: Context) -> None:
-        from pyctr.core import netns
-
+    def prepare(self, context: Context) -> None:
         if self.attachment.get("mode") == "bridge":
+            from pyctr.core import netns
+
+            del netns
+
+    def execute(self, context: Context) -> None:
+        mode = self.attachment.get("mode")
+        if mode == "bridge":
+            from pyctr.core import netns
+
             wait_for(context, sync.LINKED)
-        netns.inside(self.attachment)
+            netns.inside(self.attachment)
+        elif mode == "none":
+            from pyctr.core.linux import loopback
+
+            loopback.up()
 
 
 class Sysctls(Operation):

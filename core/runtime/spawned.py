@@ -50,12 +50,24 @@ def prepare() -> Shim:
     from pyctr.core import events, jsontext, logs, netns, paths, storage
     from pyctr.core.cgroups import devices as rules
     from pyctr.core.cgroups import group, make, v1, v2
-    from pyctr.core.linux import caps, devices, inroot, keyring, mount, namespaces, process, procfs, pty, seccomp
+    from pyctr.core.linux import (
+        caps,
+        devices,
+        inroot,
+        keyring,
+        loopback,
+        mount,
+        namespaces,
+        process,
+        procfs,
+        pty,
+        seccomp,
+    )
     from pyctr.core.runtime import oom, passwd
 
     del rules, make, v1, v2, fcntl, jsontext
-    del caps, devices, events, group, inroot, keyring, logs, mount, namespaces, netns, oom, passwd, paths, procfs, pty
-    del seccomp, storage
+    del caps, devices, events, group, inroot, keyring, logs, loopback, mount, namespaces, netns, oom, passwd, paths
+    del procfs, pty, seccomp, storage
     process.close_range(4)
     os.chdir("/")
     os.umask(0o077)

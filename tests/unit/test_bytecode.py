@@ -264,3 +264,41 @@ def test_a_traceback_shows_the_source(kept: Package):
 def test_nothing_temporary_stays_and_nobody_may_read_more_than_the_sources(kept: Package):
     (file,) = kept.files
     assert file.stat().st_mode & 0o777 == (kept.core / "bytecode.py").stat().st_mode & 0o644
+
+
+def test_a_module_of_a_stage_is_a_module_like_any_other(staged: Staged):
+    program = STAGED.rpartition("print(*[")[0] + (
+        "import importlib, importlib.util\n"
+        "for module in (pyctr.core.one, pyctr.core.two):\n"
+        "    ordinary = vars(importlib.util.module_from_spec(module.__spec__))\n"
+        "    for name in ordinary.keys() - {{'__cached__'}}:\n"
+        "        assert vars(module)[name] == ordinary[name], name\n"
+        "    assert '__cached__' in vars(module)\n"
+        "    assert importlib.reload(module) is module\n"
+        "print(then)\n"
+    )
+    staged.stages()  # from here on modules are made by stages
+    words = [sys.executable, "-I", "-c", program.format(top=str(staged.top))]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert not done.stderr and "pyctr.core.two" in done.stdout
+
+
+def test_what_is_left_out_is_not_missed(package: Package):
+    """Lines are kept and docstrings are not, but for those of commands, which are their help."""
+    cli = package.top / "pyctr/cli"
+    cli.mkdir()
+    described = 'class Kind:\n    """What."""\n\n\ndef value():\n    """Why."""\n    return 1 / nothing\n'
+    for directory in (cli, package.core):
+        (directory / "__init__.py").touch()
+        (directory / "told.py").write_text(f'"""Module."""\n\n{described}')
+    program = PROGRAM.format(top=str(package.top), settled=0).partition("from pyctr.core import answer")[0] + (
+        "from pyctr.core import told as one\nfrom pyctr.cli import told as other\nbytecode.keep()\n"
+        "print([(m.__doc__, m.Kind.__doc__, m.value.__doc__) for m in (one, other)], flush=True)\n"
+        "print(type(one.__spec__.loader).__name__, flush=True)\none.value()\n"
+    )
+    words = [sys.executable, "-I", "-c", program]
+    first, then = (subprocess.run(words, capture_output=True, text=True) for _ in range(2))
+    assert first.stdout.splitlines() == [repr([("Module.", "What.", "Why.")] * 2), "SourceFileLoader"]
+    assert then.stdout.splitlines() == [repr([(None, None, None), ("Module.", "What.", "Why.")]), "_Loader"]
+    for done in (first, then):
+        assert f'File "{package.core}/told.py", line 9, in value\n    return 1 / nothing\n' in done.stderr
