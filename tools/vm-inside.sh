@@ -24,6 +24,8 @@ bin=$(python3 -c 'import sys; print(sys.prefix)')/bin
 [ -e "$bin/python" ] || ln -s python3 "$bin/python"
 python3 tools/scripts.py
 unset PYTHONDONTWRITEBYTECODE
+# for tests that change the machine
+export PYCTR_GUEST_TESTS=1
 export PYTHONPATH="$PWD" PYTHONPYCACHEPREFIX=/tmp/pycache
 echo "kernel $(uname -r), $(python3 --version), cgroup v$([ -e /sys/fs/cgroup/cgroup.controllers ] && echo 2 || echo 1)"
 exec python3 -m pytest --timeout "${PYCTR_GUEST_PATIENCE:-600}" -n "${PYCTR_TEST_JOBS:-2}" --dist loadfile -rfEs "$@"

@@ -7,7 +7,9 @@
 #   $PYCTR_GUEST -m MEGABYTES -t SECONDS -s DIRECTORY -- COMMAND...
 # and must share DIRECTORY read-write at the same path, run COMMAND in it as root, print its output and exit with its
 # code. The guest needs python3 of the same minor version as the virtual environment's, iproute2 and procps; a directory
-# /scratch that overlayfs takes as an upper layer is used when it is there.
+# /scratch that overlayfs takes as an upper layer is used when it is there. PYCTR_GUEST_TESTS in the guest's environment
+# lets tests change what only a machine that is thrown away may have changed; those of net_cls and net_prio need a kernel
+# that was not told cgroup_no_v1=all.
 set -eu
 repository=$(cd "$(dirname "$0")/.." && pwd)
 venv=${VENV:-$repository/.venv}

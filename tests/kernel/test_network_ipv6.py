@@ -28,7 +28,8 @@ def _six(attachment: dict[str, object]) -> str:
 
 
 def test_ipv6_flows_where_it_may(lab: Lab) -> None:
-    lab.command("host", "ip6tables-nft", "-P", "FORWARD", "DROP")
+    chain = "add chain ip6 filter FORWARD { type filter hook forward priority 0; policy drop; }"
+    lab.command("host", "nft", f"add table ip6 filter; {chain}")  # as ip6tables makes it, which may be missing
     lab.networks.create("six", ipv6=True)
     lab.networks.create("own", subnet6="fd77::/64")
     lab.networks.create("closed", ipv6=True, internal=True)
