@@ -59,8 +59,12 @@ class Sample(Fields):
     memory_swap: int | None = None
     memory_events: dict[str, int] | None = None
     """low, high, max, oom, oom_kill as the host counts them; on v1 oom_kill, max, swap_max (memory + swap)."""
+    memory_refaults: int | None = None
+    """Pages that were read again soon after they had been taken from it: what it needs does not fit."""
     pids: int | None = None
     pids_limit: int | None = None
+    pids_failures: int | None = None
+    """Forks and clones that the limit refused."""
     io: dict[str, tuple[int, int, int, int]] | None = None
     """MAJOR:MINOR -> read bytes, written bytes, reads, writes."""
     io_read_bytes: int | None = None
@@ -71,6 +75,21 @@ class Sample(Fields):
     """cpu, memory, io -> some avg10 (percent), full avg10, some total (us), full total (us)."""
     psi_monotonic: float | None = None
     """When `psi` was read."""
+    processes: int | None = None
+    """This, and what follows, is of who looked closely (core/closelook); a Sampler does not."""
+    threads: int | None = None
+    open_files: int | None = None
+    """Descriptors of all its processes."""
+    waiting: int | None = None
+    """Tasks in uninterruptible sleep (state D)."""
+    stuck: float | None = None
+    """Seconds for which the longest of these sleeps has lasted while somebody looked."""
+    layer: int | None = None
+    """Bytes on disk of its writable layer."""
+    log: int | None = None
+    """Bytes on disk of its log, rotated files included."""
+    load: float | None = None
+    """Of a host's record, see core/hosthistory."""
 
     @property
     def known(self) -> bool:
@@ -101,8 +120,12 @@ class Rates(Fields):
     """Working set."""
     oom_kills: int | None = None
     """In this interval."""
+    memory_refaults: float | None = None
+    """Pages per second."""
     pids: int | None = None
     pids_limit: int | None = None
+    pids_failures: int | None = None
+    """In this interval."""
     io_read: float | None = None
     io_write: float | None = None
     io_reads: float | None = None
@@ -118,6 +141,14 @@ class Rates(Fields):
     """`some` avg10, percent."""
     psi_memory: float | None = None
     psi_io: float | None = None
+    processes: int | None = None
+    threads: int | None = None
+    open_files: int | None = None
+    waiting: int | None = None
+    stuck: float | None = None
+    layer: int | None = None
+    log: int | None = None
+    load: float | None = None
 
 
 class _File:
@@ -382,7 +413,8 @@ def rates(before: Sample, after: Sample) -> Rates:
     out.interval = interval = after.monotonic - before.monotonic
     for name in (
         "memory_current", "memory_working_set", "memory_cache", "memory_anon", "memory_kernel", "memory_peak",
-        "memory_limit", "memory_swap", "pids", "pids_limit",
+        "memory_limit", "memory_swap", "pids", "pids_limit", "processes", "threads", "open_files", "waiting", "stuck",
+        "layer", "log", "load",
     ):  # fmt: skip
         setattr(out, name, getattr(after, name))
     if out.memory_limit and out.memory_working_set is not None:
@@ -412,6 +444,8 @@ def rates(before: Sample, after: Sample) -> Rates:
         out.throttled_percent = min(100 * throttled / periods, 100.0) if periods else 0.0
     if before.memory_events is not None and after.memory_events is not None:
         out.oom_kills = delta(before.memory_events.get("oom_kill"), after.memory_events.get("oom_kill"))
+    out.memory_refaults = per_second(delta(before.memory_refaults, after.memory_refaults))
+    out.pids_failures = delta(before.pids_failures, after.pids_failures)
     out.io_read = per_second(growth(before.io, after.io, 0))
     out.io_write = per_second(growth(before.io, after.io, 1))
     out.io_reads = per_second(growth(before.io, after.io, 2))

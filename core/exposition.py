@@ -57,6 +57,10 @@ def _killed(sample: Sample) -> Points:
     return () if events is None or "oom_kill" not in events else (({}, events["oom_kill"]),)
 
 
+def _waiting(sample: Sample) -> Points:
+    return () if sample.waiting is None else (({"state": "uninterruptible"}, sample.waiting),)
+
+
 def _quota(sample: Sample) -> Points:
     if sample.cpu_limit is None or not sample.cpu_period_us:
         return ()
@@ -86,9 +90,17 @@ _SAMPLED: tuple[tuple[str, str, str, str, Callable[[Sample], Points]], ...] = (
     ("container_memory_kernel_usage", "gauge", "", "Kernel memory in bytes", _value("memory_kernel")),
     ("container_memory_max_usage_bytes", "gauge", "bytes", "Highest use of memory", _value("memory_peak")),
     ("container_spec_memory_limit_bytes", "gauge", "bytes", "Limit of memory", _value("memory_limit")),
+    ("container_memory_refaults", "counter", "", "Pages read again soon after they were taken from it",
+     _value("memory_refaults")),
     ("container_oom_events", "counter", "", "Processes the kernel killed for memory", _killed),
     ("container_threads", "gauge", "", "Processes and threads", _value("pids")),
     ("container_threads_max", "gauge", "", "Limit of processes and threads", _value("pids_limit")),
+    ("container_threads_refused", "counter", "", "Forks and clones that the limit refused", _value("pids_failures")),
+    ("container_processes", "gauge", "", "Processes", _value("processes")),
+    ("container_file_descriptors", "gauge", "", "Descriptors that its processes have open", _value("open_files")),
+    ("container_tasks_state", "gauge", "", "Tasks by state; uninterruptible is D", _waiting),
+    ("container_fs_usage_bytes", "gauge", "bytes", "Writable layer on disk, as last measured", _value("layer")),
+    ("pyctr_container_log_bytes", "gauge", "bytes", "Log on disk, rotated files included", _value("log")),
     ("container_fs_reads_bytes", "counter", "bytes", "Bytes read from a device", _device(0)),
     ("container_fs_writes_bytes", "counter", "bytes", "Bytes written to a device", _device(1)),
     ("container_fs_reads", "counter", "", "Reads of a device", _device(2)),

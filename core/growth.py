@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from pyctr.core import closelook
+from pyctr.core.cgroupstats import Sample
+from pyctr.core.engines.model import Foreign
 from pyctr.core.linux import mountinfo
 from pyctr.core.linux.mount import unescape
 from pyctr.core.triage import Disk
@@ -16,12 +19,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ENTRIES = 20_000
-"""Files and directories of one look, some 30 ms."""
+    from pyctr.core.containers import Container
+    from pyctr.core.engine import Engine
+
 APART = 10.0
 """Seconds between two measurements that may be compared: a burst is no growth."""
 KEPT = 120.0
 """Seconds of measurements that growth is told of."""
+RECENT, LONGEST = 300.0, 3600.0
+"""Seconds of a record that growth is told of; where it has but one look in them, it is compared with an older one."""
 
 
 class Measured(NamedTuple):
@@ -36,42 +42,28 @@ class Measured(NamedTuple):
     total: int
 
 
+class Closer(NamedTuple):
+    """What a closer look at a container found."""
+
+    sample: Sample
+    """Of which core/closelook and what it has written are filled in."""
+    growth: float | None
+    """Of layer and log together, bytes per second, from the second look on."""
+    sleeps: dict[closelook.Sleep, float]
+    written: tuple[Measured, ...]
+
+
 def measure(upper: str, log: str, now: float) -> Measured | None:
     """None for a layer that is gone, not ours to look at, or too large for one look."""
     try:
         there = os.statvfs(upper)
-        layer = _walk(upper)
+        layer = closelook.written(upper)
     except OSError:
         return None
     if layer is None:
         return None
-    try:
-        logged = os.stat(log).st_blocks * 512 if log else 0
-    except OSError:
-        logged = 0  # it has none
-    return Measured(now, layer, logged, there.f_bavail * there.f_frsize, there.f_blocks * there.f_frsize)
-
-
-def _walk(top: str) -> int | None:
-    size, left, waiting = 0, ENTRIES, [top]
-    while waiting:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    left -= 1
-                    if left < 0:
-                        return None
-                    try:
-                        found = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # the container is at work
-                    size += found.st_blocks * 512 // max(1, found.st_nlink)
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-        except FileNotFoundError:
-            if not waiting and not size:
-                raise
-    return size
+    logged = closelook.logged(log) if log else None
+    return Measured(now, layer, logged or 0, there.f_bavail * there.f_frsize, there.f_blocks * there.f_frsize)
 
 
 def upper_of(pid: int, proc: str = "/proc") -> str:
@@ -97,6 +89,43 @@ def disk(measured: Sequence[Measured]) -> Disk | None:
     if before is not None:
         growth = (last.layer + last.log - before.layer - before.log) / (last.time - before.time)
     return Disk(last.layer, last.log, last.free, last.total, growth)
+
+
+def recorded(path: str, now: float) -> tuple[Measured, ...]:
+    """What a container's ring (`ring`) knows of the last minutes; `now` in seconds since the epoch. Raises OSError.
+
+    The recorder looks at a layer every twenty seconds, or less often where there are many.
+    """
+    from pyctr.core import ring
+
+    looks: list[Measured] = []
+    for window in (RECENT, LONGEST):
+        looks = [
+            Measured(one.time, one.sample.layer, one.sample.log or 0, 0, 0)
+            for one in ring.read(path, now - window, now)
+            if one.sample.layer is not None
+        ]
+        if len(looks) > 1:
+            break
+    return tuple(looks if window == RECENT else looks[-2:])
+
+
+def closer(engine: Engine, container: Container | Foreign, before: Closer | None) -> Closer:
+    """One living container looked at closely, for who has it in view. Raises OSError, PyctrError when it is gone."""
+    sample, now = Sample(), engine.monotonic()
+    if isinstance(container, Foreign):
+        upper, log, group = upper_of(container.pid, engine.paths.proc), container.log.path, container.group
+    else:
+        upper, log, group = container.path("upper"), container.path("log", "ctr.log"), container.state.group
+    pids = engine.group(group).pids()
+    sleeps = closelook.fill(sample, pids, engine.paths.proc, before.sleeps if before is not None else {}, now)
+    looks = before.written if before is not None else ()
+    if upper and (one := measure(upper, log, now)) is not None:
+        looks = later(looks, one)
+        sample.layer = one.layer
+    sample.log = closelook.logged(log) if log else None
+    found = disk(looks) if sample.layer is not None else None
+    return Closer(sample, found.growth if found is not None else None, sleeps, looks)
 
 
 def later(measured: Sequence[Measured], one: Measured) -> tuple[Measured, ...]:

@@ -86,9 +86,10 @@ def _pressure(got: Rates, before: Reading, after: Reading) -> None:
 
 HIGHEST = (
     "memory_current", "memory_working_set", "memory_anon", "memory_swap", "memory_limit", "memory_percent_of_limit",
-    "pids", "pids_limit",
+    "pids", "pids_limit", "processes", "threads", "open_files", "waiting", "stuck", "layer", "log",
 )  # fmt: skip
-"""Of which an interval shows the peak; of the others it shows the mean, and of oom_kills the sum."""
+"""Of which an interval shows the peak; of the others it shows the mean, and of what is in SUMS the sum."""
+SUMS = ("oom_kills", "pids_failures")
 
 
 def thin(found: Sequence[Moment], count: int) -> list[Moment]:
@@ -119,8 +120,8 @@ def _merged(group: list[Moment]) -> Moment:
             continue
         if name in HIGHEST:
             setattr(together, name, max(value for value, _ in values))
-        elif name == "oom_kills":
-            together.oom_kills = sum(value for value, _ in values)
+        elif name in SUMS:
+            setattr(together, name, sum(value for value, _ in values))
         else:
             weight = sum(interval for _, interval in values)
             setattr(together, name, sum(value * interval for value, interval in values) / weight if weight else None)

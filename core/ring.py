@@ -1,6 +1,6 @@
 """One container's past on disk: a file of fixed size, fine for minutes, coarse for days.
 
-    header ─ 5 s x 192 (16 minutes) ─ 60 s x 768 (12.8 hours) ─ 10 min x 1024 (7.1 days)       397,000 bytes at most
+    header ─ 5 s x 192 (16 minutes) ─ 60 s x 768 (12.8 hours) ─ 10 min x 1024 (7.1 days)       500,220 bytes at most
 
 A record has its place by the time it was made: slot `seconds since the epoch / step % slots` of its tier. So a writer
 keeps no position, may die at any moment and go on as another process; what was not written is a gap, because the old
@@ -8,7 +8,8 @@ record in that slot says an older time. A record that a crash tore, or another f
 record. Slots that were never written are holes: the file takes the space of what is in it.
 
 Records hold counters, not rates: any two of one incarnation give the exact mean between them, however far apart.
-Memory and pids in the two coarse tiers are the highest since the record before.
+Memory and pids in the two coarse tiers are the highest since the record before; so is what takes a closer look than
+every record has (`closelook`), which is in those alone for which somebody looked.
 
 Nothing is fsynced: a sample is no reason to wake a disk. A process that dies loses nothing, a power cut what the
 kernel has not written out yet, usually the last half minute (vm.dirty_expire_centisecs).
@@ -33,7 +34,8 @@ TIERS = ((5, 192), (60, 768), (600, 1024))
 MAGIC = b"pyctrhis"
 _HEADER = struct.Struct("<8sHHH")
 _TIER = struct.Struct("<II")
-_RECORD = struct.Struct("<IIQQIIQQQQIIQQQQQIIIIQQQQQQQQQ")
+VERSION = 2
+_RECORD = struct.Struct("<IIQQIIQQQQIIQQQQQQQQIIIIIIIIIIIQQQQQQQQQ")
 SIZE = _RECORD.size
 """Bytes of a record, and of the header."""
 _SMALL, _LARGE = (1 << 32) - 1, (1 << 64) - 1
@@ -50,10 +52,23 @@ _FIELDS: tuple[tuple[str, int], ...] = (
     ("memory_anon", _LARGE),
     ("memory_limit", _LARGE),
     ("memory_swap", _LARGE),
+    ("memory_refaults", _LARGE),
+    ("layer", _LARGE),
+    ("log", _LARGE),
+    ("pids_failures", _SMALL),
+    ("processes", _SMALL),
+    ("threads", _SMALL),
+    ("open_files", _SMALL),
+    ("waiting", _SMALL),
 )
 _PRESSURES = (("cpu", 2), ("memory", 2), ("memory", 3), ("io", 2), ("io", 3))
 """Totals in microseconds: `some` of the processors, `some` and `full` of the others."""
-HIGHEST = ("memory_current", "memory_working_set", "memory_anon", "memory_swap", "pids")
+_TENTHS = ("stuck", "load")
+"""As many small words follow."""
+HIGHEST = (
+    "memory_current", "memory_working_set", "memory_anon", "memory_swap", "pids",
+    "layer", "log", "processes", "threads", "open_files", "waiting", "stuck",
+)  # fmt: skip
 
 
 class Reading:
@@ -73,7 +88,7 @@ class Reading:
         self.sample = sample
 
 
-def pack(wall: float, boot: int, pid: int, sample: Sample, highest: dict[str, int] | None = None) -> bytes:
+def pack(wall: float, boot: int, pid: int, sample: Sample, highest: dict[str, Any] | None = None) -> bytes:
     """A record of a sample; `highest` are values of HIGHEST to put in place of its own."""
     values = sample.__dict__
     if highest:
@@ -92,6 +107,7 @@ def pack(wall: float, boot: int, pid: int, sample: Sample, highest: dict[str, in
         boot & _SMALL,
         pid & _SMALL,
         *words,
+        *(_small(None if (value := get(name)) is None else round(value * 10)) for name in _TENTHS),
         _small(events.get("oom")),
         _small(events.get("oom_kill")),
         _small(get("pids")),
@@ -142,7 +158,11 @@ def unpack(body: bytes, step: int) -> Reading | None:
             known[name] = word
     if cores != _SMALL:
         sample.cpu_limit = cores / 1000
-    oom, kills, pids, most, read, written, received, sent, *stalled = words[len(_FIELDS) :]
+    rest = words[len(_FIELDS) :]
+    for name in _TENTHS:
+        if (word := rest.pop(0)) != _SMALL:
+            known[name] = word / 10
+    oom, kills, pids, most, read, written, received, sent, *stalled = rest
     sample.memory_events = {name: word for name, word in (("oom", oom), ("oom_kill", kills)) if word != _SMALL} or None
     sample.pids = pids if pids != _SMALL else None
     sample.pids_limit = most if most != _SMALL else None
@@ -162,13 +182,14 @@ def unpack(body: bytes, step: int) -> Reading | None:
 class Writer:
     """Puts records of one container into its file. No descriptor is kept: files of removed containers are let go."""
 
-    __slots__ = ("_last", "_most", "path")
+    __slots__ = ("_begun", "_last", "_most", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         # by tier: the slot written last, and what was highest since
         self._last = [-1] * len(TIERS)
-        self._most: list[dict[str, int]] = [{} for _ in TIERS]
+        self._most: list[dict[str, Any]] = [{} for _ in TIERS]
+        self._begun = False
 
     def add(self, wall: float, boot: int, pid: int, sample: Sample) -> None:
         """Into every tier whose turn it is. Raises OSError: FileNotFoundError when the container is gone."""
@@ -178,10 +199,13 @@ class Writer:
                 value = values.get(name)
                 if value is not None and value > most.get(name, -1):
                     most[name] = value
-        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(fd).st_size < SIZE:
-                os.pwrite(fd, _header(), 0)
+            if not self._begun or os.fstat(fd).st_size < SIZE:
+                if not _tiers(os.pread(fd, SIZE, 0)):
+                    os.ftruncate(fd, 0)  # made just now, or in another format
+                    os.pwrite(fd, _header(), 0)
+                self._begun = True
             base = SIZE
             for tier, (step, slots) in enumerate(TIERS):
                 number = int(wall // step)
@@ -196,7 +220,7 @@ class Writer:
 
 
 def _header() -> bytes:
-    header = _HEADER.pack(MAGIC, 1, SIZE, len(TIERS)) + b"".join(_TIER.pack(*tier) for tier in TIERS)
+    header = _HEADER.pack(MAGIC, VERSION, SIZE, len(TIERS)) + b"".join(_TIER.pack(*tier) for tier in TIERS)
     return header.ljust(SIZE, b"\0")
 
 
@@ -234,7 +258,7 @@ def _tiers(header: bytes) -> list[tuple[int, int]]:
     if len(header) < SIZE:
         return []
     magic, version, size, count = _HEADER.unpack_from(header)
-    if magic != MAGIC or version != 1 or size != SIZE or _HEADER.size + count * _TIER.size > SIZE:
+    if magic != MAGIC or version != VERSION or size != SIZE or _HEADER.size + count * _TIER.size > SIZE:
         return []
     tiers = [_TIER.unpack_from(header, _HEADER.size + tier * _TIER.size) for tier in range(count)]
     return [(step, slots) for step, slots in tiers if step]

@@ -6,7 +6,7 @@ import os
 import time
 from typing import NamedTuple
 
-from pyctr.core import cgroupstats, containers, growth, health
+from pyctr.core import cgroupstats, closelook, containers, growth, health, hostrecord, ring
 from pyctr.core.engines.model import Foreign
 from pyctr.core.errors import NotFound
 from pyctr.core.linux.procfs import zombies
@@ -16,6 +16,8 @@ from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.core.triage import Diagnosis, Disk, Machine, Past, Patient, diagnose
 
 OURS = "pyctr"
+_FRESH = 90.0
+"""Seconds after which what the recorder saw of processes says nothing of now, and the size of a layer is not told."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +109,7 @@ class Rounds:
         self._bounds = bounds
         self._sampler = cgroupstats.Sampler(engine.layout, engine.paths.proc)
         self._before: dict[str, Sample] = {}
+        self._sleeps: dict[str, dict[closelook.Sleep, float]] = {}
         self._host: cgroupstats.HostSample | None = None
         self._pasts: dict[str, Past] = {}
         self._mark = (0, 0)
@@ -173,6 +176,7 @@ class Rounds:
         key = container.key if isinstance(container, Foreign) else container.id
         if not vital.live or not vital.group:
             self._before.pop(key, None)
+            self._sleeps.pop(key, None)
             return vital
         if isinstance(container, Foreign):
             own = container.own_network
@@ -182,14 +186,40 @@ class Rounds:
         sample = self._sampler.sample(vital.group, container.pid if own else None, fresh=True)
         if not sample.known:
             return vital
+        self._look_closely(key, vital, sample)
         before = self._before.get(key, sample)
         self._before[key] = sample
         return vital._replace(sample=sample, rates=cgroupstats.rates(before, sample))
+
+    def _look_closely(self, key: str, vital: Vital, sample: Sample) -> None:
+        """Also at its processes, its log, and what the recorder last found of its layer."""
+        pids, now = self._engine.group(vital.group).pids(), time.monotonic()
+        self._sleeps[key] = closelook.fill(sample, pids, self._engine.paths.proc, self._sleeps.get(key, {}), now)
+        record = self._record(vital)
+        if isinstance(vital.container, Foreign):
+            log = vital.container.log
+            sample.log = closelook.logged(log.path) if log.path else None
+        else:
+            sample.log = closelook.logged(vital.container.path("log", "ctr.log"))
+        now = time.time()
+        try:
+            looks = [one.sample.layer for one in ring.read(record, now - _FRESH, now) if one.sample.layer is not None]
+        except OSError:
+            return  # not ours to read
+        sample.layer = looks[-1] if looks else None
+
+    def _record(self, vital: Vital) -> str:
+        """Its ring; "" of somebody who has none."""
+        if isinstance(vital.container, Foreign):
+            return hostrecord.place(self._engine.paths, vital.group) if vital.group else ""
+        return vital.container.path(ring.FILE)
 
     def _patient(self, vital: Vital, past: Past) -> Patient:
         container = vital.container
         if isinstance(container, Foreign):
             return self._stranger(container, vital)
+        record_of = self._record(vital)
+        waiting, stuck, waits = self._looked(vital, record_of)
         state = container.state
         record = health.load(container, vital.status)
         log = record.get("log") or ()
@@ -213,14 +243,19 @@ class Rounds:
             started=vital.started_at,
             finished=end.finished_at if end is not None else 0.0,
             oom_killed=end.oom_killed if end is not None else False,
-            disk=self._disk(container.path("upper"), container.path("log", "ctr.log")),
+            disk=self._disk(container.path("upper"), container.path("log", "ctr.log"), record_of),
             zombies=zombies(pid, self._engine.paths.proc) if (pid := container.pid) else 0,
+            waiting=waiting,
+            stuck=stuck,
+            waits=waits,
         )
 
     def _stranger(self, one: Foreign, vital: Vital) -> Patient:
         """No journal tells of it: kills and restarts of the past are its engine's to know."""
         sample, rates, proc = vital.sample, vital.rates, self._engine.paths.proc
         kills = rates.oom_kills if rates is not None else None
+        record = self._record(vital)
+        waiting, stuck, waits = self._looked(vital, record)
         return Patient(
             vital.status,
             rates,
@@ -235,20 +270,46 @@ class Rounds:
             started=vital.started_at,
             finished=one.finished_at,
             oom_killed=one.oom_killed,
-            disk=self._disk(growth.upper_of(one.pid, proc), "") if one.pid else None,
+            disk=self._disk(growth.upper_of(one.pid, proc), "", record) if one.pid else None,
             zombies=zombies(one.pid, proc) if one.pid else 0,
+            waiting=waiting,
+            stuck=stuck,
+            waits=waits,
         )
 
-    def _disk(self, upper: str, log: str) -> Disk | None:
-        """Only of a disk that is as good as full: to walk every layer for one answer would cost more than it tells."""
+    def _disk(self, upper: str, log: str, record: str = "") -> Disk | None:
+        """By what is on record of it. To walk every layer for one answer would cost more than it tells: that is done
+        only where a disk is as good as full and nothing is on record."""
         try:
             there = os.statvfs(upper)
         except OSError:
             return None
-        if there.f_bavail * 100 >= self._bounds.full_percent * there.f_blocks:
+        free, total = there.f_bavail * there.f_frsize, there.f_blocks * there.f_frsize
+        try:
+            looks = growth.recorded(record, time.time()) if record else ()
+        except OSError:
+            looks = ()  # not ours to read
+        if looks:
+            return growth.disk((*looks[:-1], looks[-1]._replace(free=free, total=total)))
+        if free * 100 >= self._bounds.full_percent * total:
             return None
         measured = growth.measure(upper, log, time.monotonic())
         return growth.disk((measured,)) if measured is not None else None
+
+    def _looked(self, vital: Vital, record: str) -> tuple[int, float, str]:
+        """Its tasks in state D, for how long the longest waits, and where: the record tells of the time before."""
+        sample, proc = vital.sample, self._engine.paths.proc
+        if sample is None or not sample.waiting:
+            return 0, 0.0, ""
+        stuck = sample.stuck or 0.0
+        now = time.time()
+        try:
+            looks = [one for one in ring.read(record, now - _FRESH, now) if one.sample.stuck is not None]
+        except OSError:
+            looks = []  # not ours to read
+        if looks and looks[-1].sample.stuck:
+            stuck = max(stuck, now - looks[-1].time + looks[-1].sample.stuck)
+        return sample.waiting, stuck, closelook.where(self._engine.group(vital.group).pids(), proc)
 
 
 def twice(

@@ -32,6 +32,8 @@ class Thresholds(NamedTuple):
     """Likewise where its own limit is far."""
     io_stall_percent: float = 25.0
     """Likewise for a disk."""
+    stuck_seconds: float = 30.0
+    """For which a task has waited in the kernel and could not be interrupted (state D), in one sleep."""
     throttled_percent: float = 25.0
     """Of the periods of its quota that it was cut short in."""
     at_quota_percent: float = 80.0

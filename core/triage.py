@@ -78,6 +78,12 @@ class Patient(NamedTuple):
     disk: Disk | None = None
     zombies: int = 0
     """Children of its first process that have ended and were never waited for."""
+    waiting: int = 0
+    """Tasks in uninterruptible sleep (state D)."""
+    stuck: float = 0.0
+    """Seconds for which the longest of these sleeps has lasted, as far as somebody looked."""
+    waits: str = ""
+    """The kernel function that one of them waits in."""
 
 
 class Machine(NamedTuple):
@@ -236,16 +242,31 @@ def _memory(patient: Patient, machine: Machine, now: float, bounds: Thresholds) 
 
 
 def _io(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
+    """By the share of time that was lost, or by one sleep that does not end: a hung disk or network file system
+    costs a single task's time, and some waits are not accounted as pressure at all."""
     rates = patient.rates
-    if rates is None or rates.psi_io is None or rates.psi_io < bounds.io_stall_percent:
+    pressed = rates is not None and rates.psi_io is not None and rates.psi_io >= bounds.io_stall_percent
+    # a frozen one's tasks look the same on v1
+    hung = patient.status == RUNNING and patient.waiting > 0 and patient.stuck >= bounds.stuck_seconds
+    if not pressed and not hung:
         return None
-    facts = (
-        Fact("psi io", rates.psi_io, "percent"),
-        Fact("reads per second", rates.io_read or 0.0, "bytes"),
-        Fact("writes per second", rates.io_write or 0.0, "bytes"),
-    )
+    facts = []
+    if rates is not None and rates.psi_io is not None:
+        facts.append(Fact("psi io", rates.psi_io, "percent"))
+    if patient.waiting and patient.status == RUNNING:
+        facts.append(Fact("tasks in D", patient.waiting, "count"))
+    if hung:
+        facts.append(Fact("the longest for", patient.stuck, "duration"))
+        if patient.waits:
+            facts.append(Fact("in", patient.waits))
+    if rates is not None and pressed:
+        facts.append(Fact("reads per second", rates.io_read or 0.0, "bytes"))
+        facts.append(Fact("writes per second", rates.io_write or 0.0, "bytes"))
     why = "it waits for a disk: a throttle of its own, or a disk that others keep busy"
-    return Diagnosis("io", 70, "I/O stalled", facts, why, helps=(("open", "its charts"),))
+    if not pressed:
+        why = "a task of it waits in the kernel, for a disk or a server that does not answer, and no signal reaches it"
+    since = now - patient.stuck if hung else 0.0
+    return Diagnosis("io", 70, "I/O stalled", tuple(facts), why, since, (("open", "its processes"),))
 
 
 def _disk(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
@@ -276,9 +297,13 @@ def _disk(patient: Patient, machine: Machine, now: float, bounds: Thresholds) ->
 def _zombies(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:
     if not _alive(patient) or patient.zombies < bounds.zombies:
         return None
-    facts = (Fact("never waited for", patient.zombies, "count"),)
+    facts = [Fact("never waited for", patient.zombies, "count")]
+    if patient.waiting and patient.status == RUNNING:
+        facts.append(Fact("tasks in D", patient.waiting, "count"))  # it may be why nobody reaps
     why = "its first process does not reap what has ended: each keeps a pid until it does (run it with --init)"
-    return Diagnosis("zombies", 45, "zombies", facts, why, helps=(("open", "its processes"), ("restart", "ends them")))
+    return Diagnosis(
+        "zombies", 45, "zombies", tuple(facts), why, helps=(("open", "its processes"), ("restart", "ends them"))
+    )
 
 
 def _cpu(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:

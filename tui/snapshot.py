@@ -79,8 +79,12 @@ class ContainerRow(NamedTuple):
     memory_peak: float | None = None
     memory_of_limit: float | None = None
     oom_kills: int | None = None
+    refaults: float | None = None
+    """Pages per second that it read again soon after they were taken from it."""
     pids: int | None = None
     pids_limit: int | None = None
+    forks_refused: int | None = None
+    """By the limit, since the look before."""
     net_rx: float | None = None
     net_tx: float | None = None
     io_read: float | None = None
@@ -121,6 +125,8 @@ _MEASURED = {
     "cpu": "cpu_percent",
     "cpu_of_limit": "cpu_percent_of_limit",
     "throttled": "throttled_percent",
+    "refaults": "memory_refaults",
+    "forks_refused": "pids_failures",
     **{name: name for name in ("memory_peak", "oom_kills", "pids", "pids_limit")},
     **{name: name for name in ("net_rx", "net_tx", "io_read", "io_write", "psi_cpu", "psi_memory", "psi_io")},
 }

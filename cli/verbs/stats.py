@@ -6,8 +6,9 @@ import sys
 import time
 
 from pyctr.cli import output, values
-from pyctr.core import cgroupstats, containers
+from pyctr.core import cgroupstats, containers, growth
 from pyctr.core.errors import NotFound, UsageError
+from pyctr.core.rounds import Vital
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class _Subject:
     """What is measured: a container of ours, or of another engine."""
 
     def __init__(
-        self, id: str, name: str, group: str, pid: int, engine: str = "pyctr", *, networked: bool = True
+        self, id: str, name: str, group: str, pid: int, engine: str = "pyctr", *, of: Container | Foreign
     ) -> None:
         self.id = id
         self.short_id = id[:12] if len(id) == 64 else id
@@ -63,7 +64,8 @@ class _Subject:
         self.group = group
         self.pid = pid
         self.engine = engine
-        self.networked = networked
+        self.networked = getattr(of, "own_network", True)
+        self.of = of
 
 
 class _Choice:
@@ -110,11 +112,11 @@ class _Choice:
 
 
 def _ours(container: Container) -> _Subject:
-    return _Subject(container.id, container.name, container.state.group, container.pid)
+    return _Subject(container.id, container.name, container.state.group, container.pid, of=container)
 
 
 def _theirs(one: Foreign) -> _Subject:
-    return _Subject(one.id, one.name, one.group, one.pid, one.engine, networked=one.own_network)
+    return _Subject(one.id, one.name, one.group, one.pid, one.engine, of=one)
 
 
 def run(call: Call, args: Arguments) -> int:
@@ -132,6 +134,7 @@ def run(call: Call, args: Arguments) -> int:
     host = sampler.sample_host().memory_total
     live = sys.stdout.isatty() and not args.no_stream and args.format != "json"
     before = {subject.id: _sample(sampler, subject) for subject in choice.look()}
+    closer: dict[str, growth.Closer] = {}
     if live:
         sys.stdout.write("\x1b[2J")
     while True:
@@ -142,7 +145,13 @@ def run(call: Call, args: Arguments) -> int:
             now = after[subject.id] = _sample(sampler, subject)
             first = before.get(subject.id)
             rates = cgroupstats.rates(first, now) if first is not None and now is not None else None
-            rows.append(_row(subject, now, rates, host, whole=args.no_trunc))
+            row = _row(subject, now, rates, host, whole=args.no_trunc)
+            if args.format not in (None, "table"):
+                known = closer.get(subject.id)
+                if now is not None:
+                    closer[subject.id] = known = growth.closer(engine, subject.of, known)
+                row |= _more(subject, now, rates, known)
+            rows.append(row)
         for id in before.keys() - after.keys():
             before.pop(id)
         before = after
@@ -216,6 +225,30 @@ def _row(
     row["BlockIO"] = f"{_decimal(sample.io_read_bytes)} / {_decimal(sample.io_write_bytes)}"
     row["PIDs"] = _UNKNOWN if sample.pids is None else str(sample.pids)
     return row
+
+
+def _more(
+    subject: _Subject, sample: cgroupstats.Sample | None, rates: cgroupstats.Rates | None, closer: growth.Closer | None
+) -> dict[str, Any]:
+    """What the table has no room for, or takes a closer look: for JSON and templates. Numbers, None where unknown."""
+    vital = Vital(subject.of, subject.of.status)
+    found = closer.sample if closer is not None and sample is not None else cgroupstats.Sample()
+    return {
+        "PIDsLimit": sample.pids_limit if sample is not None else None,
+        "PIDsRefused": sample.pids_failures if sample is not None else None,
+        "Processes": found.processes,
+        "Threads": found.threads,
+        "OpenFiles": found.open_files,
+        "StateD": found.waiting,
+        "StateDSeconds": found.stuck,
+        "Refaults": rates.memory_refaults if rates is not None else None,
+        "LayerSize": found.layer,
+        "LogSize": found.log,
+        "Growth": closer.growth if closer is not None else None,
+        "Restarts": vital.restarts,
+        "Health": vital.health,
+        "PSI": {name: values[:2] for name, values in (sample.psi or {}).items()} if sample is not None else None,
+    }
 
 
 def _percent(value: float | None) -> str:

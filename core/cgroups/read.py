@@ -20,6 +20,7 @@ ACTIVITY, FAST, MEDIUM, SLOW = 0, 1, 2, 3
 """Levels. ACTIVITY is read in every sample; if nothing moved there the group did not run, and FAST cannot have moved.
 MEDIUM is dear (memory.stat 10 us) and kept up by the kernel every 2 s only. SLOW are limits and high-water marks."""
 
+PAGE = 4096
 UNLIMITED = 1 << 62
 """v1 says "no limit" as the largest page-aligned long, 9223372036854771712 with pages of 4 KiB."""
 
@@ -125,6 +126,7 @@ def _memory_stat_v2(sample: Sample, text: bytes) -> None:
         parts = [number(text, key) for key in (b"\nslab ", b"\nkernel_stack ", b"\npagetables ", b"\npercpu ")]
         sample.memory_kernel = sum(part or 0 for part in parts) if parts[0] is not None else None
     sample.memory_inactive_file = number(text, b"\ninactive_file ")
+    _refaults(sample, text, b"\nworkingset_refault", 1)
 
 
 def _memory_stat_v1(sample: Sample, text: bytes) -> None:
@@ -134,6 +136,16 @@ def _memory_stat_v1(sample: Sample, text: bytes) -> None:
     value = number(text, b"\nhierarchical_memory_limit ")
     sample.memory_limit = value if value is not None and value < UNLIMITED else None
     sample.memory_inactive_file = number(text, b"\ntotal_inactive_file ")
+    # before Linux 6.7, which has `swapcached` here, it counts them in bytes as all else
+    _refaults(sample, text, b"\ntotal_workingset_refault", 1 if b"\nswapcached " in text else PAGE)
+
+
+def _refaults(sample: Sample, text: bytes, key: bytes, unit: int) -> None:
+    pages = number(text, key + b"_file ")
+    if pages is None:
+        pages = number(text, key + b" ")  # Linux < 5.9 counts those of files alone; v1 has none then
+    if pages is not None:
+        sample.memory_refaults = (pages + (number(text, key + b"_anon ") or 0)) // unit
 
 
 def _memory_swap(sample: Sample, text: bytes) -> None:
@@ -177,6 +189,10 @@ def _pids_current(sample: Sample, text: bytes) -> None:
 
 def _pids_max(sample: Sample, text: bytes) -> None:
     sample.pids_limit = limit(text)
+
+
+def _pids_events(sample: Sample, text: bytes) -> None:
+    sample.pids_failures = number(b"\n" + text, b"\nmax ")
 
 
 def _io_stat(sample: Sample, text: bytes) -> None:
@@ -270,6 +286,7 @@ def readers(layout: Layout, *, twin: bool) -> list[Reader]:
     if layout.version("pids"):
         out.append((FAST, "pids", "pids.current", _pids_current))
         out.append((SLOW, "pids", "pids.max", _pids_max))
+        out.append((SLOW, "pids", "pids.events", _pids_events))
 
     if layout.version("io") == 2:
         # writeback goes on without the group's own CPU time

@@ -13,8 +13,9 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import cgroups, fsutil, ring
-from pyctr.core.cgroupstats import Sampler
+from pyctr.core import cgroups, closelook, fsutil, ring
+from pyctr.core.cgroups.group import Manager
+from pyctr.core.cgroupstats import Sample, Sampler
 from pyctr.core.linux import procfs
 from pyctr.core.paths import Paths
 
@@ -28,12 +29,18 @@ EVERY = float(ring.TIERS[0][0])
 _SLICE = 32
 """Containers measured before others of the shim's clients have their turn: 3 ms."""
 _PAUSE = 0.02
+_CLOSELY = 20.0
+"""Seconds after which all have been looked at closely, unless that takes longer than _SHARE of each interval."""
+_SHARE = 0.005
+"""Seconds of an interval: 0.1 % of a core. What is over goes to the next one."""
+_ENTRIES = 5000
+"""Files of a layer: some 7 ms. That of a larger one is the screens' to measure."""
 
 
 class _Known:
     """A container that is measured."""
 
-    __slots__ = ("group", "pid", "stamp", "through", "writer")
+    __slots__ = ("group", "pid", "round", "sleeps", "stamp", "through", "writer")
 
     def __init__(self, path: str) -> None:
         self.writer = ring.Writer(path)
@@ -42,6 +49,9 @@ class _Known:
         self.pid = 0
         self.through: int | None = None
         """The process by which its network is measured; none where that is somebody else's, too."""
+        self.round = -1
+        """Of closer looks, the last that it had."""
+        self.sleeps: dict[closelook.Sleep, float] = {}
 
 
 class Recorder:
@@ -51,11 +61,17 @@ class Recorder:
         self.paths = paths
         self._boot = int(procfs.boot_id(paths.proc).replace("-", "")[:8] or "0", 16)
         # of a group that does not run only what others may change is looked at
-        self._sampler = Sampler(cgroups.detect(paths.cgroup_root), paths.proc, _descriptors(), medium=1.0, slow=20.0)
+        self._layout = cgroups.detect(paths.cgroup_root)
+        self._sampler = Sampler(self._layout, paths.proc, _descriptors(), medium=1.0, slow=20.0)
         self._known: dict[str, _Known] = {}
+        self._round, self._begun, self._left, self._late = 0, time.monotonic(), _SHARE, False
 
     def ids(self) -> list[str]:
-        """Of those that run now; what is known of others is forgotten."""
+        """Of those that run now, once in an interval; what is known of others is forgotten."""
+        self._left = _SHARE
+        if not self._late and time.monotonic() - self._begun >= _CLOSELY - 1:
+            self._round, self._begun = self._round + 1, time.monotonic()
+        self._late = False
         try:
             ids = os.listdir(f"{self.paths.run}/containers")
         except FileNotFoundError:
@@ -74,12 +90,29 @@ class Recorder:
         sample = self._sampler.sample(known.group, known.through)
         if not sample.known or sample.pids == 0:
             return False  # it has ended just now
+        if known.round != self._round:
+            if self._left > 0:
+                began = time.monotonic()
+                self._look_closely(known, id, sample, began)
+                known.round = self._round
+                self._left -= time.monotonic() - began
+            else:
+                self._late = True
         sample.monotonic = time.clock_gettime(time.CLOCK_BOOTTIME)
         try:
             known.writer.add(time.time(), self._boot, known.pid, sample)
         except OSError:
             return False  # removed just now, or the disk is full: a gap
         return True
+
+    def _look_closely(self, known: _Known, id: str, sample: Sample, now: float) -> None:
+        pids = Manager(self._layout, known.group).pids()
+        known.sleeps = closelook.fill(sample, pids, self.paths.proc, known.sleeps, now)
+        sample.log = closelook.logged(self.paths.container(id, "log", "ctr.log"))
+        try:
+            sample.layer = closelook.written(self.paths.container(id, "upper"), _ENTRIES)
+        except OSError:
+            pass  # another driver than overlay has none
 
     def _look(self, known: _Known, id: str) -> bool:
         """Read the record of a container again if it has changed; whether something of it runs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -13,11 +14,14 @@ from typing import Any
 
 import pytest
 
+from pyctr.core.thresholds import USUAL
 from pyctr.core.triage import Diagnosis
 from pyctr.tui.engine import Poller
 from pyctr.tui.snapshot import Focus
 from tests.support.host import Host
 
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+"""ioctl_fsfreeze: linux/fs.h"""
 INCIDENTS = {
     "oom": ("hog", "-m 32m --restart always", "sleep 1; x=$(head -c 60000000 /dev/zero | tr '\\0' a); echo ${#x}"),
     "crash-loop": ("crash", "--restart always", "echo no configuration; exit 3"),
@@ -175,10 +179,59 @@ def test_a_disk_that_fills_and_children_that_nobody_waits_for_are_told_while_it_
             time.sleep(0.5)  # the sampling interval
     finally:
         poller.stop()
+    # by then or a little later the recorder has looked at the layer twice: a check in a script knows it, too
+    while "disk filling" not in (line := small.run("check", "--ignore", "zombies", check=False).stdout):
+        assert time.monotonic() < deadline, line
+        time.sleep(1)  # between two checks
+    assert line.startswith("PYCTR WARNING - 1 of 3 containers: writer: disk filling (full in "), line
     assert seen["parent"].kind == "zombies"
     assert seen["writer"].title == "disk filling"
     facts = {fact.name: float(fact.value) for fact in seen["writer"].facts}
     assert 0 < facts["full in"] < 600 and facts["layer"] > 400000 and facts["disk left"] < 48 << 20
+
+
+def test_a_task_that_waits_for_a_disk_that_does_not_answer_is_found_and_told_since_when(host: Host) -> None:
+    """An ext4 that is frozen as for a snapshot: whoever writes sleeps in the kernel, and no pressure is counted."""
+    disk, image = f"{host.base}/disk", f"{host.base}/disk.img"
+    os.mkdir(disk)
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, disk], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no loop devices here")
+    place = os.open(disk, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        script = "while [ ! -e /go ]; do sleep 0.05; done; echo x > /io/f"
+        host.run("run", "-d", "--network", "none", "--name", "hung", "-v", f"{disk}:/io", "base", "sh", "-c", script)
+        host.run("run", "-d", "--network", "none", "--name", "well", "base", "sleep", "1000")
+        fcntl.ioctl(place, FIFREEZE, 0)
+        host.run("exec", "hung", "touch", "/go")
+        poller = Poller(host.paths, bounds=USUAL._replace(stuck_seconds=2.0))
+        poller.look_at(Focus(sources=("triage",)))
+        deadline, cases = time.monotonic() + 120, ()
+        while not cases:
+            assert time.monotonic() < deadline
+            cases = poller.collect().scenes["triage"].document.cases  # type: ignore[attr-defined]
+            time.sleep(0.2)  # the sampling interval
+        poller.stop()
+        ((name, told),) = [(case.name, case.worst) for case in cases]
+        facts = {fact.name: fact.value for fact in told.facts}
+        assert (name, told.kind, facts["tasks in D"]) == ("hung", "io", 1)
+        assert isinstance(facts["the longest for"], float) and facts["the longest for"] >= 2
+        assert told.since <= time.time() - 2
+        assert facts["in"], "which function of the kernel"
+        row = json.loads(host.run("stats", "--no-stream", "--format", "json", "hung").stdout)
+        assert (row["StateD"], row["Processes"], row["Threads"]) == (1, 1, 1) and row["OpenFiles"] >= 3
+        assert 'container_tasks_state{id="' in (page := host.run("metrics").stdout)
+        assert 'state="uninterruptible"} 1\n' in page and 'state="uninterruptible"} 0\n' in page
+    finally:
+        try:
+            fcntl.ioctl(place, FITHAW, 0)
+        except OSError:
+            pass  # it never was frozen
+        os.close(place)
+        host.run("rm", "-f", "hung", "well", check=False)
+        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.fixture

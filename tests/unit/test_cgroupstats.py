@@ -18,13 +18,15 @@ V2_FILES = {
     "nr_periods 40\nnr_throttled 10\nthrottled_usec 5000\nnr_bursts 0\nburst_usec 0\n",
     "cpu.max": "150000 100000\n",
     "memory.current": "5000\n",
-    "memory.stat": "anon 1000\nfile 3000\nkernel 200\ninactive_anon 1\nactive_anon 2\ninactive_file 1500\n",
+    "memory.stat": "anon 1000\nfile 3000\nkernel 200\ninactive_anon 1\nactive_anon 2\ninactive_file 1500\n"
+    "workingset_refault_anon 2\nworkingset_refault_file 40\n",
     "memory.events": "low 0\nhigh 2\nmax 3\noom 1\noom_kill 1\noom_group_kill 0\n",
     "memory.max": "8000\n",
     "memory.peak": "6000\n",
     "memory.swap.current": "0\n",
     "pids.current": "3\n",
     "pids.max": "max\n",
+    "pids.events": "max 9\n",
     "io.stat": "254:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n7:0 \n",
     "cpu.pressure": "some avg10=1.50 avg60=0.00 avg300=0.00 total=777\n"
     "full avg10=0.25 avg60=0.00 avg300=0.00 total=7\n",
@@ -51,7 +53,8 @@ def test_a_v2_group(tmp_path: Path) -> None:
     assert (sample.memory_anon, sample.memory_kernel, sample.memory_peak) == (1000, 200, 6000)
     assert sample.memory_limit == 8000
     assert sample.memory_events == {"low": 0, "high": 2, "max": 3, "oom": 1, "oom_kill": 1, "oom_group_kill": 0}
-    assert (sample.pids, sample.pids_limit) == (3, None)
+    assert (sample.pids, sample.pids_limit, sample.pids_failures) == (3, None, 9)
+    assert sample.memory_refaults == 42
     assert sample.io == {"254:0": (4096, 8192, 1, 2)}
     assert (sample.io_read_bytes, sample.io_write_bytes) == (4096, 8192)
     assert sample.psi == {"cpu": (1.5, 0.25, 777, 7)}
@@ -74,6 +77,44 @@ def test_a_group_that_is_not_there(tmp_path: Path) -> None:
     assert not sample.known
     assert sample.net is None
     assert sampler.open == 0
+
+
+def refaults(root: Path, version: int, text: str) -> int | None:
+    layout = make_v2(root) if version == 2 else make_v1(root)
+    (root / ("memory" if version == 1 else "") / GROUP.strip("/") / "memory.stat").write_text(text)
+    sampler = Sampler(layout)
+    sample = sampler.sample(GROUP)
+    sampler.close()
+    return sample.memory_refaults
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "pages"),
+    [
+        (2, "anon 1\nworkingset_refault 7\nworkingset_activate 3\n", 7),
+        (2, "anon 1\n", None),
+        (
+            1,
+            "cache 1\nswapcached 0\ntotal_cache 1\ntotal_workingset_refault_anon 1\ntotal_workingset_refault_file 5\n",
+            6,
+        ),
+        (1, "cache 1\ntotal_workingset_refault_anon 4096\ntotal_workingset_refault_file 20480\n", 6),
+        (1, "cache 1\nworkingset_refault_file 9\ntotal_cache 1\n", None),
+    ],
+    ids=["before 5.9", "none", "v1", "v1 before 6.7 in bytes", "v1 not of its children"],
+)
+def test_refaults_are_pages_on_every_kernel(tmp_path: Path, version: int, text: str, pages: int | None) -> None:
+    assert refaults(tmp_path, version, text) == pages
+
+
+def test_what_the_pids_limit_refused_and_refaults_are_of_the_interval(tmp_path: Path) -> None:
+    before, after = Sample(), Sample()
+    before.monotonic, after.monotonic = 10.0, 14.0
+    before.pids_failures, after.pids_failures = 3, 5
+    before.memory_refaults, after.memory_refaults = 100, 180
+    got = rates(before, after)
+    assert (got.pids_failures, got.memory_refaults) == (2, 20.0)
+    assert rates(after, before).memory_refaults is None, "it was made anew"
 
 
 def test_unreadable_files_are_unknown_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def test_what_was_measured_comes_back_and_what_was_not_stays_unknown(tmp_path: P
         "io_write_bytes": 2,
         "net": {"lo": (9,) * 8, "eth0": (5, 6, 0, 0, 0, 0, 0, 0), "eth1": (1, 1, 0, 0, 0, 0, 0, 0)},
         "psi": {"memory": (1.0, 2.0, 30, 40)},
+        "memory_refaults": 1 << 33,
+        "layer": 1 << 35,
+        "log": 0,
+        "open_files": 12,
+        "waiting": 2,
+        "stuck": 31.26,
     }
     ring.Writer(str(tmp_path / "r")).add(BEGIN, 1 << 40, 42, sample(12.5, **values))
     (reading,) = ring.read(str(tmp_path / "r"))
@@ -56,12 +62,14 @@ def test_what_was_measured_comes_back_and_what_was_not_stays_unknown(tmp_path: P
     assert (got.io_read_bytes, got.io_write_bytes) == (1, 2)
     assert got.net == {"all": (6, 7, 0, 0, 0, 0, 0, 0)}
     assert got.psi == {"memory": (0.0, None, 30, 40)}
+    assert (got.memory_refaults, got.layer, got.log, got.open_files, got.waiting) == (1 << 33, 1 << 35, 0, 12, 2)
+    assert (got.stuck, got.processes, got.load, got.pids_failures) == (31.3, None, None, None)
 
 
 def test_a_file_never_grows_beyond_its_size_and_keeps_days(tmp_path: Path) -> None:
     path = tmp_path / "r"
     write(path, 9 * 86400, every=30)
-    assert path.stat().st_size == ring.SIZE * (1 + sum(slots for _, slots in ring.TIERS)) == 397_000
+    assert path.stat().st_size == ring.SIZE * (1 + sum(slots for _, slots in ring.TIERS)) == 500_220
     readings = ring.read(str(path))
     last = BEGIN + 9 * 86400 - 30
     assert readings[0].time == pytest.approx(last - 1024 * 600, abs=600)
@@ -87,13 +95,39 @@ def test_a_coarse_record_remembers_the_peak(tmp_path: Path) -> None:
     assert peaks == [120.0], "in the record that follows it, and only there"
 
 
+def test_a_closer_look_is_in_its_own_record_and_in_the_coarse_one_that_follows(tmp_path: Path) -> None:
+    writer = ring.Writer(str(tmp_path / "r"))
+    for number in range(20):
+        looked = {"layer": 4096, "waiting": 1} if number == 7 else {}
+        writer.add(BEGIN + number * 5, 1, 7, sample(number * 5.0, **looked))
+    readings = ring.read(str(tmp_path / "r"))
+    assert [one.time - BEGIN for one in readings if one.sample.layer is not None] == [35.0]
+    os.truncate(tmp_path / "r", ring.SIZE * 193 + 768 * ring.SIZE)
+    with (tmp_path / "r").open("r+b") as file:
+        file.seek(ring.SIZE)
+        file.write(bytes(192 * ring.SIZE))  # the fine tier is overwritten in time
+    coarse = ring.read(str(tmp_path / "r"))
+    assert [(one.time - BEGIN, one.sample.layer) for one in coarse] == [(0.0, None), (60.0, 4096)]
+
+
+def test_a_file_of_an_earlier_format_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    write(path, 25)
+    old = bytearray(path.read_bytes())
+    old[8] -= 1
+    path.write_bytes(old)
+    assert ring.read(str(path)) == []
+    write(path, 10, begin=BEGIN + 600)
+    assert [one.time - BEGIN for one in ring.read(str(path))] == [600.0, 605.0]
+
+
 def test_a_torn_record_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "r"
     write(path, 25)
     whole = ring.read(str(path))
     at = ring.SIZE * (1 + int(whole[2].time // 5) % 192)
     with path.open("r+b") as file:
-        file.seek(at + 100)
+        file.seek(at + 32)
         file.write(b"\xff" * 30)  # the second half of a write that did not come to its end
     assert [reading.time for reading in ring.read(str(path))] == [
         reading.time for reading in whole if reading is not whole[2]

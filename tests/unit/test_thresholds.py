@@ -82,6 +82,7 @@ SICK: list[tuple[str, Patient, float]] = [
     ("memory_percent", Patient(RUNNING, rates(memory_percent_of_limit=92.0, memory_limit=1 << 30)), 93),
     ("host_memory_stall_percent", Patient(RUNNING, rates(psi_memory=12.0)), 13),
     ("io_stall_percent", Patient(RUNNING, rates(psi_io=30.0)), 31),
+    ("stuck_seconds", Patient(RUNNING, waiting=1, stuck=31.0), 32),
     ("throttled_percent", Patient(RUNNING, rates(throttled_percent=30.0)), 31),
     ("cpu_stall_percent", Patient(RUNNING, rates(psi_cpu=40.0)), 41),
     ("host_busy_percent", Patient(RUNNING, rates(psi_cpu=40.0)), 96),

@@ -120,6 +120,19 @@ def test_pids_at_their_limit(pids: int, limit: int | None, found: bool) -> None:
     assert ("pids" in kinds(Patient(RUNNING, rates(pids=pids, pids_limit=limit)))) is found
 
 
+def test_one_sleep_that_does_not_end_is_a_stall_without_any_pressure() -> None:
+    hung = only(Patient(RUNNING, WELL, waiting=2, stuck=45.0, waits="rpc_wait_bit_killable"))
+    assert (hung.kind, hung.since) == ("io", NOW - 45)
+    found = facts(hung)
+    assert (found["tasks in D"], found["the longest for"], found["in"]) == (2, 45.0, "rpc_wait_bit_killable")
+    assert "no signal reaches it" in hung.why
+    assert kinds(Patient(RUNNING, WELL, waiting=2, stuck=9.0)) == [], "a disk takes its time"
+    assert kinds(Patient(PAUSED, WELL, waiting=2, stuck=45.0)) == ["frozen"], "v1 freezes tasks into the same state"
+    pressed = facts(only(Patient(RUNNING, rates(psi_io=60.0), waiting=3)))
+    assert (pressed["psi io"], pressed["tasks in D"]) == (60.0, 3)
+    assert facts(only(Patient(RUNNING, WELL, zombies=6, waiting=1)))["tasks in D"] == 1
+
+
 def test_the_rest() -> None:
     assert kinds(Patient(RUNNING, rates(psi_io=60.0))) == ["io"]
     assert only(Patient(PAUSED, past=Past(paused=NOW - 9))).since == NOW - 9

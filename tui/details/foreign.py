@@ -40,7 +40,9 @@ def render(document: Told, width: int) -> list[Line]:
 def _overview(engine: Engine, one: Foreign, before: object) -> object:
     """The last words of one that has ended."""
     if one.running:
-        return {"engine": one.engine, "pod": one.pod, "inside": one.inside[:12]}
+        from pyctr.tui.details.overview import closely
+
+        return {"engine": one.engine, "pod": one.pod, "inside": one.inside[:12], **closely(engine, one, before)}
     if isinstance(before, dict) and before.get("ended") == one.finished_at:
         return before
     from pyctr.core.engines import output

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.core.containers import Container
     from pyctr.core.engine import Engine
+    from pyctr.core.engines.model import Foreign
     from pyctr.tui.format import Line
     from pyctr.tui.snapshot import ContainerRow, Snapshot
     from pyctr.tui.table import Look
@@ -19,13 +20,15 @@ LAST_WORDS = 60
 
 
 def collect(engine: Engine, container: Container, before: object) -> object:
-    """How long the last start took, what the last probe said, what will be taken back by itself, and the last words of
-    one that has ended."""
+    """How long the last start took, what the last probe said, what will be taken back by itself, what a closer look at
+    its processes and files finds, and the last words of one that has ended."""
     from pyctr.core import fsutil, reverts
 
     found: dict[str, object] = {}
     if coming := [one for one in reverts.all(engine.paths) if one.id == container.id]:
         found["coming"] = [(one.due, one.text.partition(": ")[2]) for one in coming]
+    if container.pid:
+        found |= closely(engine, container, before)
     try:
         found["took_us"] = fsutil.read_json(container.path("birth.json")).get("total_us")
     except OSError:
@@ -40,6 +43,16 @@ def collect(engine: Engine, container: Container, before: object) -> object:
         known = isinstance(before, dict) and before.get("ended") == ended.finished_at
         found["words"] = before["words"] if known and isinstance(before, dict) else _last_words(container)
     return found
+
+
+def closely(engine: Engine, container: Container | Foreign, before: object) -> dict[str, object]:
+    from pyctr.core import errors, growth
+
+    last = before.get("close") if isinstance(before, dict) else None
+    try:
+        return {"close": growth.closer(engine, container, last if isinstance(last, growth.Closer) else None)}
+    except (OSError, errors.PyctrError):
+        return {}  # it ends just now
 
 
 def _last_words(container: Container) -> list[tuple[str, str]]:
@@ -83,6 +96,29 @@ def render(document: object, row: ContainerRow, snapshot: Snapshot, width: int, 
             lines += [*left, *right]
     lines.append(())
     return lines + facts
+
+
+def _close(close: object) -> list[tuple[str, str, str]]:
+    """What was found by looking at every process, and at what it has written."""
+    from pyctr.core import growth
+
+    if not isinstance(close, growth.Closer):
+        return []
+    found, pieces = close.sample, []
+    if found.processes is not None:
+        threads = f", {f.count(found.threads)} threads" if (found.threads or 0) > found.processes else ""
+        pieces.append(("processes", f"{f.count(found.processes)}{threads}", "text"))
+    if found.open_files is not None:
+        pieces.append(("open files", f.count(found.open_files), "text"))
+    if found.waiting:
+        long = f" for {f.duration(found.stuck)}" if found.stuck and found.stuck >= 1 else ""
+        pieces.append(("in state D", f"{found.waiting}{long}", "warn"))
+    for name, size in (("layer", found.layer), ("log", found.log)):
+        if size is not None:
+            pieces.append((name, f.size(size), "text"))
+    if close.growth is not None and close.growth >= 1:
+        pieces.append(("growing", f"{f.size(close.growth * 60)}/min", "text"))
+    return pieces
 
 
 def _last_probe(health: object) -> str:
@@ -137,6 +173,11 @@ def _facts(document: object, row: ContainerRow, monotonic: float, width: int, lo
             pieces.append(("OOM kills", str(row.oom_kills), "bad"))
         if row.pids_limit:
             pieces.append(("pids", f"{f.count(row.pids)} of {f.count(row.pids_limit)}", "text"))
+        if row.forks_refused:
+            pieces.append(("refused forks", str(row.forks_refused), "bad"))
+        if row.refaults:
+            pieces.append(("refaults", f"{f.count(row.refaults)}/s", "warn"))
+        pieces += _close(known.get("close"))
     if row.ports:
         ports = ", ".join(row.ports)
         pieces.append(("ports", ports.replace("→", look.glyphs.arrow), "accent"))

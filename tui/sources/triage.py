@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyctr.core import health
+from pyctr.core import closelook, errors, health
+from pyctr.core.cgroupstats import Sample
 from pyctr.core.growth import Measured, later, measure, upper_of
 from pyctr.core.growth import disk as disk_of
 from pyctr.core.linux.procfs import zombies
@@ -62,6 +63,10 @@ class Turn(NamedTuple):
     """Monotonic, seconds."""
     written: tuple[Measured, ...] = ()
     zombies: int = 0
+    waiting: int = 0
+    sleeps: dict[closelook.Sleep, float] = {}
+    """Of tasks in state D, and when each was seen first."""
+    waits: str = ""
 
 
 class Told(NamedTuple):
@@ -152,8 +157,25 @@ def _turns(known: dict[str, Turn], engine: Engine, ours: dict[str, Container], s
     written = last.written if last is not None else ()
     if upper and (one := measure(upper, log, seen.monotonic)) is not None:
         written = later(written, one)
-    known[row.id] = Turn(seen.monotonic, written, zombies(row.pid, engine.paths.proc) if row.pid else 0)
+    children = zombies(row.pid, engine.paths.proc) if row.pid else 0
+    group = seen.groups.get(row.id, "")
+    known[row.id] = Turn(seen.monotonic, written, children, *_waiting(engine, group, last, seen.monotonic))
     return known
+
+
+def _waiting(
+    engine: Engine, group: str, last: Turn | None, now: float
+) -> tuple[int, dict[closelook.Sleep, float], str]:
+    """How many tasks of a group are in state D, which, and where one of them waits."""
+    if not group:
+        return 0, {}, ""
+    sample, proc = Sample(), engine.paths.proc
+    try:
+        pids = engine.group(group).pids()
+        sleeps = closelook.fill(sample, pids, proc, last.sleeps if last is not None else {}, now)
+    except (OSError, errors.PyctrError):
+        return 0, {}, ""  # it has ended
+    return sample.waiting or 0, sleeps, closelook.where(pids, proc) if sample.waiting else ""
 
 
 def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: Past, turn: Turn) -> Patient:
@@ -183,4 +205,7 @@ def _patient(container: Container | None, row: ContainerRow, seen: Seen, past: P
         oom_killed=row.oom_killed,
         disk=disk_of(turn.written),
         zombies=turn.zombies,
+        waiting=turn.waiting,
+        stuck=seen.monotonic - min(turn.sleeps.values(), default=seen.monotonic),
+        waits=turn.waits,
     )
