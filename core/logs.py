@@ -140,7 +140,7 @@ def read(
     """
     form = form or CRI
     chain = _open_chain(path, form.flags)
-    joiner = _Joiner(parts and tail is None, form)
+    joiner = Joiner(parts and tail is None, form)
     try:
         lines = _written(chain, joiner, tail, since)
         if tail is not None:
@@ -195,7 +195,7 @@ def _open_chain(path: str, flags: int = 0) -> list[int]:
     return found
 
 
-def _written(chain: list[int], joiner: _Joiner, tail: int | None, since: int | None) -> Iterator[Line]:
+def _written(chain: list[int], joiner: Joiner, tail: int | None, since: int | None) -> Iterator[Line]:
     """What is in the files now; leaves each descriptor's offset behind the last whole entry."""
     first, offset = 0, 0
     if tail is not None:
@@ -216,14 +216,14 @@ def _written(chain: list[int], joiner: _Joiner, tail: int | None, since: int | N
         offset = 0
 
 
-def _last(lines: Iterator[Line], count: int, joiner: _Joiner, follow: bool) -> Iterator[Line]:
+def _last(lines: Iterator[Line], count: int, joiner: Joiner, follow: bool) -> Iterator[Line]:
     kept = list(lines)
     if not follow:
         kept.extend(joiner.rest())
     return iter(kept[-count:] if count > 0 else [])
 
 
-class _Joiner:
+class Joiner:
     """Puts the parts of lines together, per stream."""
 
     def __init__(self, parts: bool, form: Form) -> None:

@@ -13,6 +13,7 @@ from collections import deque
 from itertools import islice
 from typing import NamedTuple
 
+from pyctr.core.errors import PyctrError
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
@@ -111,26 +112,23 @@ class LogFollower:
                     told, self._told = self._told, True
                 if not told:
                     self._wake()
-        except OSError as error:
+        except (OSError, PyctrError) as error:
             self.error = f.reason(error)
         finally:
             self._current()
             os.close(self._stop_read)
 
     def _lines(self) -> Iterator[tuple[int, str, bytes]]:
-        from pyctr.core import logs
+        from pyctr.core.engines import output
+        from pyctr.core.engines.model import Log
 
-        form = None
-        if self._form:
-            from pyctr.core.engines.output import FORMS
-
-            form = FORMS[self._form]
+        where = Log(self._form, self._path)
         if self._span.head:
-            return islice(logs.read(self._path, form=form), TAIL)
-        wishes: dict[str, Any] = {"follow": True, "stop": self._stop_read, "current": self._current, "form": form}
+            return islice(output.lines(where), TAIL)
+        wishes: dict[str, Any] = {"follow": True, "stop": self._stop_read, "current": self._current}
         if self._span.seconds:
-            return logs.read(self._path, since=int((self._clock() - self._span.seconds) * 1e9), **wishes)
-        return logs.read(self._path, tail=TAIL, **wishes)
+            return output.lines(where, since=int((self._clock() - self._span.seconds) * 1e9), **wishes)
+        return output.lines(where, tail=TAIL, **wishes)
 
     def _current(self) -> None:
         self.current.set()

@@ -13,6 +13,7 @@ from pyctr.core import containers, deaths, ring
 from pyctr.core.capture import strangers
 from pyctr.core.capture.moments import LINK
 from pyctr.core.cgroups import read
+from pyctr.core.engines import output
 from pyctr.core.errors import PyctrError
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from pyctr.core.capture.redact import Redactor
     from pyctr.core.engine import Engine
-    from pyctr.core.engines.model import Foreign
+    from pyctr.core.engines.model import Foreign, Log
 
     Files = dict[str, bytes]
 
@@ -155,7 +156,9 @@ class Collector:
         for container in self.containers:
             files.tail(self._name(container, "log/ctr.log"), container.log_path, size)
         for one in self.strangers:
-            if one.log.form and not one.log.why:
+            if one.log.form in output.BESIDES:
+                files.printed(strangers.log_name(one), one.log, size)
+            elif one.log.form and not one.log.why:
                 files.tail(strangers.log_name(one), one.log.path, size)
         files.journal("root/events.jsonl", self._engine.paths.events, max(size, 1 << 16))
         return files
@@ -256,6 +259,13 @@ class _Files(dict[str, bytes]):
         content = _end(path, size)
         if content is not None:
             self[name] = self._redactor.raw(content)
+
+    def printed(self, name: str, where: Log, size: int) -> None:
+        """The same of a log that is no file of lines."""
+        try:
+            self[name] = self._redactor.raw(output.tail(where, size))
+        except (OSError, PyctrError):
+            pass  # not there, or nobody here can read it: then it was not recorded
 
     def journal(self, name: str, path: str, size: int) -> None:
         """The same of a file with a document on every line."""

@@ -5,6 +5,7 @@ Both are replaced as a whole whenever something changes (moby, container/contain
 
 from __future__ import annotations
 
+from pyctr.core.engines import journal
 from pyctr.core.engines.model import Foreign, Log, Mount, Port, integer, moment, part, texts, words
 
 TYPE_CHECKING = False
@@ -91,8 +92,10 @@ class Store:
         if driver in _READ:
             # where it has to be, not where the record says: a record inside a container may say anything
             return Log("json-file", self._tree.where(f"{directory}/{id}-json.log"))
+        if driver == "local":
+            return Log("local", self._tree.where(f"{directory}/local-logs/container.log"))
         if driver == "journald":
-            return Log(why=f"they are in the journal: journalctl CONTAINER_ID_FULL={id}")
+            return journal.log(self._tree, id)
         return Log(why=f"docker gives them to its '{driver}' log driver" if driver else "its record does not say where")
 
 

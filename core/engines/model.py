@@ -39,7 +39,7 @@ class Log(NamedTuple):
     """Where its output is kept."""
 
     form: str = ""
-    """`json-file` or `cri` (also podman's k8s-file); "" when it is in no file that can be read here."""
+    """As core/engines/output names them; "" when it is nowhere that can be read here."""
     path: str = ""
     why: str = ""
     """Why there is none, in a few words."""

@@ -2,12 +2,15 @@
 
 json-file    {"log":"a line\\n","stream":"stdout","time":"2026-11-20T23:14:07.412345678Z"}     docker, nerdctl
 cri          2026-11-20T23:14:07.412345678+00:00 stdout F a line                              podman, Kubernetes
+local        protobuf, and older files compressed: core/engines/locallog                      docker
+journal      what journalctl tells: core/engines/journal                                      docker, podman
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 
 from pyctr.core import errors, logs
 
@@ -42,9 +45,13 @@ def _whole(entry: bytes) -> bool:
 FORMS = {"json-file": logs.Form(_parse, _whole, _FLAGS), "cri": logs.Form(logs.parse, logs.CRI.whole, _FLAGS)}
 
 
+BESIDES = ("local", "journal")
+"""Forms that are no lines of a file."""
+
+
 def read(one: Foreign, **wishes: Any) -> Iterator[logs.Line]:
     """`logs.read` of it, with those wishes. Raises Unsupported where it is in no file."""
-    if one.log.form not in FORMS:
+    if one.log.form not in FORMS and one.log.form not in BESIDES:
         why = one.log.why or f"where {one.engine} keeps it is not known"
         raise errors.Unsupported(f"no log of '{one.name}' can be read", hint=why)
     return lines(one.log, **wishes)
@@ -54,4 +61,25 @@ def lines(where: Log, **wishes: Any) -> Iterator[logs.Line]:
     """`logs.read` of a file in whatever form; "" is ours. Raises Unsupported where there is no file."""
     if where.why:
         raise errors.Unsupported("no log of it can be read", hint=where.why)
+    if where.form == "local":
+        from pyctr.core.engines import locallog
+
+        return locallog.read(where.path, **wishes)
+    if where.form == "journal":
+        from pyctr.core.engines import journal
+
+        return journal.read(where.path, **wishes)
     return logs.read(where.path, form=FORMS.get(where.form), **wishes)
+
+
+def tail(where: Log, size: int) -> bytes:
+    """The last lines in the form `cri`, at most so many bytes. Raises OSError, PyctrError."""
+    kept: list[bytes] = []
+    for stamp, stream, line in lines(where, tail=max(1, size // 64)):
+        seconds, rest = divmod(stamp, 1_000_000_000)
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        mark = b"F" if line.endswith(b"\n") else b"P"
+        kept.append(f"{moment}.{rest:09d}Z {stream} ".encode() + mark + b" " + line.removesuffix(b"\n") + b"\n")
+    while kept and sum(map(len, kept)) > size:
+        del kept[: max(1, len(kept) // 8)]
+    return b"".join(kept)

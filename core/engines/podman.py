@@ -12,7 +12,7 @@ import json
 import os
 import time
 
-from pyctr.core.engines import bolt
+from pyctr.core.engines import bolt, journal
 from pyctr.core.engines.model import Foreign, Log, Mount, Port, integer, moment, part, texts, words
 
 TYPE_CHECKING = False
@@ -201,7 +201,7 @@ class Store:
             path = str(config.get("logPath") or f"{self._root}/overlay-containers/{id}/userdata/ctr.log")
             return Log("cri", self._tree.where(path))
         if driver == "journald":
-            return Log(why=f"they are in the journal: journalctl CONTAINER_ID_FULL={id}")
+            return journal.log(self._tree, id)
         return Log(why="podman was told to keep none" if driver == "none" else f"its log driver is '{driver}'")
 
 

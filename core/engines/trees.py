@@ -26,13 +26,13 @@ class Tree:
 
     def __init__(self, host: str = "", proc: str = "/proc", pid: int = 0) -> None:
         self.prefix = f"{proc}/{pid}/root" if pid else host
-        self._guarded = bool(pid)
+        self.guarded = bool(pid)
 
     def open(self, path: str, flags: int) -> int:
         """Raises OSError."""
         # openat2(2) refuses O_PATH together with what it has no use for
         flags |= os.O_NOFOLLOW | os.O_CLOEXEC | (0 if flags & os.O_PATH else os.O_NONBLOCK)
-        if not self._guarded:
+        if not self.guarded:
             return os.open(self.prefix + path, flags)
         from pyctr.core.linux.inroot import open_in
 

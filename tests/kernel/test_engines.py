@@ -210,6 +210,54 @@ def test_what_it_says_is_what_docker_says(docker: Dockerd) -> None:
     assert listed(docker, "-a") == {}
 
 
+def test_a_log_of_dockers_local_driver_is_read_and_followed_while_docker_is_stopped(docker: Dockerd) -> None:
+    """Rotated three times and compressed, with a line that docker cuts into parts."""
+    script = "i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo line $i; echo bad $i >&2; done; "
+    script += "x=xxxxxxxxxx; while [ ${#x} -lt 40000 ]; do x=$x$x; done; echo $x; sleep 1000"
+    options = ("--log-driver", "local", "--log-opt", "max-size=16k", "--log-opt", "max-file=5")
+    id = docker.run("--name", "packed", *options, "box", "sh", "-c", script).stdout.strip()
+    own = docker.host.run
+    docker.until(lambda: docker("logs", "packed").stdout.rstrip().endswith("xxx"), "all of its log")
+    files = Path(f"{docker.base}/d/containers/{id}/local-logs")
+    docker.until(lambda: len(list(files.glob("container.log.*.gz"))) > 1, "compressed files")
+    theirs, stamped = docker("logs", "packed"), docker("logs", "-t", "packed")
+    daemons = docker.daemons()
+    for daemon in daemons:
+        os.kill(daemon, signal.SIGSTOP)
+    try:
+        ours = own("logs", f"docker:{id}")
+        # docker's own reader forgets the newline of a line that it had cut
+        assert (ours.stdout.rstrip(), ours.stderr) == (theirs.stdout.rstrip(), theirs.stderr)
+        assert len(ours.stdout.splitlines()[-1]) > 40_000 and ours.stdout.endswith("x\n")
+        assert own("logs", "-t", f"docker:{id}").stderr == stamped.stderr != ""
+        ours = own("logs", "-n", "30", f"docker:{id}")
+        assert theirs.stderr.endswith(ours.stderr) and (ours.stdout + ours.stderr).count("\n") == 30
+    finally:
+        for daemon in daemons:
+            os.kill(daemon, signal.SIGCONT)
+    follower = subprocess.Popen(
+        docker.host.command("logs", "-f", "-n", "0", f"docker:{id}"), env=docker.host.env, stdout=subprocess.PIPE
+    )
+    # it follows once it watches the directory
+    docker.until(lambda: _watches(follower.pid, files.stat().st_ino), "the follower")
+    docker("exec", "packed", "sh", "-c", "echo said later > /proc/1/fd/1")
+    assert follower.stdout is not None and follower.stdout.readline() == b"said later\n"
+    docker("rm", "-f", "packed")
+    assert follower.wait(30) == 0
+    follower.stdout.close()
+
+
+def _watches(pid: int, inode: int) -> bool:
+    """Whether a process watches that directory by inotify(7), proc_pid_fdinfo(5)."""
+    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+        try:
+            if f" ino:{inode:x} " in info.read_text():
+                return True
+        except OSError:
+            continue  # it was closed just now
+    return False
+
+
 def test_docker_is_told_to_stop_start_and_remove_and_not_waited_for_when_it_hangs(docker: Dockerd) -> None:
     id = docker.run("--name", "told", "box", "sleep", "1000").stdout.strip()
     own = docker.host.run
