@@ -54,7 +54,12 @@ def _document(engine: Engine, name: str, kinds: Any, *, size: bool) -> dict[str,
     for kind in kinds:
         try:
             return _READERS[kind](engine, name, size)
-        except NotFound as error:
+        except PyctrError as error:
+            if not isinstance(error, NotFound):
+                # "kubernetes:shop/web" cannot be an image, and need not be one
+                if kind == "image" and others.qualified(name) and "foreign" in kinds:
+                    continue
+                raise
             first = error if first is None or (kind == "foreign" and others.qualified(name)) else first
     if first is None or len(kinds) < len(_KINDS):
         raise first or NotFound(f"no '{name}'")

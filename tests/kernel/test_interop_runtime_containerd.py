@@ -31,6 +31,7 @@ IMAGE = "docker.io/library/box:latest"
 
 class Containerd(Manager):
     name = "ctr"
+    configuration = CONFIGURATION
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class Containerd(Manager):
         self.run_words = ("--runc-binary", self.runtime, "--runc-root", self.states)
 
     def prepare(self) -> None:
-        Path(f"{self.base}/c.toml").write_text(CONFIGURATION.format(base=self.base))
+        Path(f"{self.base}/c.toml").write_text(self.configuration.format(base=self.base, image=IMAGE))
         log = Path(f"{self.base}/c.log")
         words = self.enter("containerd", "-c", f"{self.base}/c.toml")
         with log.open("wb") as file:
@@ -48,7 +49,7 @@ class Containerd(Manager):
             assert time.monotonic() < deadline and self.daemon.poll() is None, log.read_text()[-2000:]
             time.sleep(0.1)  # it gives no sign before its socket answers
         # our own archive: containerd reads what pyctr writes
-        self.host.run("import", self.rootfs, "box")
+        self.host.run("import", "-c", 'CMD ["/bin/sleep", "100000"]', self.rootfs, "box")
         self.host.run("save", "--format", "oci-archive", "-o", f"{self.base}/box.oci", "box")
         self("image", "import", f"{self.base}/box.oci")
 
