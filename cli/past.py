@@ -6,7 +6,7 @@ import os
 import time
 
 from pyctr.cli import output
-from pyctr.core import containers, history, hostrecord, ring
+from pyctr.core import containers, history, hosthistory, hostrecord, ring
 from pyctr.core.errors import NotFound
 
 TYPE_CHECKING = False
@@ -33,10 +33,13 @@ def all_rings(engine: Engine) -> list[Ring]:
 
 
 def ring_of(engine: Engine, name: str) -> Ring:
-    """A container's, by name or id; what `pyctr record` wrote of a cgroup ("/docker/<id>") or of another engine's.
+    """A container's, by name or id; what `pyctr record` wrote of a cgroup ("/docker/<id>") or of another engine's;
+    the machine's ("/").
 
     Raises NotFound.
     """
+    if name == "/":
+        return name, "", hosthistory.place(engine.paths)
     if name.startswith("/"):
         path = hostrecord.place(engine.paths, name.rstrip("/"))
         if not os.path.exists(path):

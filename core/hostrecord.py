@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import cgroups, errors, fsutil, ring
+from pyctr.core import cgroups, errors, fsutil, hosthistory, ring
 from pyctr.core.cgroupstats import Sampler
 from pyctr.core.linux import procfs
 from pyctr.core.runtime import offices
@@ -75,6 +75,7 @@ class HostRecorder:
         self._boot = int(procfs.boot_id(paths.proc).replace("-", "")[:8] or "0", 16)
         self._sampler = Sampler(self._layout, paths.proc, medium=1.0, slow=20.0)
         self._network = _network(paths.proc, 1)
+        self._host = hosthistory.Writer(paths, self._boot)
         self.known: dict[str, _Known] = {}
 
     @property
@@ -119,7 +120,11 @@ class HostRecorder:
             known.through = self._through(group)
 
     def record(self) -> None:
-        """Measure every known group once, and write it down."""
+        """Measure the machine and every known group once, and write it down."""
+        try:
+            self._host.add(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), self._sampler.sample_host())
+        except OSError:
+            pass  # the disk is full: a gap
         for group, known in list(self.known.items()):
             sample = self._sampler.sample(group, known.through)
             if not sample.known:

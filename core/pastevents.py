@@ -17,11 +17,16 @@ _STATES = {
     "die": "stopped",
 }
 
+_ENDING = ("2", "3", "9", "15")
+"""Signals by which somebody who sends them wants an end."""
+
 
 class Then:
     """One container at that moment. Times are seconds since the epoch."""
 
-    __slots__ = ("code", "finished", "id", "image", "name", "oom_killed", "restarts", "started", "status")
+    __slots__ = (
+        "code", "finished", "health", "id", "image", "name", "oom_killed", "restarts", "started", "status", "wanted",
+    )  # fmt: skip
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -31,6 +36,10 @@ class Then:
         self.code: int | None = None
         self.oom_killed = False
         self.restarts = 0
+        self.health = ""
+        """What its probe had said last."""
+        self.wanted = ""
+        """"stopped" when somebody had asked for its end."""
 
 
 def at(events: Iterable[Event], moment: float) -> tuple[dict[str, Then], set[str]]:
@@ -59,6 +68,11 @@ def at(events: Iterable[Event], moment: float) -> tuple[dict[str, Then], set[str
         if event.action == "start":
             then.started, then.code, then.oom_killed = when, None, False
             then.restarts = _number(event.attributes.get("restarts")) or 0
+            then.health = then.wanted = ""
+        elif event.action == "stop" or (event.action == "kill" and event.attributes.get("signal") in _ENDING):
+            then.wanted = "stopped"
+        elif event.action.startswith("health_status: "):
+            then.health = event.action.partition(": ")[2]
         elif event.action == "die":
             then.finished, then.code = when, _number(event.attributes.get("exitCode"))
             then.oom_killed = event.attributes.get("oom_killed") == "True"

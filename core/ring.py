@@ -63,8 +63,8 @@ _FIELDS: tuple[tuple[str, int], ...] = (
 )
 _PRESSURES = (("cpu", 2), ("memory", 2), ("memory", 3), ("io", 2), ("io", 3))
 """Totals in microseconds: `some` of the processors, `some` and `full` of the others."""
-_TENTHS = ("stuck", "load")
-"""As many small words follow."""
+_FRACTIONS = (("stuck", 10), ("load", 100))
+"""Small words that follow, and what is 1 in them."""
 HIGHEST = (
     "memory_current", "memory_working_set", "memory_anon", "memory_swap", "pids",
     "layer", "log", "processes", "threads", "open_files", "waiting", "stuck",
@@ -107,7 +107,7 @@ def pack(wall: float, boot: int, pid: int, sample: Sample, highest: dict[str, An
         boot & _SMALL,
         pid & _SMALL,
         *words,
-        *(_small(None if (value := get(name)) is None else round(value * 10)) for name in _TENTHS),
+        *(_small(None if (value := get(name)) is None else round(value * one)) for name, one in _FRACTIONS),
         _small(events.get("oom")),
         _small(events.get("oom_kill")),
         _small(get("pids")),
@@ -159,9 +159,9 @@ def unpack(body: bytes, step: int) -> Reading | None:
     if cores != _SMALL:
         sample.cpu_limit = cores / 1000
     rest = words[len(_FIELDS) :]
-    for name in _TENTHS:
+    for name, one in _FRACTIONS:
         if (word := rest.pop(0)) != _SMALL:
-            known[name] = word / 10
+            known[name] = word / one
     oom, kills, pids, most, read, written, received, sent, *stalled = rest
     sample.memory_events = {name: word for name, word in (("oom", oom), ("oom_kill", kills)) if word != _SMALL} or None
     sample.pids = pids if pids != _SMALL else None

@@ -169,7 +169,7 @@ class Poller:
 
             if not self._last.loaded:
                 self._present()
-            self._past = Past(self.engine)
+            self._past = Past(self.engine, self.bounds)
         return self._past.look(at, self.focus, self._list.known, self.others.known, self._last.host)
 
     def _present(self) -> Snapshot:

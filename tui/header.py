@@ -103,6 +103,14 @@ def host_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
 def _past_line(snapshot: Snapshot, width: int, glyphs: Glyphs) -> Line:
     """Nobody takes the past for the present."""
     left: list[Span] = [(f" THE PAST {f.stamp(snapshot.past)[:19]} ", "past"), ("  ", "text")]
+    host = snapshot.host
+    if host.memory_total is not None:
+        left += [("cpu ", "faint"), _judged(f.whole_percent(host.cpu), host.cpu, 80, 95), ("  mem ", "faint")]
+        left += [_judged(f.whole_percent(host.memory_percent), host.memory_percent, 80, 95), ("  psi ", "faint")]
+        left.append(("/".join(_psi(value) for value in (host.psi_cpu, host.psi_memory, host.psi_io)), "text"))
+        if width >= 110:
+            left += [("  load ", "faint"), (f.UNKNOWN if host.load is None else f"{host.load:.2f}", "text")]
+        left.append(("   ", "text"))
     left += [
         ("T", "key"),
         (" now   ", "muted"),

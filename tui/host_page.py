@@ -96,7 +96,8 @@ def _cpu(machine: Machine, width: int, charts: int, look: Look) -> list[Line]:
     busy = [core.busy for core in machine.cores if core.busy is not None]
     mean = sum(busy) / len(busy) if busy else None
     title: list[Span] = [("CPU", "strong"), (f"  {f.whole_percent(mean)}", _style(mean, 80, 95))]
-    title.append((f" of {len(machine.cores)} core{'' if len(machine.cores) == 1 else 's'}", "faint"))
+    count = machine.cpus if machine.cpus is not None else len(machine.cores)
+    title.append((f" of {count} core{'' if count == 1 else 's'}", "faint"))
     for name, value in (("iowait", _mean(machine.cores, "iowait")), ("steal", _mean(machine.cores, "steal"))):
         if value is not None and value >= 1:
             title.append((f" {glyphs.dot} {name} {value:.0f}%", "warn" if value >= 10 else "muted"))
@@ -112,9 +113,14 @@ def _cpu(machine: Machine, width: int, charts: int, look: Look) -> list[Line]:
             label=lambda value: f"{value:.0f}",
             span=span,
             glyphs=glyphs,
+            end=_end(machine),
         )
         lines.append(())
     return lines + _cores(machine.cores, width, look)
+
+
+def _end(machine: Machine) -> str:
+    return f.clock(machine.past) if machine.past else "now"
 
 
 def _mean(cores: tuple[Core, ...], name: str) -> float | None:
@@ -172,10 +178,13 @@ def _memory(machine: Machine, width: int, charts: int, look: Look) -> list[Line]
             span=span,
             glyphs=look.glyphs,
             style="chart.second",
+            end=_end(machine),
         )
         lines.append(())
     bar = max(8, min(40, width - 26))
     lines.append(_bar("memory", percent, f"{f.size(available)} available", bar, look))
+    if machine.past:
+        return lines
     swap, free = memory.get("SwapTotal"), memory.get("SwapFree")
     if swap:
         taken = swap - free if free is not None else None
@@ -255,8 +264,10 @@ def _space(scene: Scene, now: float, look: Look) -> list[Line]:
 
 
 def _facts(machine: Machine, width: int, look: Look) -> list[Line]:
-    pieces: list[tuple[str, str]] = [("kernel", machine.kernel)]
-    pieces.append(("cgroups", MODES.get(machine.cgroups, machine.cgroups)))
+    pieces: list[tuple[str, str]] = []
+    if not machine.past:
+        pieces.append(("kernel", machine.kernel))
+        pieces.append(("cgroups", MODES.get(machine.cgroups, machine.cgroups)))
     if machine.load is not None:
         pieces.append(("load", " ".join(f"{value:.2f}" for value in machine.load)))
     if machine.tasks is not None:

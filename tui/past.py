@@ -7,8 +7,11 @@ What was not recorded is said to be unknown, never shown as it is now.
 from __future__ import annotations
 
 from pyctr.core import errors, history, hostrecord, pastevents, ring
+from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 from pyctr.tui.containerlist import measured
+from pyctr.tui.pasthost import Then
+from pyctr.tui.pastward import ward
 from pyctr.tui.snapshot import ContainerRow, Detail, HostRow, Snapshot, figures
 from pyctr.tui.sources import Scene
 from pyctr.tui.widgets.sparkline import buckets
@@ -17,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pyctr.core.cgroupstats import Rates
     from pyctr.core.engine import Engine
     from pyctr.core.events import Event
     from pyctr.core.history import Moment
@@ -37,8 +41,12 @@ _METRICS = ("cpu", "memory", "net_rx", "net_tx", "io_read", "io_write")
 class Past:
     """Made when somebody leaves the present, thrown away when he is back: it reads the journal once."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, bounds: Thresholds = USUAL) -> None:
         self._engine = engine
+        self._bounds = bounds
+        self._rates: dict[str, Rates] = {}
+        """Of those that lived at the moment of `_rows`."""
+        self._then: dict[str, pastevents.Then] = {}
         self._events: list[Event] = []
         try:
             self._events = list(engine.events.read())
@@ -47,6 +55,7 @@ class Past:
         self._places: dict[str, str] = {}
         """Rings of those that are not ours."""
         self._rows: tuple[float, tuple[ContainerRow, ...]] = (0.0, ())
+        self._host: Then | None = None
 
     def look(
         self, at: float, focus: Focus, known: Mapping[str, Known], strangers: Mapping[str, Stranger], host: HostRow
@@ -59,36 +68,55 @@ class Past:
                 for key, one in strangers.items()
                 if one.container.group
             }
+            self._rates = {}
             self._rows = (at, (*self._all(at, known), *self._others(at, strangers)))
         rows = self._rows[1]
+        if self._host is None or self._host.at != at:
+            self._host = Then(self._engine.paths, host.name, at)
+        then = self._host
         return Snapshot(
             time=at,
             # charts compare their points with this clock alone
             monotonic=at,
             containers=rows,
-            host=HostRow(name=host.name),
+            host=then.row,
             detail=self._detail(at, focus, known),
             read_only=REFUSAL,
             good_at=at,
-            scenes={name: Scene(error=UNRECORDED) for name in focus.sources},
+            scenes={name: self._scene(name, then) for name in focus.sources},
             past=at,
         )
 
+    def _scene(self, name: str, then: Then) -> Scene:
+        document: object = None
+        if name == "machine":
+            document = then.machine()
+        elif name == "triage":
+            document = ward(then.at, self._rows[1], self._rates, self._then, self._events, then.row, self._bounds)
+        return Scene(document, taken_at=then.at) if document is not None else Scene(error=UNRECORDED)
+
     def _all(self, at: float, known: Mapping[str, Known]) -> list[ContainerRow]:
         there, absent = pastevents.at(self._events, at)
+        self._then = there
         rows = []
         for id in there.keys() | known.keys():
             one = known.get(id)
             if one is not None and id not in there and (id in absent or one.container.state.created_at > at):
                 continue  # made later
             moments = self._moments(id, at - 75.0, at) or self._moments(id, at - _BACK, at)
-            rows.append(_row(at, id, there.get(id), one, moments))
+            rows.append(self._remembered(at, _row(at, id, there.get(id), one, moments), moments))
         return rows
+
+    def _remembered(self, at: float, row: ContainerRow, moments: list[Moment]) -> ContainerRow:
+        if row.live and _recent(moments, at):
+            self._rates[row.id] = moments[-1].rates
+        return row
 
     def _others(self, at: float, strangers: Mapping[str, Stranger]) -> list[ContainerRow]:
         rows = []
         for key in self._places:
-            row = _row(at, key, None, None, self._moments(key, at - _BACK, at))
+            moments = self._moments(key, at - _BACK, at)
+            row = self._remembered(at, _row(at, key, None, None, moments), moments)
             if row.live:
                 one = strangers[key].container
                 rows.append(row._replace(name=one.name, image=one.image, engine=one.engine, pod=one.pod))
@@ -148,11 +176,18 @@ class Past:
         return [(stream, readable(raw)) for _, stream, raw in logs.read(path, tail=LOG_LINES, until=int(at * 1e9))]
 
 
+def _recent(moments: list[Moment], at: float) -> bool:
+    """Whether what was recorded last is of that moment."""
+    if not moments:
+        return False
+    step = moments[-1].rates.interval or float(ring.TIERS[0][0])
+    return at - moments[-1].time <= history.PATIENCE * step
+
+
 def _row(at: float, id: str, then: pastevents.Then | None, known: Known | None, moments: list[Moment]) -> ContainerRow:
     state = known.container.state if known is not None else None
     last = moments[-1] if moments else None
-    step = (last.rates.interval if last is not None else 0.0) or float(ring.TIERS[0][0])
-    recent = last is not None and at - last.time <= history.PATIENCE * step
+    recent = _recent(moments, at)
     status = then.status if then is not None else "running" if recent else "stopped"
     live = status in ("running", "paused")
     got = last.rates if last is not None and recent and live else None
@@ -171,7 +206,9 @@ def _row(at: float, id: str, then: pastevents.Then | None, known: Known | None, 
         ran=then.finished - then.started if then is not None and not live and then.finished > then.started else None,
         exit_code=then.code if then is not None and not live else None,
         oom_killed=then is not None and not live and then.oom_killed,
+        wanted=then.wanted if then is not None else "",
         restarts=then.restarts if then is not None else 0,
+        restart_policy=known.container.spec.restart if known is not None else "no",
         cpu_limit=got.cpu_percent / got.cpu_percent_of_limit
         if got and got.cpu_percent and got.cpu_percent_of_limit
         else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from pyctr.core import containers, deaths, ring
+from pyctr.core import containers, deaths, hosthistory, ring
 from pyctr.core.capture import strangers
 from pyctr.core.capture.moments import LINK
 from pyctr.core.cgroups import read
@@ -137,6 +137,7 @@ class Collector:
             files.take(self._name(container, ring.FILE), container.path(ring.FILE))
             files.documents(self._name(container, deaths.DIRECTORY), container.path(deaths.DIRECTORY))
         files.documents(f"root/{deaths.DIRECTORY}", f"{paths.root}/{deaths.DIRECTORY}")
+        files.take(f"root/{hosthistory.FILE}", hosthistory.place(paths))
         for directory in ("names", "layers/l"):
             files.links(f"root/{directory}", f"{paths.root}/{directory}")
         files.take("root/images/oci-layout", f"{paths.images}/oci-layout")

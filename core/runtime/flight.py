@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import cgroups, closelook, fsutil, ring
+from pyctr.core import cgroups, closelook, fsutil, hosthistory, ring
 from pyctr.core.cgroups.group import Manager
 from pyctr.core.cgroupstats import Sample, Sampler
 from pyctr.core.linux import procfs
@@ -64,6 +64,7 @@ class Recorder:
         self._layout = cgroups.detect(paths.cgroup_root)
         self._sampler = Sampler(self._layout, paths.proc, _descriptors(), medium=1.0, slow=20.0)
         self._known: dict[str, _Known] = {}
+        self._host = hosthistory.Writer(paths, self._boot)
         self._round, self._begun, self._left, self._late = 0, time.monotonic(), _SHARE, False
 
     def ids(self) -> list[str]:
@@ -81,6 +82,10 @@ class Recorder:
         for id in self._known.keys() - set(ids):
             self._sampler.forget(self._known.pop(id).group)
         return ids
+
+    def record_host(self) -> None:
+        """The machine itself, which is the header's line when somebody looks back. Raises OSError."""
+        self._host.add(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), self._sampler.sample_host())
 
     def record(self, id: str) -> bool:
         """Measure one now; False when there is nothing to measure, or no room to write it down."""
@@ -161,6 +166,10 @@ class Flight:
         if not self._waiting:
             self._waiting = self._recorder.ids()
             self._found(self._waiting)
+            try:
+                self._recorder.record_host()
+            except Exception:
+                pass  # as below; or the disk is full: a gap
         for _ in range(min(_SLICE, len(self._waiting))):
             try:
                 self._recorder.record(self._waiting.pop())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pyctr.core import containers, ring
+from pyctr.core import containers, hosthistory, ring
 from pyctr.core.cgroupstats import rates
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
@@ -67,10 +67,16 @@ def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> N
     got = rates(begun[0].sample, begun[-1].sample)
     assert got.cpu_percent and got.memory_working_set and got.pids == 1 and got.net_rx is not None
     assert readings(first)[-1].sample.net is None, "no network of its own"
+    machine = ring.read(hosthistory.place(host.paths))
+    share = rates(machine[0].sample, machine[-1].sample).cpu_percent_of_limit
+    assert share and machine[-1].sample.memory_limit and machine[-1].sample.load is not None, "the host has a ring, too"
+    closer = eventually(lambda: next((one.sample for one in readings(first) if one.sample.layer is not None), None))
+    assert (closer.processes, closer.threads, closer.waiting) == (1, 1, 0) and closer.open_files
 
     lines = host.run("stats", "--history", "--json", "--since", "-2m", "busy").stdout.splitlines()
     last = json.loads(lines[-1])
     assert last["name"] == "busy" and last["cpu_percent"] == pytest.approx(got.cpu_percent, rel=0.5)
+    assert json.loads(host.run("stats", "--history", "--json", "/").stdout.splitlines()[-1])["load"] is not None
     table = host.run("stats", "--history").stdout
     assert " first " in table and " busy " in table
 

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import hostrecord, ring
-from pyctr.core.cgroupstats import Sample
+from pyctr.core import hosthistory, hostrecord, ring
+from pyctr.core.cgroupstats import HostSample, Sample
 from pyctr.core.engines.model import Foreign
+from pyctr.core.paths import Paths
+from pyctr.tui import format as f
+from pyctr.tui import header
 from pyctr.tui.app import PyctrApp
+from pyctr.tui.format import Glyphs
 from pyctr.tui.others import Stranger
 from pyctr.tui.picture import text_of
-from pyctr.tui.snapshot import Focus
+from pyctr.tui.snapshot import ContainerRow, Focus, HostRow, Snapshot
+from pyctr.tui.sources.triage import Ward
 from tests.support import screens
 
 
@@ -33,10 +38,88 @@ def write(path: str, begin: float, seconds: int, percent: int, memory: int) -> N
         writer.add(begin + moment, 1, 7, sample)
 
 
+def write_host(paths: Paths, begin: float, seconds: int, percent: int) -> None:
+    """Two cores, of which so many percent are busy, and three eighths of the memory taken."""
+    writer = hosthistory.Writer(paths, 1)
+    for moment in range(0, seconds, 5):
+        sample = HostSample()
+        sample.cpus, sample.load = 2, (1.75, 1.0, 1.0)
+        sample.cpu_busy_us = moment * percent * 20_000
+        sample.memory_total, sample.memory_used = 8 << 30, 3 << 30
+        sample.psi = {"memory": (0.0, 0.0, moment * 120_000, moment * 20_000)}
+        writer.add(begin + moment, float(moment), sample)
+
+
 async def show(app: PyctrApp, host: screens.Replay, pilot: object) -> str:
     app.take(host.poller.collect())
     await pilot.pause()  # type: ignore[attr-defined]
     return text_of(app)
+
+
+def test_the_header_and_the_host_page_are_of_that_time(host: screens.Replay) -> None:
+    now = host.clock.time()
+    write_host(host.paths, now - 1000, 500, 37)
+    app = host.app()
+
+    async def go() -> None:
+        async with app.run_test(size=(160, 44)) as pilot:
+            host.poller.travel(now - 600)
+            head = (await show(app, host, pilot)).splitlines()[0]
+            assert "THE PAST" in head and "cpu 37%  mem 38%  psi -/12/-  load 1.75" in head and "T now" in head
+            await pilot.press("5")
+            await pilot.pause()
+            text = await show(app, host, pilot)
+            assert "37% of 2 cores" in text and "3.0G of 8.0G" in text
+            assert "not recorded" in text, "what takes the disk"
+            assert "swap" not in text and "kernel" not in text, "neither is on record"
+            (line,) = [line for line in text.splitlines() if "12.0" in line]
+            assert line.split().count("12.0") == 3 and "2.0" in line.split(), "some, and all of it"
+            assert f.clock(now - 600) in text, "where the charts end"
+            host.poller.travel(now - 100)
+            text = await show(app, host, pilot)
+            assert "cpu" not in text.splitlines()[0] and "37%" not in text, "nobody recorded then"
+
+    asyncio.run(go())
+
+
+def test_the_header_of_the_past_fits_80_columns() -> None:
+    host = HostRow(cpus=2, cpu=37.0, memory_total=8.0, memory_percent=38.0, psi_cpu=1.0, psi_memory=0.0, psi_io=22.0)
+    rows = tuple(ContainerRow(id=str(number), name="web", status="running") for number in range(3))
+    line = header.host_line(Snapshot(past=1_800_000_000.0, host=host, containers=rows), 80, Glyphs())
+    text = "".join(span[0] for span in line)
+    assert len(text) == 80 and "cpu 37%  mem 38%  psi 1.0/0/22" in text and "T now" in text
+
+
+def test_who_was_sick_then_is_told_by_the_same_rules(host: screens.Replay) -> None:
+    now = host.clock.time()
+    api, worker = host.id("api-1"), host.id("db")
+    writer = ring.Writer(host.paths.container(api, ring.FILE))
+    for moment in range(0, 500, 5):
+        sample = Sample()
+        sample.monotonic, sample.pids, sample.pids_limit = float(moment), 64, 64
+        sample.cpu_usage_us = sample.memory_current = moment
+        writer.add(now - 1000 + moment, 1, 7, sample)
+    events = [
+        {"time_ns": int((now - 1100) * 1e9), "action": "start", "id": api, "name": "api-1"},
+        {"time_ns": int((now - 1100) * 1e9), "action": "start", "id": worker, "name": "db"},
+        {"time_ns": int((now - 700) * 1e9), "action": "oom", "id": worker, "name": "db", "attributes": {"kills": "1"}},
+        {"time_ns": int((now - 699) * 1e9), "action": "die", "id": worker, "name": "db",
+         "attributes": {"exitCode": "137", "oom_killed": "True"}},
+        {"time_ns": int((now - 100) * 1e9), "action": "die", "id": api, "name": "api-1",
+         "attributes": {"exitCode": "3"}},
+    ]  # fmt: skip
+    Path(host.paths.events).write_text("".join(json.dumps({**one, "type": "container"}) + "\n" for one in events))
+    host.poller.look_at(Focus(sources=("triage",)))
+
+    def told(at: float) -> dict[str, str]:
+        host.poller.travel(at)
+        ward = host.poller.collect().scenes["triage"].document
+        assert isinstance(ward, Ward)
+        return {case.name: case.worst.kind for case in ward.cases if case.name in ("api-1", "db")}
+
+    assert told(now - 600) == {"api-1": "pids", "db": "oom"}
+    assert told(now - 900) == {"api-1": "pids"}, "what came later nobody knew"
+    assert told(now - 50)["api-1"] == "failed"
 
 
 def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_away(host: screens.Replay) -> None:

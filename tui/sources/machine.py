@@ -52,6 +52,10 @@ class Machine(NamedTuple):
     ticked: float = 0.0
     cpu_points: tuple[tuple[float, float], ...] = ()
     memory_points: tuple[tuple[float, float], ...] = ()
+    cpus: int | None = None
+    """Where `cores` does not have each of them."""
+    past: float = 0.0
+    """Epoch seconds, if it is not of now: much is not on record."""
 
 
 def collect(engine: Engine, seen: Seen, before: object) -> object:
