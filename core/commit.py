@@ -90,9 +90,9 @@ class _Still:
 
 def _view(container: Container) -> Directory:
     engine = container.engine
-    copied = engine.paths.container(container.id, "rootfs")
-    if os.path.isdir(copied):
-        return Directory.root([copied])
+    with engine.storage.whole(container.id) as tree:
+        if tree:
+            return Directory.root([tree])
     upper = engine.paths.container(container.id, "upper")
     lower = (container.state.rootfs or {}).get("lower")
     if not lower:
@@ -103,16 +103,16 @@ def _view(container: Container) -> Directory:
 def _changes(container: Container, base: Image, write: Callable[[bytes], object]) -> None:
     engine = container.engine
     tar = TarWriter(write)
-    copied = engine.paths.container(container.id, "rootfs")
-    if os.path.isdir(copied):
-        with Directory.root([copied]) as root:
-            tar.changed(root, engine.storage.changes(container.id, base))
-    else:
-        fd = os.open(engine.paths.container(container.id, "upper"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            tar.upper(fd)
-        finally:
-            os.close(fd)
+    with engine.storage.whole(container.id) as tree:
+        if tree:
+            with Directory.root([tree]) as root:
+                tar.changed(root, engine.storage.changes(container.id, base))
+        else:
+            fd = os.open(engine.paths.container(container.id, "upper"), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                tar.upper(fd)
+            finally:
+                os.close(fd)
     tar.finish()
 
 

@@ -250,5 +250,5 @@ def _dummies(spec: ContainerSpec, image: Image) -> dict[str, str]:
 
 def _describe_rootfs(rootfs: dict[str, Any]) -> str:
     stacked = "upper and work made"
-    made = {"overlay": stacked, "fuse-overlayfs": stacked, "btrfs": "snapshot taken"}
+    made = {"overlay": stacked, "fuse-overlayfs": stacked, "btrfs": "snapshot taken", "zfs": "snapshot cloned"}
     return made.get(str(rootfs.get("driver")), "layers copied")

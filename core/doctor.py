@@ -113,34 +113,9 @@ def _storage(engine: Engine) -> Iterator[tuple[str, str, str]]:
         return
     with open(f"{engine.paths.proc}/filesystems") as file:
         overlay = "overlay" in file.read().split()
-    driver = ""
-    if not overlay:
-        yield WARNING, "no overlayfs: every container copies its image", "modprobe overlay"
-    elif os.geteuid() == 0 and os.path.isdir(root) and (driver := engine.storage.driver()) == "btrfs":
-        yield GOOD, "btrfs snapshots", ""
-    elif driver == "fuse-overlayfs":
-        yield (
-            WARNING,
-            f"overlayfs cannot mount below '{root}': fuse-overlayfs does, and is slower",
-            "ext4, xfs or btrfs",
-        )
-    elif driver == "vfs":
-        yield (
-            WARNING,
-            f"overlayfs cannot mount below '{root}': every container copies its image",
-            ("ext4, xfs or btrfs, or install fuse-overlayfs"),
-        )
-    else:
-        yield GOOD, "overlayfs", ""
-    from pyctr.core.linux import const, quota
-    from pyctr.core.linux.mount import fs_type
-
-    if fs_type(probe) == const.ZFS_SUPER_MAGIC:
-        yield (
-            WARNING,
-            f"'{probe}' is on zfs: no snapshots of it are used",
-            "OpenZFS 2.2 at least, which overlayfs mounts on",
-        )
+    driver = engine.storage.driver() if os.geteuid() == 0 and os.path.isdir(root) else ""
+    yield _driver(probe, root, driver or ("overlay" if overlay else "vfs"), overlay)
+    from pyctr.core.linux import quota
 
     if quota.counted(probe):
         yield GOOD, "project quotas: --storage-opt size= limits what a container writes", ""
@@ -151,6 +126,26 @@ def _storage(engine: Engine) -> Iterator[tuple[str, str, str]]:
     yield level, f"{free_bytes / (1 << 30):.1f} GiB free for '{root}'", hint
     if free.f_favail and free.f_favail < 10_000:
         yield WARNING, f"only {free.f_favail} inodes free", "images need thousands of files"
+
+
+def _driver(probe: str, root: str, driver: str, overlay: bool) -> tuple[str, str, str]:
+    """What containers are made with, and what would be better."""
+    from pyctr.core.linux import zfs
+
+    if driver == "overlay":
+        return GOOD, "overlayfs", ""
+    if driver in ("btrfs", "zfs"):
+        return GOOD, f"{driver} snapshots", ""
+    why = f"overlayfs cannot mount below '{root}'" if overlay else "no overlayfs"
+    then = "fuse-overlayfs does, and is slower" if driver == "fuse-overlayfs" else "every container copies its image"
+    better = "ext4, xfs or btrfs" + ("" if driver == "fuse-overlayfs" else ", or install fuse-overlayfs")
+    if zfs.is_zfs(probe):
+        if not zfs.program():
+            better = "zfsutils-linux, the program 'zfs' for snapshots; or OpenZFS 2.2, which overlayfs mounts on"
+            return WARNING, f"{why}, which is zfs without the program for it: {then}", better
+        better = "the right to make datasets here; or OpenZFS 2.2, which overlayfs mounts on"
+        return WARNING, f"{why}, which is zfs, and no dataset can be made there: {then}", better
+    return WARNING, f"{why}: {then}", better if overlay else "modprobe overlay"
 
 
 def _namespaces(engine: Engine) -> Iterator[tuple[str, str, str]]:

@@ -68,6 +68,10 @@ def _rootfs(engine: Engine, id: str, image: Image, spec: ContainerSpec) -> dict[
     if driver in ("vfs", "btrfs"):
         path = engine.paths.container(id, "rootfs")
         return {"driver": driver, "path": path, "lower": lower, "volatile": False, "readonly": spec.readonly_rootfs}
+    if driver == "zfs":
+        dataset = f"<dataset>/c-{id[:12]}"
+        made = {"driver": driver, "dataset": dataset, "lower": lower, "volatile": False}
+        return {**made, "readonly": spec.readonly_rootfs}
     return {
         "driver": driver,
         **({"program": "fuse-overlayfs"} if driver == "fuse-overlayfs" else {}),

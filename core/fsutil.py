@@ -212,12 +212,13 @@ def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        _remove_at(fd, name)
+        remove_at(fd, name)
     finally:
         os.close(fd)
 
 
-def _remove_at(parent: int, name: str) -> None:
+def remove_at(parent: int, name: str) -> None:
+    """`remove_tree` of a name in an open directory."""
     try:
         os.unlink(name, dir_fd=parent)
         return
@@ -232,7 +233,7 @@ def _remove_at(parent: int, name: str) -> None:
     try:
         for attempt in range(_ATTEMPTS):
             for child in os.listdir(fd):
-                _remove_at(fd, child)
+                remove_at(fd, child)
             try:
                 os.rmdir(name, dir_fd=parent)
                 break

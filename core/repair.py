@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import containers, errors, fsutil, pending, storage
+from pyctr.core import containers, errors, fsutil, pending, storageprobe
 from pyctr.core.state import CREATING, Exit
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def reconcile(engine: Engine) -> list[str]:
         names = os.listdir(paths.containers)
     except FileNotFoundError:
         names = []
-    storage.sweep(paths, names)
+    storageprobe.sweep(paths, names)
     for name in names:
         id = name.removeprefix(".new-").removeprefix(".gone-")
         if (name == id and name[0] != "." and finish(engine, id)) or (name != id and _without_record(engine, id)):

@@ -2,9 +2,9 @@
 
 `prepare` and everything else runs in the client and mounts nothing. `mount_rootfs` runs in the container's own mount
 namespace, so no overlay is ever visible on the host and none can be left behind. Where overlayfs cannot mount
-(an upper directory on overlayfs itself, on NFS, ...) the driver is btrfs on such a filesystem (`snapshots`), else
+(an upper directory on overlayfs itself, on NFS, ...) the driver is btrfs or zfs on such a filesystem, else
 fuse-overlayfs where that is installed and works (`fuseoverlay`), or else vfs: a plain copy of all layers per container.
-btrfs and vfs give a whole directory, "path", and are alike from there on.
+btrfs, zfs and vfs give a whole tree, and are alike from there on (`whole`). `storageprobe` tries which it is.
 
 Below the image lies one more layer of ours: empty mount points (/proc, /etc/hosts, ...), so that starting a container
 writes nothing into its upper directory and `diff` shows only what the container did.
@@ -17,29 +17,28 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from pyctr.core.fuseoverlay import Served
     from pyctr.core.images.layers import LayerStore
     from pyctr.core.images.model import Image
     from pyctr.core.paths import Paths
+    from pyctr.core.whole import Whole
 
 OVERLAY = "overlay"
 VFS = "vfs"
 BTRFS = "btrfs"
+ZFS = "zfs"
 FUSE = "fuse-overlayfs"
-DRIVERS = (OVERLAY, BTRFS, FUSE, VFS)
+DRIVERS = (OVERLAY, BTRFS, ZFS, FUSE, VFS)
 """In the order in which they are tried."""
 STACKED = (OVERLAY, FUSE)
-"""Those with an upper directory of what was changed."""
+"""Those with an upper directory of what was changed; the others keep a whole tree (`whole`)."""
 ENVIRONMENT = "PYCTR_STORAGE_DRIVER"
 
 MOUNT_POINTS = ("dev/", "etc/", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc/", "sys/")
 # each of these on would put into upper directories what `diff` and `commit` cannot read
-_PROBE = ".overlay-"
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EINTR})
-"""Errors that say nothing about the filesystem; a driver chosen for one of them would be remembered until a reboot."""
 _OPTIONS = "index=off,redirect_dir=off,metacopy=off"
 
 
@@ -63,10 +62,11 @@ class Storage:
                 with open(memory, "rb") as file:
                     self._driver = file.read().decode()
             except FileNotFoundError:
+                from pyctr.core import storageprobe
                 from pyctr.core.fsutil import make_private_directory, write_atomic
 
                 make_private_directory(self.paths.run)
-                self._driver = self._found()
+                self._driver = storageprobe.found(self.paths, self.layers)
                 write_atomic(memory, self._driver.encode(), durable=False)
         return self._driver
 
@@ -78,15 +78,6 @@ class Storage:
             except PermissionError:
                 pass  # nobody but root may try
         return OVERLAY
-
-    def _found(self) -> str:
-        if self._trial(_overlay_works):
-            return OVERLAY
-        if self._snapshots():
-            return BTRFS
-        from pyctr.core import fuseoverlay
-
-        return FUSE if self._trial(fuseoverlay.works) else VFS
 
     def ready(self) -> None:
         """Make now what `prepare` makes once: for who is about to call it from several threads."""
@@ -110,8 +101,9 @@ class Storage:
         files may take (with vfs: all files), 0 for no limit; raises Unsupported where nobody counts.
 
         Returns what `mount_rootfs` takes. overlay: "lower" (short absolute paths, topmost first), "upper", "work",
-        "volatile". fuse-overlayfs: "program", too. vfs: "path", the copy, and "lower" it was copied from. "readonly"
-        is only recorded: mount points must still be made, so the runtime remounts when it is done.
+        "volatile". fuse-overlayfs: "program", too. vfs and btrfs: "path", and "lower" it was made from. zfs: the same
+        with "dataset". "readonly" is only recorded: mount points must still be made, so the runtime remounts when it
+        is done.
         """
         from pyctr.core.errors import StorageError, from_oserror
 
@@ -119,7 +111,7 @@ class Storage:
             raise StorageError(f"{len(image.layers)} layers, and overlayfs stacks 499", hint="squash the image")
         lower = self.layers.lower(image) or self.layers.ensure(image)
         directory = self.paths.container(id)
-        if size:
+        if size and self.driver() != ZFS:
             from pyctr.core import sizelimit
             from pyctr.core.fsutil import make_private_directory
 
@@ -130,10 +122,10 @@ class Storage:
                 lower.append(self._mount_points())
             elif not lower:
                 lower.append(self._nothing())
-            if self.driver() == VFS:
-                return self._prepare_vfs(directory, lower, readonly, size)
-            if self.driver() == BTRFS:
-                return self._prepare_btrfs(directory, lower, readonly)
+            if self.driver() not in STACKED:
+                from pyctr.core import whole
+
+                return whole.prepare(self.driver(), self.layers, directory, lower, readonly, size)
             more = self._program() if self.driver() == FUSE else {}
             upper, work = f"{directory}/upper", f"{directory}/work"
             try:
@@ -169,11 +161,11 @@ class Storage:
         """Remove a container's writable layer; nothing happens when there is none. Raises OSError when busy."""
         from pyctr.core.fsutil import remove_tree
 
-        copied = self.paths.container(id, "rootfs")
-        if os.path.isdir(copied) and self._snapshots():
-            from pyctr.core import snapshots
+        directory = self.paths.container(id)
+        if os.path.exists(f"{directory}/rootfs") or os.path.exists(f"{directory}/dataset"):
+            from pyctr.core import whole
 
-            snapshots.drop(copied)
+            whole.remove(self.layers, directory)
         for name in ("upper", "work", "rootfs", "rootfs.tmp"):
             remove_tree(self.paths.container(id, name))
 
@@ -182,28 +174,29 @@ class Storage:
         from pyctr.core.images.changes import compare, overlaid
         from pyctr.core.images.merged import Directory
 
-        with Directory.root(self._lower(id, image)) as lower:
-            copied = self.paths.container(id, "rootfs")
-            if os.path.isdir(copied):
-                with Directory.root([copied]) as now:
+        with Directory.root(self._lower(id, image)) as lower, self.whole(id) as tree:
+            if tree:
+                with Directory.root([tree]) as now:
                     return compare(lower, now)
             return overlaid(lower, self.paths.container(id, "upper"))
 
+    def whole(self, id: str) -> Whole:
+        """A context manager: the path of the whole tree that a container has, "" if it has an upper directory."""
+        from pyctr.core.whole import Whole
+
+        return Whole(self.paths.container(id))
+
     def usage(self, id: str) -> int:
         """Bytes on disk of what a container wrote: of its upper directory, with vfs of its whole copy, with btrfs of
-        the files that are not as in the image (their blocks that it still shares are counted)."""
-        copied = self.paths.container(id, "rootfs")
-        if not os.path.isdir(copied):
-            return disk_usage(self.paths.container(id, "upper"))
-        if self._rootfs(id).get("driver") != BTRFS:
-            return disk_usage(copied)
-        total = 0
-        for kind, path in self.changes(id):
-            try:
-                total += os.lstat(copied + path).st_blocks * 512 if kind != "D" else 0
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # the container is at work
-        return total
+        the files that are not as in the image (their blocks that it still shares are counted), with zfs of its clone
+        alone (some seconds late)."""
+        upper = self.paths.container(id, "upper")
+        if os.path.isdir(upper):
+            return disk_usage(upper)
+        from pyctr.core import whole
+
+        directory = self.paths.container(id)
+        return whole.usage(directory, self._rootfs(id).get("driver", ""), lambda: self.changes(id))
 
     # inside
 
@@ -276,67 +269,6 @@ class Storage:
         os.chmod(link, 0o755)  # whatever the umask is
         return link
 
-    def _prepare_vfs(self, directory: str, lower: list[str], readonly: bool, size: int) -> dict[str, Any]:
-        from pyctr.core import sizelimit
-        from pyctr.core.fsutil import make_private_directory
-        from pyctr.core.images.merged import Directory, copy
-
-        make_private_directory(directory)
-        temporary, path = f"{directory}/rootfs.tmp", f"{directory}/rootfs"
-        os.mkdir(temporary, 0o700)
-        if size:
-            sizelimit.apply([temporary], os.path.basename(directory), size)
-        target = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with Directory.root(lower) as source:
-                copy(source, target)
-        finally:
-            os.close(target)
-        os.rename(temporary, path)
-        return {"driver": VFS, "path": path, "lower": lower, "volatile": False, "readonly": readonly}
-
-    def _prepare_btrfs(self, directory: str, lower: list[str], readonly: bool) -> dict[str, Any]:
-        from pyctr.core import snapshots
-        from pyctr.core.fsutil import make_private_directory
-
-        make_private_directory(directory)
-        if not self._snapshots():
-            from pyctr.core.errors import Unsupported
-
-            raise Unsupported(
-                f"storage driver '{BTRFS}': '{self.paths.containers}' is on another file system", hint=f"{OVERLAY}"
-            )
-        path = f"{directory}/rootfs"
-        snapshots.take(self.layers.snapshots, lower, path)
-        return {"driver": BTRFS, "path": path, "lower": lower, "volatile": False, "readonly": readonly}
-
-    def _snapshots(self) -> bool:
-        """Are the containers' directories on btrfs, and together with the layers?"""
-        from pyctr.core import snapshots
-        from pyctr.core.fsutil import make_private_directory
-
-        make_private_directory(self.paths.containers)
-        make_private_directory(self.layers.snapshots)
-        there = os.stat(self.paths.containers).st_dev == os.stat(self.layers.snapshots).st_dev
-        return there and snapshots.works(self.paths.containers)
-
-    def _trial(self, works: Callable[[str], bool]) -> bool:
-        """Try something in a directory below our root."""
-        import tempfile
-
-        from pyctr.core.fsutil import make_private_directory
-
-        make_private_directory(self.paths.containers)
-        sweep(self.paths, os.listdir(self.paths.containers))
-        trial = tempfile.mkdtemp(prefix=f"{_PROBE}{os.getpid()}-", dir=self.paths.containers)
-        try:
-            return works(trial)
-        finally:
-            try:
-                os.rmdir(trial)
-            except OSError:
-                pass  # not empty: it goes with the next sweep
-
     def _program(self) -> dict[str, str]:
         from pyctr.core import fuseoverlay
         from pyctr.core.errors import Unsupported
@@ -344,52 +276,6 @@ class Storage:
         if not (found := fuseoverlay.program()):
             raise Unsupported(f"storage driver '{FUSE}': it is not installed", hint="apt install fuse-overlayfs")
         return {"program": found}
-
-
-def _overlay_works(trial: str) -> bool:
-    """Configure an overlay of three empty directories without attaching it anywhere.
-
-    fsopen(2) needs no mount namespace and no child process, so this is safe in a process with threads.
-    """
-    from pyctr.core.linux.const import FSCONFIG_CMD_CREATE, FSCONFIG_SET_STRING
-    from pyctr.core.linux.mount import fsconfig, fsopen
-
-    try:
-        for name in ("lower", "upper", "work"):
-            os.mkdir(f"{trial}/{name}")
-        try:
-            context = fsopen("overlay")
-        except OSError as error:
-            if error.errno in _PASSING:
-                raise
-            return False  # ENODEV: no overlayfs; EPERM: no mounting at all
-        try:
-            for key, name in (("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")):
-                fsconfig(context, FSCONFIG_SET_STRING, key, f"{trial}/{name}")
-            fsconfig(context, FSCONFIG_CMD_CREATE)
-        except OSError as error:
-            if error.errno in _PASSING:
-                raise
-            return False  # EINVAL: overlayfs refuses this filesystem as upper
-        finally:
-            os.close(context)
-        return True
-    finally:
-        # by path, which needs no descriptor; work/work is what overlayfs made
-        for name in ("/lower", "/upper", "/work/work", "/work"):
-            try:
-                os.rmdir(trial + name)
-            except OSError:
-                continue  # never made; what stays all the same goes with the next sweep
-
-
-def sweep(paths: Paths, names: list[str]) -> None:
-    """Remove what probes that were killed left; `names` are those below `paths.containers`."""
-    for name in names:
-        if name.startswith(_PROBE) and not os.path.exists(f"/proc/{name[len(_PROBE) :].partition('-')[0]}"):
-            from shutil import rmtree
-
-            rmtree(f"{paths.containers}/{name}", ignore_errors=True)
 
 
 def serve(rootfs: Mapping[str, Any]) -> Served | None:
@@ -417,6 +303,9 @@ def mount_rootfs(rootfs: Mapping[str, Any], target: str, served: Served | None =
         return
     if rootfs["driver"] in (VFS, BTRFS):
         mount(rootfs["path"], target, None, MS_BIND)
+        return
+    if rootfs["driver"] == ZFS:
+        mount(rootfs["dataset"], target, "zfs")
         return
     lower = rootfs["lower"]
     links = os.path.dirname(lower[0])

@@ -11,8 +11,8 @@ if [ -d /scratch ]; then
     chmod 1777 /scratch/tmp
     mount --bind /scratch/tmp /tmp
 fi
-# what a booted system loads when it is first asked for: disks in files, and the books of quotas
-modprobe -aq loop quota_v2 || true
+# what a booted system loads when it is first asked for: disks in files, and the books of quotas; zfs where it is
+modprobe -aq loop quota_v2 zfs || true
 PATH=$PATH:$venv/guest
 # a file of the guest, which forgets it: every python3 finds the packages, those that tests start as well
 site=$(python3 -c 'import site; print(site.getsitepackages()[0])')

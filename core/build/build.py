@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 
+from pyctr.core import whole
 from pyctr.core.build import stages
 from pyctr.core.build.cache import Cache
 from pyctr.core.build.context import Context
@@ -268,7 +269,7 @@ class Build:
         make_private_directory(parent)
         for name in os.listdir(parent):
             if name.endswith(".lock"):
-                _sweep(f"{parent}/{name}", f"{self.engine.paths.run}/build/{name[:-5]}")
+                _sweep(self.engine, f"{parent}/{name}")
         lock = Lock(f"{self._work}.lock")
         with lock:
             os.mkdir(self._work, 0o700)
@@ -280,12 +281,14 @@ class Build:
                 os.unlink(lock.path)
 
 
-def _sweep(path: str, run: str) -> None:
+def _sweep(engine: Engine, path: str) -> None:
     lock = Lock(path)
     if lock.try_acquire():
+        work = path.removesuffix(".lock")
         try:
-            remove_tree(run)
-            remove_tree(path.removesuffix(".lock"))
+            remove_tree(f"{engine.paths.run}/build/{os.path.basename(work)}")
+            whole.remove_all(engine.layers, engine.paths.replace(root=work).containers)
+            remove_tree(work)
             os.unlink(path)
         finally:
             lock.release()

@@ -139,7 +139,7 @@ class Mounts:
         self._agents: list[Any] = []
         self._names: list[str] = []
         self._points: list[mountpoints.Point] = []
-        self._made: dict[str, Any] = {}
+        self._lower: list[str] = []
 
     def __enter__(self) -> Mounts:
         return self
@@ -213,15 +213,13 @@ class Mounts:
 
     def remember(self, made: dict[str, Any]) -> None:
         """Which mount points are not there yet in a rootfs (what `Storage.prepare` returned)."""
-        self._made = made
-        lower = made.get("lower") or []
-        self._points = [mountpoints.find(lower, spec.target) for spec in self.specs]
+        self._lower = made.get("lower") or []
+        self._points = [mountpoints.find(self._lower, spec.target) for spec in self.specs]
 
-    def clean(self) -> None:
-        """Take away the mount points that were made for this step alone."""
-        upper = self._made.get("upper") or self._made.get("path")
-        if upper and self._points:
-            mountpoints.clean(upper, self._made.get("lower") or [], self._points)
+    def clean(self, top: str) -> None:
+        """Take away the mount points that were made for this step alone; `top` is where it wrote."""
+        if self._points:
+            mountpoints.clean(top, self._lower, self._points)
 
     # inside
 

@@ -69,7 +69,8 @@ class Rootfs:
         """What was written since, as a layer in the store."""
         if self._rootfs["driver"] in storage.STACKED:
             return of_upper(blobs, self._rootfs["upper"], latest)
-        return of_copy(blobs, self._rootfs["path"], lambda: self._storage.changes(self._id, self._image), latest)
+        with self._storage.whole(self._id) as tree:
+            return of_tree(blobs, tree, lambda: self._storage.changes(self._id, self._image), latest)
 
 
 def of_upper(blobs: Blobs, path: str, latest: int | None) -> Layer:
@@ -87,8 +88,8 @@ def of_upper(blobs: Blobs, path: str, latest: int | None) -> Layer:
     return newlayer.write(blobs, produce)
 
 
-def of_copy(blobs: Blobs, path: str, changes: Callable[[], list[tuple[str, str]]], latest: int | None) -> Layer:
-    """A layer of what differs in a whole copy (the vfs driver)."""
+def of_tree(blobs: Blobs, path: str, changes: Callable[[], list[tuple[str, str]]], latest: int | None) -> Layer:
+    """A layer of what differs in a whole tree from its image."""
     from pyctr.core.images.merged import Directory
 
     def produce(write: Callable[[bytes], object]) -> None:

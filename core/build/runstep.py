@@ -129,8 +129,7 @@ def _conclude(
         try:
             if code:
                 raise ExitedWith(code, f"exit code {code}: out of memory" if oom else "")
-            mounts.clean()
-            return _layer(engine, container, latest)
+            return _layer(engine, container, mounts, latest)
         finally:
             removal.remove_marked(container.reload(), volumes=True)
             launched.close()
@@ -141,8 +140,11 @@ def _locked(container: Container) -> Lock:
     return fsutil.Lock(container.path("lock"))
 
 
-def _layer(engine: Engine, container: Container, latest: int | None) -> Layer:
+def _layer(engine: Engine, container: Container, mounts: Mounts, latest: int | None) -> Layer:
     made = container.state.rootfs or {}
     if made.get("driver") in STACKED:
+        mounts.clean(made["upper"])
         return rootfs.of_upper(engine.images.blobs, made["upper"], latest)
-    return rootfs.of_copy(engine.images.blobs, made["path"], lambda: engine.storage.changes(container.id), latest)
+    with engine.storage.whole(container.id) as tree:
+        mounts.clean(tree)
+        return rootfs.of_tree(engine.images.blobs, tree, lambda: engine.storage.changes(container.id), latest)

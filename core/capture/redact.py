@@ -35,7 +35,7 @@ _SHAPES = (
 _IDENTITIES = frozenset((
     "id", "Id", "name", "Name", "names", "image", "image_name", "image_id", "Image", "network", "bridge", "host_if",
     "container_if", "group", "digest", "mediaType", "address", "gateway", "mac", "upper", "work", "lower", "driver",
-    "status", "action", "type", "diff_ids", "chain_id",
+    "dataset",     "status", "action", "type", "diff_ids", "chain_id",
 ))  # fmt: skip
 """Keys of our documents whose values name things: they stay, or nothing could be recognised."""
 

@@ -43,6 +43,8 @@ class LayerStore:
         self.links = f"{paths.layers}/l"
         self.snapshots = f"{paths.root}/snapshots"
         """Of the btrfs driver."""
+        self.datasets = f"{paths.root}/datasets"
+        """Of the zfs driver."""
 
     def path(self, diff_id: str) -> str:
         """The directory of an unpacked layer (or where it would be)."""
@@ -163,6 +165,10 @@ class LayerStore:
             from pyctr.core import snapshots
 
             snapshots.collect(self.snapshots, self.root)
+        if os.path.isdir(self.datasets):
+            from pyctr.core import datasets
+
+            datasets.collect(self.datasets, self.root)
         return removed
 
     def in_use(self, needed: set[str]) -> set[str]:

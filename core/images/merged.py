@@ -179,7 +179,7 @@ def copy(source: Directory, target: int) -> int:
                 continue
             key = (found.st_dev, found.st_ino)
             if key in linked:
-                _link(target, linked[key], into, name)
+                link_copied(target, linked[key], into, name)
                 continue
             size += copy_node(fd, name, found, into)
             if found.st_nlink > 1:
@@ -190,7 +190,7 @@ def copy(source: Directory, target: int) -> int:
     return size
 
 
-def _link(target: int, path: str, into: int, name: str) -> None:
+def link_copied(target: int, path: str, into: int, name: str) -> None:
     """A hard link to what was copied to `path` below `target`. Nobody's symlink on the way leads elsewhere."""
     from pyctr.core.linux import const
     from pyctr.core.linux.mount import fd_path, openat2

@@ -152,6 +152,7 @@ _NUMBERS = {
     "ioprio_set": (251, 30),
     "setns": (308, 268),
     "sched_setattr": (314, 274),
+    "renameat2": (316, 276),
     "seccomp": (317, 277),
     "bpf": (321, 280),
     "execveat": (322, 281),

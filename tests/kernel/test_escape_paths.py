@@ -189,7 +189,7 @@ def test_filling_a_volume_links_and_changes_nothing_outside(tmp_path: Path) -> N
     fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with pytest.raises(OSError, match="symbolic link"):
-            merged._link(fd, "a/one", fd, "stolen")
+            merged.link_copied(fd, "a/one", fd, "stolen")
         with pytest.raises(OSError):
             merged._chmod(fd, "name", 0o666)
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +184,43 @@ def test_a_registry_without_ranges_is_read_anew(bare_host: Host, forger: Forger)
     done = bare_host.run("pull", f"{forger.name}/acme/app:1")
     assert "going on at byte 3000" in done.stderr
     assert ImageStore(bare_host.paths).list()[0].layers[0].digest == digest(GOOD)
+
+
+def test_layers_of_an_image_are_downloaded_side_by_side(bare_host: Host, forger: Forger) -> None:
+    """Neither is sent before both are asked for."""
+    document = forger.document([GOOD, archive([member("second", "2")])])
+    both = threading.Barrier(2, timeout=30)
+    for number in (0, 1):
+        answer = forger.answers[blob_path(document, number)]
+
+        def meet(_: object, answer: object = answer) -> object:
+            both.wait()
+            return answer
+
+        forger.answers[blob_path(document, number)] = meet
+    forger.tag(document)
+    bare_host.run("pull", "-q", f"{forger.name}/acme/app:1")
+    assert not both.broken and len(forger.asked("/blobs/")) == 3, "the configuration, and each layer once"
+
+
+def test_a_build_asks_for_newer_bases_when_told_to_and_tells_of_it_as_told(
+    bare_host: Host, forger: Forger, tmp_path: Path
+) -> None:
+    def build(*flags: str) -> subprocess.CompletedProcess[str]:
+        return bare_host.run("build", "-t", "made", *flags, str(tmp_path))
+
+    def base() -> str:
+        return json.loads(bare_host.run("image", "inspect", "made").stdout)[0]["Config"]["Labels"]["base"]
+
+    (tmp_path / "Dockerfile").write_text(f"FROM {forger.name}/acme/app:1\nCOPY Dockerfile /here\n")
+    forger.tag(forger.document([GOOD], config={"Labels": {"base": "old"}}))
+    said = build("--progress", "plain")
+    assert base() == "old" and "COPY Dockerfile /here" in said.stdout + said.stderr
+    forger.tag(forger.document([GOOD], config={"Labels": {"base": "new"}}))
+    quiet = build("--progress", "quiet")
+    assert base() == "old" and len(quiet.stdout.split()) == 1 and quiet.stderr == ""
+    build("--pull")
+    assert base() == "new"
 
 
 def test_what_a_registry_offers_is_listed(bare_host: Host, forger: Forger) -> None:

@@ -26,6 +26,8 @@ class Host:
         self.base = f"/tmp/{name}"
         os.mkdir(self.base, 0o755)
         self.paths = Paths(root=f"{self.base}/r", run=f"{self.base}/v", cgroup_parent=name, bridge=name)
+        self.patience = 60.0
+        """Seconds for a command that is not given any others."""
         os.mkdir(self.paths.root, 0o700)
         os.mkdir(self.paths.run, 0o700)
         if images_from is not None:
@@ -51,7 +53,7 @@ class Host:
         return [sys.executable, "-m", "pyctr", *words]
 
     def run(
-        self, *words: str, check: bool = True, input: str | None = None, timeout: float = 60
+        self, *words: str, check: bool = True, input: str | None = None, timeout: float = 0
     ) -> subprocess.CompletedProcess[str]:
         """Run a pyctr command to its end; with `check` a failure shows what it said."""
         done = subprocess.run(
@@ -61,7 +63,7 @@ class Host:
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=timeout or self.patience,
         )
         if check and done.returncode:
             raise AssertionError(f"pyctr {' '.join(words)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")

@@ -12,7 +12,8 @@ from pyctr.core.images.layers import LayerStore
 from pyctr.core.images.model import Image
 from pyctr.core.images.store import ImageStore
 from pyctr.core.paths import Paths
-from pyctr.core.storage import MOUNT_POINTS, Storage, sweep
+from pyctr.core.storage import MOUNT_POINTS, Storage
+from pyctr.core.storageprobe import sweep
 from tests.support.images import hardlink, image, member, symlink
 
 LAYERS = [

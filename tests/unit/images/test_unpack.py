@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 import tarfile
 from pathlib import Path
 
@@ -253,6 +254,19 @@ def test_owners_capabilities_and_devices_are_kept(tmp_path: Path) -> None:
     assert os.getxattr(layer / "ping", "security.capability") == capability.encode("latin-1")
     null = (layer / "null").stat()
     assert stat.S_ISCHR(null.st_mode) and null.st_rdev == os.makedev(1, 3) and null.st_mode & 0o777 == 0o666
+
+
+def test_access_lists_and_attributes_of_users_are_kept(tmp_path: Path) -> None:
+    # acl(5) as the kernel keeps it: version 2; owner rw, user 1000 r, group and mask r, others nothing
+    entries = [(1, 6, 2**32 - 1), (2, 4, 1000), (4, 4, 2**32 - 1), (0x10, 4, 2**32 - 1), (0x20, 0, 2**32 - 1)]
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    headers = {
+        "SCHILY.xattr.system.posix_acl_access": access.decode("utf-8", "surrogateescape"),
+        "SCHILY.xattr.user.note": "x=y",
+    }
+    unpack(tmp_path / "layer", [member("shared", "s", mode=0o640, pax_headers=headers)], tarfile.PAX_FORMAT)
+    assert os.getxattr(tmp_path / "layer/shared", "system.posix_acl_access") == access
+    assert os.getxattr(tmp_path / "layer/shared", "user.note") == b"x=y"
 
 
 def test_archives_that_are_none_or_cut_short_are_refused(tmp_path: Path) -> None:
