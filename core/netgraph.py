@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pyctr.core import netns
 from pyctr.core.linux import procfs
+from pyctr.core.netdrivers import CNI, FACES
 from pyctr.core.subnets import DEFAULT, to_int, to_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 SKIPPED = ("lo", "veth", "ifb", "dummy", "tunl", "sit", "gre", "erspan", "ip6tnl", "ip_vti", "bonding_masters")
 """Beginnings of names that are no way to other hosts."""
 ALIVE = frozenset({"running", "paused"})
+_FAR = (*FACES, CNI)
+"""Drivers whose links have no end on the host that is known to us."""
 
 
 class Counters(NamedTuple):
@@ -78,6 +81,13 @@ class Rail(NamedTuple):
     """Of the bridge, from the containers' side: rx is what came in from the host."""
     driver: str = "bridge"
     """macvlan and ipvlan have no bridge: `bridge` is the parent interface then."""
+    way: str = ""
+    """What its containers leave by where NAT is not all: "macvlan on eth1", "vxlan 42 to 192.0.2.11"."""
+
+    @property
+    def nat(self) -> bool:
+        """Whether what leaves it gets the host's address."""
+        return not self.internal and self.driver in ("bridge", "overlay")
 
 
 class Edge(NamedTuple):
@@ -174,6 +184,8 @@ def graph(
     by_reference = {reference: each.id for each in known for reference in (each.id, each.short_id, each.name)}
     nodes, edges, ports = [], [], []
     veths = _veths(counters)
+    records = engine.networks.list()
+    drivers = {record.name: record.driver for record in records}
     for container in known:
         status = (statuses or {}).get(container.id) or container.status
         attachment = container.state.network
@@ -190,8 +202,12 @@ def graph(
             # "eth1": a link keeps its number when those before it go
             number = int(str(each.get("container_if") or f"eth{place}")[3:] or 0)
             host_if = veths.get((container.id[:8], number), "")
-            seen = counters[host_if].swapped() if host_if and status in ALIVE else None
             on = network if each is attachment else str(each["network"])
+            seen = None
+            if host_if and status in ALIVE:
+                seen = counters[host_if].swapped()
+            elif status in ALIVE and drivers.get(on) in _FAR:
+                seen = _inside(paths.proc, container, f"eth{number}")
             words = str(each.get("address") or ""), str(each.get("mac") or "")
             edges.append(Edge(container.id, on, host_if, *words, seen, place))
         published = attachment.get("ports")
@@ -210,9 +226,12 @@ def graph(
                 for port in published
             ]
     rails = []
-    for record in engine.networks.list():
-        there = record.bridge in counters
-        seen = counters[record.bridge].swapped() if there else Counters()
+    for record in records:
+        # plugins tell nobody what they made
+        there = record.bridge in counters or record.driver == CNI
+        seen = counters.get(record.bridge) or Counters()
+        if record.driver not in FACES:
+            seen = seen.swapped()
         rails.append(
             Rail(
                 record.name,
@@ -223,10 +242,15 @@ def graph(
                 there,
                 seen,
                 record.driver,
+                _way(record.driver, record.bridge, record.options),
             )
         )
+    parents = {rail.bridge for rail in rails if rail.driver in FACES}
+    parents |= {record.options.get("dev", "") for record in records}
     ours = {rail.bridge for rail in rails if rail.driver in ("bridge", "overlay")}
-    return Graph(clock(), tuple(rails), tuple(nodes), tuple(edges), tuple(ports), tuple(_nics(paths, counters, ours)))
+    return Graph(
+        clock(), tuple(rails), tuple(nodes), tuple(edges), tuple(ports), tuple(_nics(paths, counters, ours, parents))
+    )
 
 
 def flows(before: Graph, after: Graph) -> dict[tuple[str, str], Flow]:
@@ -268,8 +292,12 @@ def _read(proc: str, name: str) -> bytes:
 
 
 def _counters(proc: str) -> dict[str, Counters]:
+    return _parsed(_read(proc, "dev"))
+
+
+def _parsed(table: bytes) -> dict[str, Counters]:
     found = {}
-    for name, (rxb, rxp, rxe, rxd, txb, txp, txe, txd) in procfs.parse_net_dev(_read(proc, "dev")).items():
+    for name, (rxb, rxp, rxe, rxd, txb, txp, txe, txd) in procfs.parse_net_dev(table).items():
         found[name] = Counters(rxb, txb, rxp, txp, rxe + txe, rxd + txd)
     return found
 
@@ -308,7 +336,27 @@ def local_addresses(proc: str) -> list[int]:
     return sorted(found)
 
 
-def _nics(paths: Paths, counters: dict[str, Counters], ours: set[str]) -> list[Nic]:
+def _way(driver: str, bridge: str, options: Mapping[str, str]) -> str:
+    if driver == "overlay":
+        through = f" through {options['dev']}" if options.get("dev") else ""
+        return f"vxlan {options.get('vni', '')} to {options.get('peers', '').replace(',', ', ')}{through}"
+    if driver in FACES:
+        return f"{driver} on {bridge}"
+    return "cni plugins" if driver == CNI else ""
+
+
+def _inside(proc: str, container: Container, interface: str) -> Counters | None:
+    """Of a link that has no end here, as the container's first process sees it."""
+    process = container.state.process
+    try:
+        with open(f"{proc}/{process.pid if process else 0}/net/dev", "rb") as file:
+            found = _parsed(file.read())
+    except OSError:
+        return None  # it has just ended
+    return found.get(interface)
+
+
+def _nics(paths: Paths, counters: dict[str, Counters], ours: set[str], parents: set[str]) -> list[Nic]:
     routes = _routes(paths.proc)
     local = local_addresses(paths.proc)
     defaults = sorted(
@@ -324,7 +372,8 @@ def _nics(paths: Paths, counters: dict[str, Counters], ours: set[str]) -> list[N
             if interface == name and mask and address & mask == destination
         )
         gateway = next((to_text(hop) for _, interface, hop in defaults if interface == name and hop), "")
-        if name in ours or (name.startswith(SKIPPED) and not gateway) or not (addresses or name == up):
+        quiet = (name.startswith(SKIPPED) and not gateway) or not (addresses or name == up)
+        if name in ours or (quiet and name not in parents):
             continue
         foreign = os.path.isdir(f"{paths.sys}/class/net/{name}/bridge")
         nics.append(Nic(name, addresses, gateway, name == up, seen, foreign))

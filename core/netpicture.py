@@ -8,6 +8,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pyctr.core.netdrivers import FACES
 from pyctr.core.nettalks import named
 
 if TYPE_CHECKING:
@@ -98,7 +99,11 @@ def dot(graph: Graph, talks: Sequence[Talk] = ()) -> str:
     for rail in graph.networks:
         label = _two(rail.name, f"{rail.subnet} {_about(rail)}")
         lines.append(f'  {_word(f"network {rail.name}")} [shape="underline", label={_word(label)}]')
-        if graph.uplink is not None and not rail.internal:
+        if rail.driver in FACES:
+            lines.append(
+                f"  {_word(f'nic {rail.bridge}')} -- {_word(f'network {rail.name}')} [label={_word(rail.driver)}]"
+            )
+        elif graph.uplink is not None and rail.nat:
             lines.append(f'  {_word(f"nic {graph.uplink.name}")} -- {_word(f"network {rail.name}")} [label="NAT"]')
     for node in graph.nodes:
         label = _two(node.name, " ".join(str(port) for port in graph.ports if port.id == node.id))
@@ -143,11 +148,11 @@ def svg(graph: Graph, talks: Sequence[Talk] = ()) -> str:
     if graph.uplink is not None:
         words = " ".join((graph.uplink.name, *graph.uplink.addresses))
         parts.append(f'<text x="10" y="24">internet · {escape(words)}</text>')
-        last = max((level[rail.name] for rail in graph.networks if not rail.internal), default=_TOP)
+        last = max((level[rail.name] for rail in graph.networks if rail.nat), default=_TOP)
         parts.append(f'<line class="w" x1="30" y1="32" x2="30" y2="{last}"/>')
     for rail in graph.networks:
         y = level[rail.name]
-        begin = 40 if rail.internal else 30
+        begin = 30 if rail.nat else 40
         parts.append(f'<line class="r" x1="{begin}" y1="{y}" x2="{width - 20}" y2="{y}"/>')
         parts.append(f'<text x="44" y="{y - 8}">{escape(rail.name)}</text>')
         parts.append(f'<text class="s" x="44" y="{y + 16}">{escape(rail.subnet)}</text>')
@@ -179,7 +184,9 @@ def _edges(graph: Graph, node: Node) -> list[Edge]:
 
 
 def _about(rail: Rail) -> str:
-    words = [f"{rail.driver} {'on ' if rail.driver in ('macvlan', 'ipvlan') else ''}{rail.bridge}"]
+    words = [f"bridge {rail.bridge}"] if rail.driver == "bridge" else [rail.way]
+    if rail.driver == "overlay":
+        words.insert(0, f"overlay {rail.bridge}")
     if rail.internal:
         words.append("internal")
     if not rail.there:

@@ -15,6 +15,7 @@ A container on two neighbouring rails hangs between them; on others it hangs fro
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 from pyctr.core.netgraph import ALIVE, Counters, Edge, Node, Rail
@@ -129,7 +130,7 @@ class _Drawing:
 
     def picture(self) -> Picture:
         rails = self._rails()
-        ways = [rail for rail in rails if not rail.internal and rail.there]
+        ways = [rail for rail in rails if rail.nat and rail.there]
         y = self._outside(bool(ways))
         if ways:
             y = self._nat(y)
@@ -144,7 +145,7 @@ class _Drawing:
         lost = sorted({edge.network for edge in self.graph.edges if edge.counters is not None} - known)
         rails = [*self.graph.networks, *(Rail(name, "", "", "", True, False, Counters()) for name in lost)]
         used = {edge.network for edge in self.graph.edges if self._alive(edge)}
-        return sorted(rails, key=lambda rail: (rail.internal, not (rail.there or rail.name in used)))
+        return sorted(rails, key=lambda rail: (not rail.nat, rail.internal, not (rail.there or rail.name in used)))
 
     def _alive(self, edge: Edge) -> bool:
         return self.nodes[edge.id].status in ALIVE
@@ -239,7 +240,7 @@ class _Drawing:
             taken = {hung.node.id for hung in landing}
             hanging = [hung for hung in hanging if hung.node.id not in taken]
             shown[rail.name] = {hung.node.id for hung in hanging}
-            out = rail.there and not rail.internal
+            out = rail.there and rail.nat
             begin = y
             y, landed = self._rail(y, rail, hanging, landed)
             landing = [hung for _, hung in landed]
@@ -273,13 +274,13 @@ class _Drawing:
         canvas.put(2, y, (signs.rail if there else signs.light) * (self.width - 4), metal)
         name = f.cut(f.neutral(rail.name), BRANCH - SPINE - 4)
         canvas.put(SPINE + 2, y, f" {name} ", "title" if there else "faint")
-        if rail.internal and there:
-            canvas.put(self.width - 27, y, " internal, no way out ", "muted")
         for x, _ in landed:
             canvas.put(x, y, signs.land, metal)
         quiet = sum(edge.id in self.hidden for edge in self.graph.edges if edge.network == rail.name)
         self._facts(y, rail, len(hanging) + len(landed) + quiet)
         rows = self._fold(hanging, bool(quiet))
+        if there and (way := "internal, no way out" if rail.internal else f.neutral(rail.way)):
+            self._beside(y, way, [x for x, _ in landed] + [self._stem(index) for index in range(len(rows[0]))])
         gone: list[tuple[int, _Hung]] = []
         begin = y
         for number, row in enumerate(rows):
@@ -293,7 +294,7 @@ class _Drawing:
                 canvas.put(BRANCH, y, signs.off, metal)
             bottom = y
             for index, hung in enumerate(row):
-                left = BRANCH + 1 + index * self.slot
+                left = self._stem(index) - STEM
                 if hung is None:
                     canvas.put(left + STEM, y, signs.hang, metal)
                     canvas.put(left + STEM, y + 1, signs.link, "faint")
@@ -314,6 +315,19 @@ class _Drawing:
             else:
                 y = bottom + 2
         return y, gone
+
+    def _stem(self, index: int) -> int:
+        """Column of the link in a slot."""
+        return BRANCH + 1 + index * self.slot + STEM
+
+    def _beside(self, y: int, words: str, stems: list[int]) -> None:
+        """Words on a rail, as far to the right as they fit between what hangs there."""
+        bounds = [BRANCH, *sorted(set(stems)), self.width - 4]
+        gaps = [(end - begin - 5, end) for begin, end in itertools.pairwise(bounds)]
+        room, end = max(gaps, key=lambda gap: (min(gap[0], f.width(words)), gap[1]))
+        words = f.cut(words, room, self.glyphs.ellipsis)
+        if words:
+            self.canvas.put(end - f.width(words) - 3, y, f" {words} ", "muted")
 
     @staticmethod
     def _metal(rail: Rail) -> str:
@@ -340,7 +354,8 @@ class _Drawing:
             canvas.put(x, y + 1, "made by its first one" if rail.bridge else "its record is gone", "faint")
             return
         prefix = rail.subnet.partition("/")[2]
-        canvas.put(x, y + 1, f.cut(f"{rail.gateway}/{prefix}", room), "muted")
+        if rail.gateway:
+            canvas.put(x, y + 1, f.cut(f"{rail.gateway}/{prefix}", room), "muted")
         if number:
             canvas.line(x, y + 2, self._rates(("network", rail.name)))
         canvas.put(x, y + 3, f"{number} container{'' if number == 1 else 's'}", "faint")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 from pyctr.core import errors, netns, networks
 from pyctr.core.networks import Networks
 from pyctr.core.paths import Paths
+from tests.support.host import Host
 from tests.support.netlab import HOST, OUTSIDE, Lab
+from tests.support.netplace import Place
 
 
 @pytest.fixture
@@ -119,6 +122,41 @@ def test_ipvlan_containers_have_the_parents_mac(lab: Lab) -> None:
         pytest.skip(str(error))
     lab.serve("out", 9000)
     assert lab.ask("one", OUTSIDE, 9000) == _address(one)
+
+
+def test_the_graph_names_what_carries_a_network_and_counts_on_every_edge(host: Host) -> None:
+    place = Place(host)
+    try:
+        for words in (
+            "link add par0 type veth peer name par1",
+            "link add up0 type veth peer name up1",
+            "address add 198.51.100.1/24 dev up0",
+            "link set up0 up",
+            "link set up1 up",
+            "link set par0 up",
+            "link set par1 up",
+            "route add default via 198.51.100.2",
+        ):
+            place.command("ip", *words.split())
+        place.pyctr(*("network", "create", "-d", "macvlan", "-o", "parent=par0", "--subnet", "192.0.2.0/24", "lan"))
+        overlay = ("-d", "overlay", "--subnet", "10.90.0.0/16", "--ip-range", "10.90.1.0/24", "-o", "dev=up0")
+        place.pyctr("network", "create", *overlay, "-o", "vni=42", "-o", "peers=198.51.100.2", "wide")
+        for name in ("lan", "wide"):
+            place.pyctr("run", "-d", "--name", f"on-{name}", "--network", name, "base", "sleep", "1000")
+        asking = ("busybox", "ping", "-c", "1", "-w", "1", "192.0.2.99")
+        place.pyctr("exec", "on-lan", *asking, check=False)  # nobody answers, but it was asked who has the address
+        shown = json.loads(place.pyctr("network", "graph", "--json").stdout)
+        links = {one["name"]: one["links"][0] for one in shown["containers"]}
+        assert links["on-lan"]["host_interface"] == "" and links["on-lan"]["counters"]["tx_packets"] > 0
+        assert links["on-wide"]["counters"] is not None
+        ways = {one["name"]: one["way"] for one in shown["networks"]}
+        assert ways["lan"] == "macvlan on par0" and ways["wide"] == "vxlan 42 to 198.51.100.2 through up0"
+        assert "par0" in {one["name"] for one in shown["interfaces"]}, "a parent without an address is one, too"
+        dot = place.pyctr("network", "graph", "--dot").stdout
+        assert '"nic par0" -- "network lan" [label="macvlan"]' in dot
+        assert '"nic up0" -- "network wide" [label="NAT"]' in dot and '"nic up0" -- "network lan"' not in dot
+    finally:
+        place.close()
 
 
 def test_what_a_driver_needs_is_asked_for_and_nothing_stays_of_a_refusal(lab: Lab) -> None:

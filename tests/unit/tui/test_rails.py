@@ -156,6 +156,28 @@ def test_host_network_none_and_those_at_rest_have_their_own_lines() -> None:
     assert at(picture, "raw")[1] < nat, "what uses the host's network is outside of the NAT"
 
 
+@pytest.mark.parametrize("width", [80, 100, 150])
+def test_a_rail_says_what_leads_out_where_that_is_not_nat(width: int) -> None:
+    def way(name: str, driver: str, bridge: str, words: str, net: int) -> Rail:
+        return rail(name, net=net)._replace(driver=driver, bridge=bridge, way=words)
+
+    networks = (
+        way("lan", "macvlan", "eth1", "macvlan on eth1", 90),
+        way("wide", "overlay", "pyctr0-1", "vxlan 42 to 192.0.2.11", 91),
+        rail("shut", internal=True, net=92),
+        rail("front", net=93),
+    )
+    names = [f"{one.name}-{number}" for one in networks for number in range(6)]
+    shape = graph([node(name) for name in names], [edge(name, name.partition("-")[0], 9) for name in names], networks)
+    lines = text(layout(Rails(shape), width, LOOK))
+    rows = {one.name: next(line for line in lines if f" {one.name} " in line and "\u2550" in line) for one in networks}
+    for name, words in (("lan", "macvlan on eth1"), ("wide", "vxlan 42 to"), ("shut", "internal, no way")):
+        assert words in rows[name] and rows[name].count("\u2564") >= (width - 27) // 30, "nothing is drawn over it"
+    assert [name for name, line in rows.items() if line[5] in "\u256c\u2569"] == ["wide", "front"], "what has NAT"
+    order = [lines.index(rows[name]) for name in ("wide", "front", "lan", "shut")]
+    assert order == sorted(order), "no line crosses a rail that has no part in it"
+
+
 def test_long_and_hostile_names_stay_in_their_slot() -> None:
     names = ["a" * 200, "\x1b[31mred\x1b[0m" * 9, "漢字" * 40, "b"]
     edges = [edge(name, number=place) for place, name in enumerate(names, 2)]
