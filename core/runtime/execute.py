@@ -167,7 +167,8 @@ def _pid(pidfd: int) -> int:
 def _await_second(context: Context, *, patient: bool) -> None:
     """`patient`: as long as the container is frozen.
 
-    The second may speak before the first has told of it; what it says is kept for `start.listen`.
+    The second may speak, and fail, before the first has told of it; what it says is kept for `start.listen`. Who is not
+    known is not waited for, and as a zombie it would keep the container's pid namespace.
     """
     assert context.packets is not None and context.manager is not None
     deadline = time.monotonic() + _PATIENCE
@@ -190,9 +191,10 @@ def _await_second(context: Context, *, patient: bool) -> None:
         if kind == sync.MASTER:
             context.streams[0] = descriptors[0]
             os.set_blocking(descriptors[0], False)
-        elif kind == sync.FAILED:
-            raise start.failed(payload)
         elif not kind:
+            for kind, payload, _ in early:
+                if kind == sync.FAILED:
+                    raise start.failed(payload)
             raise start.Failed("RuntimeFailure", "exec: the process died before it was in the container", "")
         else:
             early.append((kind, payload, descriptors))

@@ -15,7 +15,7 @@ import pytest
 from pyctr.core import doctor, errors, netgraph, netns, networks
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
-from pyctr.core.linux import procfs
+from pyctr.core.linux import loopback, procfs
 from pyctr.core.state import Process, State
 from tests.support.netlab import HOST, OUTSIDE, Lab
 
@@ -265,7 +265,8 @@ def test_a_hosts_file_replaced_by_a_link_is_not_followed(lab: Lab, tmp_path: Pat
 def test_none_has_only_loopback(lab: Lab) -> None:
     lab.space("alone")
     attachment = lab.networks.attach(secrets.token_hex(32), "alone", lab.spec(network="none"))
-    lab.call("alone", netns.inside, attachment)
+    assert attachment["mode"] == "none"
+    lab.call("alone", loopback.up)
     assert lab.ip("alone", "-br link").split()[:1] == ["lo"]
     assert "127.0.0.1/8" in lab.ip("alone", "-br address")
     assert len(lab.ip("alone", "-br link").splitlines()) == 1

@@ -20,7 +20,11 @@ MiB = 1 << 20
 
 def sample(host: Host, name: str) -> tuple[Container, Sample]:
     container = containers.find(Engine(host.paths), name)
-    return container, Sampler(container.engine.layout).sample(container.state.group, container.pid, fresh=True)
+    sampler = Sampler(container.engine.layout)
+    try:
+        return container, sampler.sample(container.state.group, container.pid, fresh=True)
+    finally:
+        sampler.close()
 
 
 def test_a_hundred_megabytes_are_a_hundred_megabytes(host: Host) -> None:

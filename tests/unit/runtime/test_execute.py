@@ -1,24 +1,65 @@
-"""How a further process of a container comes into being, as far as no kernel is needed."""
+"""What the two processes of an exec say, in the orders in which it may arrive."""
 
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
-from pyctr.core.runtime import execute, sync
+import pytest
+
+from pyctr.core.cgroups.group import Manager
+from pyctr.core.runtime import execute, start, sync
+from pyctr.core.runtime.context import Context
+from pyctr.core.runtime.plan import Plan
 
 
-def test_what_the_second_process_says_before_the_first_has_told_of_it_is_not_lost() -> None:
-    """Whichever runs first after the clone: a question for a listener that goes unheard hangs for ever."""
-    ours, theirs = sync.packets()
-    context: Any = SimpleNamespace(packets=ours, manager=object(), pid=0, pidfd=-1)
-    theirs.send(sync.LISTENER, b"take it")
-    theirs.send(sync.CHILD, b"77", (theirs.socket.fileno(),))
-    theirs.send(sync.WARNING, b"later")
-    execute._await_second(context, patient=False)
-    assert context.pid == 77
-    assert [ours.receive()[:2] for _ in range(2)] == [(sync.LISTENER, b"take it"), (sync.WARNING, b"later")]
-    os.close(context.pidfd)
-    ours.close()
+class Thawed:
+    """All that is asked of a cgroup here."""
+
+    def frozen(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def told() -> tuple[Context, sync.Packets]:
+    """A context, and the end of its packets that the processes have."""
+    context = Context(Plan({"operations": [], "execs": [], "wishes": {}}))
+    context.manager = cast(Manager, Thawed())
+    context.packets, theirs = sync.packets()
+    return context, theirs
+
+
+def test_a_second_that_fails_before_it_is_known_is_known_all_the_same(told: tuple[Context, sync.Packets]) -> None:
+    """Else nobody would reap it, and a zombie keeps the container's pid namespace."""
+    context, theirs = told
+    assert context.packets is not None
+    pidfd = os.pidfd_open(os.getpid())
+    theirs.send(sync.FAILED, sync.words("CommandNotFound", "'nope': not found", ""))
+    theirs.send(sync.CHILD, b"4711", (pidfd,))
+    os.close(pidfd)
     theirs.close()
+    execute._await_second(context, patient=False)
+    assert context.pid == 4711
+    with pytest.raises(start.Failed, match="'nope': not found"):
+        start.listen(context, [])
+    os.close(context.pidfd)
+    context.packets.close()
+
+
+def test_what_the_first_said_at_its_end_is_why_there_is_no_second(told: tuple[Context, sync.Packets]) -> None:
+    context, theirs = told
+    assert context.packets is not None
+    theirs.send(sync.FAILED, sync.words("RuntimeFailure", "namespaces: no such process", ""))
+    theirs.close()
+    with pytest.raises(start.Failed, match="no such process"):
+        execute._await_second(context, patient=False)
+    context.packets.close()
+
+
+def test_a_first_that_dies_without_a_word_is_no_success(told: tuple[Context, sync.Packets]) -> None:
+    context, theirs = told
+    assert context.packets is not None
+    theirs.close()
+    with pytest.raises(start.Failed, match="died before it was in the container"):
+        execute._await_second(context, patient=False)
+    context.packets.close()
