@@ -8,7 +8,6 @@ All moments are gone through once, so that charts begin where the recording does
 from __future__ import annotations
 
 import shutil
-import tempfile
 
 from pyctr.core.capture import archive
 from pyctr.core.capture.answers import RecordedEngine
@@ -17,6 +16,7 @@ from pyctr.core.errors import from_oserror
 from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 from pyctr.tui.engine import OURS, Clock, Poller
+from pyctr.tui.room import Room
 from pyctr.tui.snapshot import Focus
 
 TYPE_CHECKING = False
@@ -112,17 +112,17 @@ class Replay:
     def __init__(self, path: str, engines: Collection[str] = (OURS,), bounds: Thresholds = USUAL) -> None:
         recording = archive.unpack(path)
         try:
-            self._directory = tempfile.mkdtemp(prefix="pyctr-replay-")
+            self._room = Room()
         except OSError as error:
             raise from_oserror(error, "making room for the recording", hint="TMPDIR names another place") from None
         try:
             about = f"{_word(recording, 'host')}, {f.stamp(recording.moments[-1].time)[:16]}"
-            stage = Stage(self._directory, recording)
+            stage = Stage(self._room.path, recording)
             self.poller = RecordedPoller(
                 stage, recorded=about, read_only=f"a recording of {about}", engines=engines, bounds=bounds
             )
         except BaseException:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            self._room.close()
             raise
         try:
             self.poller.prime()
@@ -133,7 +133,7 @@ class Replay:
     def close(self) -> None:
         """Leave nothing of it behind."""
         self.poller.stop()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        self._room.close()
 
 
 def _word(recording: Recording, name: str) -> str:

@@ -456,7 +456,14 @@ def test_a_task_of_containerd(tmp_path: Path) -> None:
         ctr.prepare()
         group = f"{ctr.group}/blue"
         name = f"blue-{ctr.host.paths.bridge}"
-        ctr("run", "-d", "--runc-binary", f"{ctr.base}/runc", "--cgroup", group, IMAGE, name, "sleep", "1000")
+        # what nerdctl says of a container it says in labels
+        lines = Path(f"{ctr.base}/home/{name}-json.log")
+        lines.write_text('{"log":"hello\\n","stream":"stdout","time":"2026-11-20T23:14:07.4Z"}\n')
+        labels = {"nerdctl/name": f"till-{name}", "nerdctl/state-dir": str(lines.parent)}
+        labels["nerdctl/ports"] = '[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"0.0.0.0"}]'
+        told = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+        runc = ("--runc-binary", f"{ctr.base}/runc", "--cgroup", group)
+        ctr("run", "-d", *runc, *told, IMAGE, name, "sleep", "1000")
         assert ctr.daemon is not None
         os.kill(ctr.daemon.pid, signal.SIGSTOP)
         try:
@@ -464,6 +471,8 @@ def test_a_task_of_containerd(tmp_path: Path) -> None:
         finally:
             os.kill(ctr.daemon.pid, signal.SIGCONT)
         assert (document["Image"], document["CgroupPath"]) == (IMAGE, group)
+        assert document["Name"] == f"till-{name}" and "8080" in json.dumps(document["NetworkSettings"]["Ports"])
+        assert ctr.host.run("logs", f"containerd:till-{name}").stdout == "hello\n"
         assert document["State"]["Status"] == "running" and document["Config"]["Cmd"] == ["sleep", "1000"]
         rights = ("sh", "-c", "grep -E '^(Cap|Seccomp:|NoNewPrivs|Uid)' /proc/self/status; readlink /proc/self/ns/net")
         theirs = ctr("task", "exec", "--exec-id", "one", name, *rights).stdout

@@ -66,11 +66,13 @@ class Machine:
 @pytest.fixture
 def machine() -> Iterator[Machine]:
     host = Host()
-    made = Machine(host)
     try:
-        yield made
+        made = Machine(host)
+        try:
+            yield made
+        finally:
+            made.close()
     finally:
-        made.close()
         host.close()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from pyctr.core.errors import StorageError
 from pyctr.tui import main, picture
 from pyctr.tui.app import PyctrApp
 from pyctr.tui.replay import Replay
+from pyctr.tui.room import Room
 from tests.support import screens
 
 
@@ -135,6 +138,31 @@ def test_an_archive_that_fails_leaves_nothing(tmp_path: Path, file: str, monkeyp
     code = main.main(["--once", "--json", "--replay", file])
     assert code in (0, 1, 125)
     assert before() == names
+
+
+def test_what_a_killed_viewer_left_goes_when_the_next_one_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    code = "from pyctr.tui.room import Room; print(Room().path, flush=True); input()"
+    environment = {**os.environ, "PYTHONPATH": str(screens.HERE.parent)}
+    words = [sys.executable, "-c", code]
+    killed = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with killed:
+        assert killed.stdout is not None
+        left = Path(killed.stdout.readline().strip())
+        (left / "root").mkdir()
+        mine = tmp_path / "mine"
+        mine.mkdir()
+        (tmp_path / "pyctr-replay-link").symlink_to(mine)
+        (tmp_path / "pyctr-replay-shared").mkdir(mode=0o755)
+        room = Room()
+        assert left.is_dir(), "its owner lives"
+        killed.kill()
+    room.close()
+    Room().close()
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "pyctr-replay-link", "pyctr-replay-shared"}
 
 
 def test_a_recording_made_to_harm_is_not_laid_out(tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
