@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,39 @@ def test_what_skopeo_pushed_is_pulled_whole(bare_host: Host, registry: Registry,
     unpacked = Path(bare_host.paths.layers) / found.layers[1].diff_id[7:] / "diff/etc/os"
     assert unpacked.read_text() == "layer 1"
     assert os.listdir(f"{bare_host.paths.images}/.ingest") == []
+
+
+def test_dockers_own_manifests_and_lists_are_read(bare_host: Host, registry: Registry, tmp_path: Path) -> None:
+    """Image Manifest Version 2, Schema 2, as docker and many registries still have them."""
+    store, pushed = made(tmp_path)
+    name = push(store, pushed, registry, "--format", "v2s2")
+    with urllib.request.urlopen(
+        urllib.request.Request(
+            f"http://{registry.name}/v2/acme/app/manifests/1",
+            headers={"Accept": "application/vnd.docker.distribution.manifest.v2+json"},
+        )
+    ) as answer:
+        kind, size, digest = answer.headers["Content-Type"], len(answer.read()), answer.headers["Docker-Content-Digest"]
+    assert kind == "application/vnd.docker.distribution.manifest.v2+json"
+    platform = {"os": "linux", "architecture": pushed.architecture}
+    several = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.list.v2+json",
+        "manifests": [{"mediaType": kind, "size": size, "digest": digest, "platform": platform}],
+    }
+    put = urllib.request.Request(
+        f"http://{registry.name}/v2/acme/app/manifests/list",
+        data=json.dumps(several).encode(),
+        headers={"Content-Type": several["mediaType"]},
+        method="PUT",
+    )
+    urllib.request.urlopen(put).close()
+    for reference in (name, f"{registry.name}/acme/app:list"):
+        bare_host.run("pull", "-q", reference)
+        found = ours(bare_host).resolve(reference)
+        assert [layer.diff_id for layer in found.layers] == [layer.diff_id for layer in pushed.layers]
+        assert found.config["Labels"] == {"made": "here"} and found.config["Cmd"] == ["/data/0"]
+    assert ours(bare_host).broken() == []
 
 
 def test_a_digest_names_exactly_one_image(bare_host: Host, registry: Registry, tmp_path: Path) -> None:

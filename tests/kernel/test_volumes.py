@@ -129,6 +129,9 @@ def test_volume_verbs(host: Host) -> None:
         == {"one"}
     )
     assert listed("-f", "driver=local") == listed() and listed("-f", "driver=nfs") == set()
+    before = json.loads(host.run("volume", "inspect", "two").stdout)[0]["Size"]
+    (Path(host.paths.volumes) / "two" / "_data" / "big").write_bytes(b"x" * (1 << 20))
+    assert 1 << 20 <= json.loads(host.run("volume", "inspect", "two").stdout)[0]["Size"] - before < 1100 << 10
     done = host.run("volume", "rm", "two", check=False)
     assert done.returncode and "box" in done.stderr
     host.run("volume", "prune", "-f", "-a")
