@@ -77,11 +77,8 @@ def _sharing(shared: tuple[tuple[str, str], ...], width: int) -> list[Line]:
 
 def summary(findings: tuple[Finding, ...]) -> Line:
     """`2 bad  1 warn  5 good`"""
-    spans = []
-    for level in posture.LEVELS:
-        if number := sum(finding.level == level for finding in findings):
-            spans += [(str(number), STYLES[level]), (f" {level}   ", "muted")]
-    return tuple(spans)
+    numbers = [(level, sum(finding.level == level for finding in findings)) for level in posture.LEVELS]
+    return f.join([((str(number), STYLES[level]), (f" {level}", "muted")) for level, number in numbers if number])
 
 
 def _title(finding: Finding) -> tuple[str, str]:

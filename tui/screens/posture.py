@@ -109,7 +109,7 @@ class PostureScreen(SceneScreen):
             number = f"{shown} of {total}" if shown != total else f"{total}"
             title.words = (("Posture", "strong"), (f"  {number}", "faint"))
             gaps = summary(tuple(finding for one in ratings.rated for finding in one.gaps))
-            title.right = (*gaps, (f"{ratings.resting} not running", "faint")) if ratings.resting else gaps[:-1]
+            title.right = (*gaps, (f"   {ratings.resting} not running", "faint")) if ratings.resting else gaps
         if self.scene.error and self.table.rows:
             title.right = ((f.cut(f.neutral(self.scene.error), 60), "bad"),)
         title.lit = self.focused is not self.document
