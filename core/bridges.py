@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from os import unlink
 
+from pyctr.core import netns
 from pyctr.core.fsutil import read_json, write_json
 from pyctr.core.linux import netlink, rtmessages
 from pyctr.core.subnets import mac_of, parse_subnet, to_int, to_text
@@ -49,13 +50,16 @@ def adopted_subnet(bridge: str) -> str:
     return ""
 
 
-def raise_bridge(socket: netlink.Netlink, bridge: str, gateway: str, length: str, *, there: bool, mtu: int = 0) -> int:
+def raise_bridge(
+    socket: netlink.Netlink, bridge: str, gateway: str, length: str, *, proc: str, there: bool, mtu: int = 0
+) -> int:
     """Make a bridge unless it is there, give it its address and set it up; its MTU, the uplink's unless given.
     Raises OSError."""
     mtu = mtu or uplink_mtu(socket)
     if not there:
         socket.send([rtmessages.bridge(bridge, mtu=mtu, mac=rtmessages.mac(mac_of(gateway)), up=False)])
     index = netlink.index(bridge)
+    netns.deaf(bridge, proc)
     socket.send([rtmessages.address(index, f"{gateway}/{length}", name=bridge), rtmessages.up(index, bridge)])
     return mtu
 

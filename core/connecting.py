@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import containers, errors, netns
-from pyctr.core.linux import rtmessages
+from pyctr.core.linux import namespaces, rtmessages
 from pyctr.core.netdevices import socket_in
 
 TYPE_CHECKING = False
@@ -116,6 +116,8 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
             if any(each.get("gateway") for each in attachments(attachment)):
                 made["gateway"] = made["gateway6"] = ""
             made["host_if"] = netns.host_side({**made, "host_if": netns.host_if(container.id, number)}, netns=place.fd)
+            if "driver" not in made:
+                namespaces.within(place.fd, lambda: netns.deaf(made["container_if"]))
             with socket_in(place.fd) as socket:
                 index = next(link.index for link in socket.links(stats=False) if link.name == made["container_if"])
                 socket.send(netns.configuration(made, index))
@@ -130,6 +132,13 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
         del made["key"]
         _give_names(container, made, network)
         engine.networks.rewrite(made, [key])
+        if spec.ports and "driver" not in made:
+            try:
+                made = engine.networks.republish(container.id, container.name, spec, made)
+            except errors.PyctrError:
+                _unlink(container, made)
+                engine.networks.rewrite({}, [made])
+                raise
         container.state.network = made
     else:
         attachment.setdefault("more", []).append(made)

@@ -14,6 +14,7 @@ Imports must fit the shim: os, errno, _socket and struct only (through linux.net
 from __future__ import annotations
 
 import errno
+import os
 
 from pyctr.core.linux import netlink, rtmessages
 
@@ -199,8 +200,24 @@ def _face(attachment: dict[str, Any], parent: int, pid: int | None, netns: int |
     return ""
 
 
+def deaf(interface: str, proc: str = "/proc") -> None:
+    """Have a link of this namespace believe no router advertisement: whoever else is on its bridge could send one and
+    become the way out (CVE-2020-10749, CVE-2020-13401). Before it is up. Raises OSError."""
+    try:
+        fd = os.open(f"{proc}/sys/net/ipv6/conf/{interface}/accept_ra", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return  # a kernel without IPv6
+    try:
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
+
+
 def inside(attachment: dict[str, Any]) -> None:
     """In the container's namespace, after `host_side`: loopback and the link up, address, default route."""
+    for each in (attachment, *(attachment.get("more") or ())):
+        if "driver" not in each:  # those of a parent interface are among its routers
+            deaf(each["container_if"])
     batch = _ready(attachment)
     for more in attachment.get("more") or ():
         batch += _ready(more)[1:]

@@ -213,10 +213,11 @@ class NetworkSet:
             except (errors.Conflict, errors.NotFound):
                 continue  # in use, or removed by somebody who was faster
             gone.append(network.name)
-        if all and (default := self._read(DEFAULT)) is not None:
+        if all:
             with self._book.lock():
                 self._book.collect()
-                if not any(True for _ in self.leases(DEFAULT)):
+                default = self._read(DEFAULT)
+                if default is not None and not any(True for _ in self.leases(DEFAULT)):
                     self._undo(default)
                     gone.append(DEFAULT)
                 if not self.list():
@@ -366,7 +367,9 @@ class NetworkSet:
             write_json(f"{self.paths.networks}/{network.name}.json", network.to_dict())
         length = network.subnet.partition("/")[2]
         mtu = netdrivers.tunnel_mtu(network, bridges.uplink_mtu(socket))
-        bridges.raise_bridge(socket, network.bridge, network.gateway, length, there=there, mtu=mtu)
+        bridges.raise_bridge(
+            socket, network.bridge, network.gateway, length, proc=self.paths.proc, there=there, mtu=mtu
+        )
         if network.subnet6:
             address = f"{network.gateway6}/{network.subnet6.partition('/')[2]}"
             index = netlink.index(network.bridge)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +117,31 @@ def test_ipv6_addresses_come_from_the_range_and_never_are_the_reserved_ones(lab:
     lab.ip("host", f"-6 route add {chosen} via {OUTSIDE6}")
     other = lab.call("host", lambda: lab.networks.create("auto", ipv6=True).subnet6)
     assert other != chosen and other.startswith("fd")
+
+
+def _advertise() -> None:
+    """What a router says to all its neighbours (RFC 4861, 4.2): I am the way out, for half an hour."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        index = socket.if_nametoindex("eth0")
+        raw.bind(("fe80::bad", 0, 0, index))
+        raw.sendto(struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0, 0, index))
+
+
+def test_nobody_on_a_bridge_becomes_a_router_by_saying_so(lab: Lab) -> None:
+    for name in ("liar", "neighbour", "gullible"):
+        lab.container(name)
+    lab.command("gullible", "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/eth0/accept_ra")
+    lab.command("host", "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding")
+    lab.ip("host", "-6 route delete default")
+    lab.ip("liar", "-6 address add fe80::bad/64 dev eth0 nodad")
+
+    def ways() -> dict[str, bool]:
+        routes = {name: lab.ip(name, "-6 route show default") for name in ("host", "neighbour", "gullible")}
+        return {name: "fe80::bad" in said for name, said in routes.items()}
+
+    deadline = time.monotonic() + 60
+    while not ways()["gullible"]:
+        assert time.monotonic() < deadline, "the advertisement is none: who believes them does not believe it"
+        lab.call("liar", _advertise)
+    assert ways() == {"host": False, "neighbour": False, "gullible": True}
