@@ -94,7 +94,7 @@ def build(
         boot = readings[-1].boot if readings else 0
         final = ring.Reading(finished, boot, int(process.get("pid") or 0), ring.TIERS[0][0], last)
     moments = history.moments([*readings, *([final] if final else [])])
-    evidence = _kernel(state.get("group") or "", process, exit)
+    evidence = kernel(state.get("group") or "", process, exit)
     document = {
         "version": 1,
         "id": about["id"],
@@ -116,7 +116,7 @@ def build(
             "events": last.memory_events if final else None,
         },
         "kernel": evidence,
-        "samples": [_brief(moment) for moment in moments],
+        "samples": [brief(moment) for moment in moments],
         "log": _last_lines(f"{about['bundle']}/log/ctr.log"),
         "events": _events(paths, about["id"]),
     }
@@ -145,7 +145,7 @@ def _readings(path: str, finished: float) -> list[ring.Reading]:
         return []
 
 
-def _brief(moment: Moment) -> dict[str, Any]:
+def brief(moment: Moment) -> dict[str, Any]:
     """Only what is known, in no more digits than mean something. After its end a group's memory is what is left."""
     over = moment.rates.pids == 0
     return {
@@ -155,7 +155,7 @@ def _brief(moment: Moment) -> dict[str, Any]:
     }
 
 
-def _kernel(group: str, process: dict[str, Any], exit: dict[str, Any]) -> dict[str, Any]:
+def kernel(group: str, process: dict[str, Any], exit: dict[str, Any]) -> dict[str, Any]:
     """The kernel log is read only where it may have something to say: it is long."""
     from pyctr.core.linux import kmsg
 
@@ -179,7 +179,12 @@ def _last_lines(path: str) -> list[list[Any]]:
         found = list(logs.read(path, tail=LINES))
     except OSError:
         return []
-    return [[at, stream, line.decode("utf-8", "replace").rstrip("\n")[:LINE]] for at, stream, line in found]
+    return [line(at, stream, text) for at, stream, text in found]
+
+
+def line(at: int, stream: str, text: bytes) -> list[Any]:
+    """As it is kept."""
+    return [at, stream, text.decode("utf-8", "replace").rstrip("\n")[:LINE]]
 
 
 def _events(paths: Paths, id: str) -> list[dict[str, Any]]:
@@ -255,16 +260,23 @@ def everything(engine: Engine) -> list[dict[str, Any]]:
 
 
 def find(engine: Engine, ref: str) -> list[dict[str, Any]]:
-    """Those of a container by name, id or its beginning, also of one that is gone. Raises NotFound."""
+    """Those of a container by name, id or its beginning, also of one that is gone, or of another engine's
+    (`docker:web`). Raises NotFound, Ambiguous, OSError."""
     from pyctr.core import containers, errors
 
     left = [one for one in gone(engine) if ref and (one["name"] == ref or one["id"].startswith(ref))]
     try:
         return [*of(containers.find(engine, ref)), *left]
-    except errors.NotFound:
-        if not left:
-            raise
-        return left
+    except errors.NotFound as refused:
+        if left:
+            return left
+        from pyctr.core import foreigndeaths
+        from pyctr.core.engines import lookup
+
+        try:
+            return foreigndeaths.of(engine, lookup.find(engine, ref))
+        except errors.NotFound as neither:
+            raise (neither if ":" in ref else refused) from None
 
 
 def forget(engine: Engine, refs: list[str] | None = None) -> int:

@@ -22,7 +22,9 @@ import pytest
 
 from pyctr.core.cgroups import detect
 from pyctr.core.engines.finder import Finder
+from pyctr.core.hostrecord import HostRecorder
 from pyctr.core.linux import procfs
+from pyctr.core.paths import Paths
 from tests.support import manager as managers
 from tests.support.host import Host
 from tests.support.manager import Manager
@@ -373,6 +375,39 @@ def test_podmans_containers_and_pods(podman: Podman) -> None:
     assert document["Image"] == podman.state("web", "{{.ImageName}}")
     stats = json.loads(own("stats", "--no-stream", "--format", "json", f"podman:{id}").stdout)
     assert stats["MemUsage"].endswith("/ 64MiB")
+
+
+def test_how_podmans_containers_died_is_told_with_their_last_minute(podman: Podman) -> None:
+    hog = "echo begun; while [ ! -e /go ]; do sleep 0.1; done; x=$(head -c 90000000 /dev/zero | tr '\\0' a); echo $x"
+    flags = ("--memory", "32m", "--memory-swap", "32m")
+    ids = [
+        podman.run("--name", name, *more, "box", *words).stdout.strip()
+        for name, more, words in (("hog", flags, ("sh", "-c", hog)), ("victim", (), ("sleep", "1000")))
+    ]
+    # by whose processes this engine's roots are known
+    podman.run("--name", "bystander", "box", "sleep", "1000")
+    paths = podman.host.paths
+    # their cgroups are below what is ours in this test, which a recorder of the machine leaves alone
+    recorder = HostRecorder(Paths(root=paths.root, run=paths.run, cgroup_parent="none", bridge=paths.bridge))
+    try:
+        recorder.find()
+        recorder.record()
+        time.sleep(5.1 - time.time() % 5)  # the next slot of the ring
+        recorder.record()
+        podman("exec", "hog", "touch", "/go")
+        os.kill(int(podman.state("victim", "{{.State.Pid}}")), signal.SIGKILL)
+        for name in ("hog", "victim"):
+            podman("wait", name)
+        recorder.find()  # their cgroups are gone: what is on record of them stays
+    finally:
+        recorder.close()
+    hogs, victims = (json.loads(podman.host.run("deaths", "--json", f"podman:{id}").stdout) for id in ids)
+    assert (hogs["cause"], hogs["code"], hogs["engine"]) == ("oom", 137, "podman")
+    assert hogs["log"][0][1:] == ["stdout", "begun"]
+    assert (victims["cause"], victims["code"]) == ("killed", 137)
+    for document in (hogs, victims):
+        assert len(document["samples"]) == 2 and document["samples"][1]["cpu_percent"] is not None
+    assert "killed by SIGKILL from outside, not for memory" in podman.host.run("deaths", f"podman:{ids[1]}").stdout
 
 
 def test_a_further_process_has_what_podmans_own_exec_gives(podman: Podman) -> None:
