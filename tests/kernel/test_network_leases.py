@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import select
 import shutil
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,18 +76,48 @@ def test_removal_leaves_nothing_on_the_host(lab: Lab) -> None:
     lab.call("host", networks.remove_all, lab.paths)
 
 
-def test_fifty_parallel_starts_get_fifty_addresses_and_ports(lab: Lab) -> None:
+@pytest.mark.parametrize(("network", "families"), [("bridge", 1), ("six", 2)])
+def test_fifty_parallel_starts_get_fifty_addresses_and_ports(lab: Lab, network: str, families: int) -> None:
+    if network == "six":
+        lab.call("host", lambda: bool(lab.networks.create("six", ipv6=True)))
+
     def attach(number: int) -> dict[str, object]:
-        return lab.networks.attach(f"{number:064x}", f"c{number}", lab.spec("0:80"))
+        return lab.networks.attach(f"{number:064x}", f"c{number}", lab.spec("0:80", network=network))
 
     for number in range(50):
         os.mkdir(lab.paths.container(f"{number:064x}"))
     begun = [lab.begin("host", attach, number) for number in range(50)]
     attachments = [lab.finish(child) for child in begun]
-    assert len({item["address"] for item in attachments}) == 50
+    for what in ("address", "address6")[:families]:
+        assert len({item[what] for item in attachments}) == 50
     assert len({item["mac"] for item in attachments}) == 50
     assert len({item["ports"][0]["host_port"] for item in attachments}) == 50
-    assert lab.command("host", "nft", "list", "ruleset").count("hook postrouting") == 1
+    assert lab.command("host", "nft", "list", "ruleset").count("hook postrouting") == families
+
+
+def test_the_rules_of_a_network_come_in_one_transaction(lab: Lab) -> None:
+    words = ["ip", "netns", "exec", f"{lab.prefix}-host", "nft", "monitor"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as monitor:
+        assert monitor.stdout is not None
+
+        def until(word: str) -> list[str]:
+            lines = []
+            for line in iter(monitor.stdout.readline, ""):  # type: ignore[union-attr]
+                lines.append(line)
+                if word in line:
+                    break
+            return lines
+
+        deadline = time.monotonic() + 30
+        while not select.select([monitor.stdout], [], [], 0.2)[0]:
+            assert time.monotonic() < deadline
+            lab.command("host", "nft", "add table ip first; delete table ip first")  # it says nothing until it listens
+        lab.call("host", lambda: bool(lab.networks.ensure()))
+        lab.command("host", "nft", "add table ip last")
+        said = "".join(until("table ip last"))
+        monitor.kill()
+    told = [each for each in said.split("# new generation") if f"ip {lab.bridge} " in each]
+    assert len(told) == 1 and told[0].count("add rule") > 5, said
 
 
 def test_a_container_keeps_its_address_when_started_again(lab: Lab) -> None:

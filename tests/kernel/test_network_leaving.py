@@ -42,10 +42,12 @@ def test_ports_go_over_to_the_next_network_and_the_sysctls_back_to_what_they_wer
         place.pyctr("network", "create", "--ipv6", "front")
         place.pyctr("network", "create", "back")
         assert sysctls() == before and not told(), "a record alone changes nothing"
-        place.pyctr(
+        run = host.command(
             *("run", "-d", "--name", "web", "--network", "front", "--network", "back", "-p", "8080:80"),
             *("-v", f"{tmp_path}:/www:ro", "base", "busybox", "httpd", "-f", "-p", "80", "-h", "/www"),
         )
+        # no program is needed for links, addresses and rules
+        place.command("env", "PATH=/nonexistent", *run)
         place.pyctr("exec", "web", "busybox", "sh", "-c", "until busybox wget -qO- http://127.0.0.1/; do :; done")
         assert sysctls() == changed
         assert len(told()) == 2, "of each family"

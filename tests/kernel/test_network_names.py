@@ -121,12 +121,26 @@ def test_names_of_containers_are_answered_as_they_come_and_go(host: Host) -> Non
     assert _dig(host, "client", "+short", "WEB1.front").split() == [one]
     assert sorted(_dig(host, "client", "+short", "web").split()) == sorted([one, two])
     assert sorted(_dig(host, "client", "+short", "+tcp", "web").split()) == sorted([one, two])
+    first: set[str] = set()
+    for _ in range(60):
+        if len(first := first | {_dig(host, "client", "+short", "web").split()[0]}) == 2:
+            break
+    assert first == {one, two}, "each of them is the first one in its turn"
     assert _dig(host, "client", "+short", "-x", one).split() == ["web1.front."]
     empty = _dig(host, "client", "web1", "AAAA")
     assert "status: NOERROR" in empty and "ANSWER: 0" in empty, "no IPv6 address is an answer, and a quick one"
     inside = host.run("exec", "client", "getent", "ahostsv4", "web").stdout
     assert {line.split()[0] for line in inside.splitlines()} == {one, two}
     assert host.run("exec", "client", "getent", "hosts", "db", check=False).returncode, "another network's names"
+
+    host.run("network", "connect", "back", "client")
+    there = _address(host, "db", "back")
+    assert _dig(host, "client", "+short", "db").split() == _dig(host, "client", "+short", "db.back").split() == [there]
+    assert _dig(host, "client", "+short", "web1").split() == [one], "who is on two networks knows both"
+    assert _dig(host, "db", "+short", "client").split() == [_address(host, "client", "back")], "and each its part"
+    assert _dig(host, "db", "+short", "web1").split() == []
+    host.run("network", "disconnect", "back", "client")
+    assert _dig(host, "client", "+short", "db").split() == []
 
     host.run("network", "connect", "--alias", "store", "front", "db")
     here = _address(host, "db", "front")
