@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.cli import container_flags, output
+from pyctr.cli import container_flags
 from pyctr.core.errors import ImageNotFound, UsageError, from_oserror
 
 TYPE_CHECKING = False
@@ -27,6 +27,8 @@ def run(call: Call, args: Arguments) -> int:
     if args.dry_run:
         return dry_run(call, args)
     call.need_root("creating a container")
+    from pyctr.cli import output
+
     output.write(with_image(call, args, lambda: make(call, args)).id)
     return 0
 
@@ -71,6 +73,7 @@ def make(call: Call, args: Arguments) -> Container:
 
 def dry_run(call: Call, args: Arguments) -> int:
     """Print what a start would do, step by step, and do none of it."""
+    from pyctr.cli import output
     from pyctr.core import dryrun
 
     last = ""

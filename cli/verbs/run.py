@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.cli import container_flags, output
+from pyctr.cli import container_flags
 from pyctr.cli.verbs import create
 from pyctr.core.errors import UsageError
 
@@ -62,6 +62,8 @@ def run(call: Call, args: Arguments) -> int:
 
         birth.show(container)
     if args.detach:
+        from pyctr.cli import output
+
         launched.close()
         output.write(container.id)
         return 0
