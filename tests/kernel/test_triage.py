@@ -162,7 +162,7 @@ def test_nobody_is_sick_who_does_nothing(host: Host) -> None:
 
 
 def test_a_disk_that_fills_and_children_that_nobody_waits_for_are_told_while_it_happens(small: Host) -> None:
-    fill = "while :; do head -c 400000 /dev/zero >> /big; sleep 0.5; done"
+    fill = "while :; do head -c 200000 /dev/zero >> /big; sleep 0.5; done"
     leave = "for i in 1 2 3 4 5 6; do sleep 0 & done; exec sleep 1000"
     for name, script in (("writer", fill), ("parent", leave), ("well", "exec sleep 1000")):
         small.run("run", "-d", "--network", "none", "--name", name, "localhost/base", "sh", "-c", script)

@@ -19,6 +19,7 @@ from pyctr.tui.format import Glyphs
 from pyctr.tui.others import Stranger
 from pyctr.tui.picture import text_of
 from pyctr.tui.snapshot import ContainerRow, Focus, HostRow, Snapshot
+from pyctr.tui.sources import Sources
 from pyctr.tui.sources.triage import Ward
 from tests.support import screens
 
@@ -120,6 +121,30 @@ def test_who_was_sick_then_is_told_by_the_same_rules(host: screens.Replay) -> No
     assert told(now - 600) == {"api-1": "pids", "db": "oom"}
     assert told(now - 900) == {"api-1": "pids"}, "what came later nobody knew"
     assert told(now - 50)["api-1"] == "failed"
+
+
+def test_what_was_so_before_anybody_looked_has_its_time_from_the_record(host: screens.Replay) -> None:
+    id, now = host.id("api-1"), host.clock.time()
+    host.poller.look_at(Focus(sources=("triage",)))
+
+    def since() -> float:
+        host.poller.sources = Sources(host.poller.engine, host.clock.time, host.poller.wake)  # somebody comes anew
+        ward = host.poller.collect().scenes["triage"].document
+        assert isinstance(ward, Ward)
+        (case,) = [case for case in ward.cases if case.id == id]
+        assert case.worst.kind == "throttled"
+        return case.worst.since
+
+    assert since() == 0.0, "nothing is on record"
+    writer = ring.Writer(host.paths.container(id, ring.FILE))
+    for moment in range(0, 600, 5):
+        sample = Sample()
+        sample.monotonic, sample.cpu_limit = float(moment), 0.3
+        sample.cpu_usage_us = sample.cpu_periods = moment * 10
+        # from the three hundredth second on nine tenths of its periods, but for one record
+        sample.cpu_throttled = max(0, moment - 300) * 9 if moment != 450 else 1306
+        writer.add(now - 600 + moment, 1, 7, sample)
+    assert since() == pytest.approx(now - 300, abs=6)
 
 
 def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_away(host: screens.Replay) -> None:

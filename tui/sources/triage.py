@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyctr.core import closelook, errors, health
+from pyctr.core import closelook, errors, health, hostrecord, ring
 from pyctr.core.cgroupstats import Sample
 from pyctr.core.growth import Measured, later, measure, upper_of
 from pyctr.core.growth import disk as disk_of
 from pyctr.core.linux.procfs import zombies
+from pyctr.core.onset import onset
 from pyctr.core.past import pasts as remembered
 from pyctr.core.triage import Death, Diagnosis, Machine, Past, Patient, diagnose
 
@@ -101,17 +102,15 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             told = old.strangers.get(row.id) if old else None
             pasts[row.id] = _strangers_past(pasts.get(row.id, Past()), row, told, seen)
             strangers[row.id] = Told(seen.time, row.restarts, row.exit_code or (told.code if told else 0))
-        found = diagnose(
-            _patient(ours.get(row.id), row, seen, pasts.get(row.id, Past()), turns.get(row.id, Turn(0.0))),
-            machine,
-            seen.time,
-            seen.bounds,
-        )
+        patient = _patient(ours.get(row.id), row, seen, pasts.get(row.id, Past()), turns.get(row.id, Turn(0.0)))
+        found = diagnose(patient, machine, seen.time, seen.bounds)
         dated = []
         for diagnosis in found:
             since = diagnosis.since
             if not since:
-                known = old.signs.get((row.id, diagnosis.kind)) if old else (0.0, seen.time)
+                known = old.signs.get((row.id, diagnosis.kind)) if old else None
+                if old is None:
+                    known = (_recorded(engine, row, patient, diagnosis.kind, machine, seen), seen.time)
                 since = known[0] if known and seen.time - known[1] < FLAPS else seen.time
                 signs[row.id, diagnosis.kind] = (since, seen.time)
             dated.append(diagnosis._replace(since=since))
@@ -123,6 +122,18 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
     pasts = {id: past for id, past in pasts.items() if id in seen.rows or ":" not in id}
     cases.sort(key=lambda case: (-case.worst.rank, case.worst.since or seen.time, case.name))
     return Ward(tuple(cases), len(seen.rows) - len(cases), mark, pasts, signs, strangers, turns)
+
+
+def _recorded(engine: Engine, row: ContainerRow, patient: Patient, kind: str, machine: Machine, seen: Seen) -> float:
+    """Since when it was so when we came, as far as it is on record; else 0."""
+    if row.engine:
+        path = hostrecord.place(engine.paths, seen.groups[row.id]) if seen.groups.get(row.id) else ""
+    else:
+        path = engine.paths.container(row.id, ring.FILE)
+    try:
+        return onset(path, patient, kind, machine, seen.time, seen.bounds) if path else 0.0
+    except OSError:
+        return 0.0  # not ours to read
 
 
 def _strangers_past(past: Past, row: ContainerRow, told: Told | None, seen: Seen) -> Past:
