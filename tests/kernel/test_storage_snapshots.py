@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pyctr.cli.main import main
 from pyctr.core import containers, doctor, lifecycle, storageprobe
 from pyctr.core.engine import Engine
 from pyctr.core.linux import zfs
@@ -146,34 +147,44 @@ def test_a_container_goes_on_after_what_held_its_mounts_is_gone(disk: Disk) -> N
     assert disk.containers() == []
 
 
-DRIVER = """
-import os, signal, sys
-from pyctr.cli.main import main
-kill_at, *words = sys.argv[1:]
-steps = 0
-def hook(event, arguments):
-    global steps
-    if event in ("subprocess.Popen", "fcntl.ioctl", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
-        steps += 1
-        if steps == int(kill_at):
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-if main(words):
-    sys.exit("it failed")
-print(steps)
-"""
+STEPS = {"subprocess.Popen", "fcntl.ioctl", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+"""Audit events (sys.addaudithook) before which a command is killed."""
 
 
-def killed(host: Host, at: int, *words: str) -> int:
-    """A command killed before its step number `at` (0: never); how many steps there were."""
-    argv = [sys.executable, "-c", DRIVER, str(at), *words]
-    done = subprocess.run(
-        argv, env=host.env, capture_output=True, text=True, timeout=host.patience, stdin=subprocess.DEVNULL
-    )
-    if at and done.returncode == -signal.SIGKILL:
-        return at
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout.split()[-1])
+def do(host: Host, *words: str, kill_at: int = 0) -> int:
+    """A command in a fork of this process, killed before its step of that number (0: never); how many there were."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            null = os.open("/dev/null", os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            os.environ.update(host.env)
+            count = 0
+
+            def hook(event: str, _: object) -> None:
+                nonlocal count
+                if event in STEPS:
+                    count += 1
+                    if count == kill_at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(hook)
+            if main(list(words)) == 0:
+                os.write(writer, str(count).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    said = b""
+    while part := os.read(reader, 100):
+        said += part
+    os.close(reader)
+    status = os.waitpid(child, 0)[1]
+    if kill_at and os.WIFSIGNALED(status):
+        return kill_at
+    assert said, f"{words} failed"
+    return int(said)
 
 
 @pytest.mark.parametrize("verb", ["create", "rm", "build"])
@@ -181,35 +192,38 @@ def test_a_command_killed_at_any_step_leaves_nothing_that_the_next_one_does_not_
     disk: Disk, verb: str, tmp_path: Path
 ) -> None:
     host = disk.host
+    engine = Engine(host.paths)
     (tmp_path / "Dockerfile").write_text("FROM localhost/base\nCOPY Dockerfile /here\n")
     words = {"create": ("create", *RUN), "rm": ("rm", "box"), "build": ("build", "-q", "--no-cache", str(tmp_path))}
-    host.run("create", *RUN)  # the image and what every container shares are there
-    host.run("container", "prune", "-f")
-    if verb == "rm":
-        host.run("create", "--name", "box", *RUN)
-    steps = killed(host, 0, *words[verb])
+    do(host, "create", "--name", "box", *RUN)  # the image and what every container shares are there
+    steps = do(host, *words[verb])
     for at in sorted({max(1, steps * turn // 5) for turn in range(1, 6)}):
-        if verb == "rm" and not host.run("ps", "-aq").stdout:
-            host.run("create", "--name", "box", *RUN)
-        killed(host, at, *words[verb])
+        if verb == "rm" and not containers.all(engine):
+            do(host, "create", "--name", "box", *RUN)
+        do(host, *words[verb], kill_at=at)
         # a verb of the same kind finishes or undoes it
-        host.run(*(words["build"] if verb == "build" else ("create", "--name", "next", *RUN)))
-        host.run("container", "prune", "-f")
+        do(host, *(words["build"] if verb == "build" else ("create", *RUN)))
+        do(host, "container", "prune", "-f")
         assert disk.containers() == [], f"killed at step {at} of {steps}"
-    host.run("system", "prune", "-af")
+    do(host, "system", "prune", "-af")
     assert disk.held() == []
 
 
 def test_half_an_image_is_no_image(disk: Disk) -> None:
     """Killed while the first container of an image fills what all will share: the next one fills it again."""
     host = disk.host
-    steps = killed(host, 0, "create", *RUN)
+    engine = Engine(host.paths)
+    steps = do(host, "create", *RUN)
     for at in sorted({max(1, steps * turn // 6) for turn in range(1, 7)}):
-        host.run("system", "prune", "-af")
+        do(host, "container", "prune", "-f")
+        do(host, "system", "prune", "-af")
         assert disk.held() == [], "nobody needs it any more"
-        killed(host, at, "create", *RUN)
-        listed = host.run("run", "--rm", *RUN, "sh", "-c", "cat /etc/passwd; ls /bin | wc -l").stdout
-        assert listed.startswith("root:") and int(listed.split()[-1]) > 50, f"killed at step {at} of {steps}"
+        do(host, "create", *RUN, kill_at=at)
+        do(host, "create", "--name", "whole", *RUN)
+        with engine.storage.whole(containers.find(engine, "whole").id) as tree:
+            assert Path(tree, "etc/passwd").read_text().startswith("root:"), f"killed at step {at} of {steps}"
+            assert len(os.listdir(f"{tree}/bin")) > 50, f"killed at step {at} of {steps}"
+        assert engine.storage.changes(containers.find(engine, "whole").id) == []
     assert not os.listdir(host.paths.pending)
 
 
