@@ -40,6 +40,8 @@ class Glyphs:
         self.rest = "." if ascii else " "
         self.open, self.closed = ("v", ">") if ascii else ("▾", "▸")
         self.enter = "enter" if ascii else "↵"
+        self.before, self.beyond = ("<", ">") if ascii else ("‹", "›")
+        """There is more on that side."""
 
     def state(self, status: str, *, failed: bool = False) -> str:
         """The glyph of a status in core.state's words."""

@@ -67,6 +67,8 @@ class FrameTitle(PaintedLine):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.words: tuple[Span, ...] = ()
+        self.shorter: tuple[tuple[Span, ...], ...] = ()
+        """What may stand there instead of `words` so that more tabs fit, the longest first."""
         self.tabs: tuple[tuple[str, str], ...] = ()
         self.current = ""
         self.right: tuple[Span, ...] = ()
@@ -81,37 +83,63 @@ class FrameTitle(PaintedLine):
         rule = ("-" if glyphs.ascii else "─") if framed else " "
         left, right = ("+", "+") if glyphs.ascii else ("╭", "╮")
         spans: list[Span] = [(left + rule if framed else " ", border)]
-        inner: list[Span] = []
-        if self.words:
-            inner += [(" " if framed else "", "text"), *self.words, (" ", "text")]
-        self._spots = []
-        x = f.line_width(spans) + f.line_width(inner)
-        if self.tabs:
-            if self.words:
-                inner += [(rule + " ", border)]
-                x += 2
-            room = width - x - f.line_width(self.right) - 4
-            titles = list(self.tabs)
-            # too narrow for all: a window of tabs around the current one
-            while sum(len(title) + 3 for _, title in titles) > room and len(titles) > 1:
-                place = next(index for index, (name, _) in enumerate(titles) if name == self.current)
-                titles.pop(0 if place > (len(titles) - 1) / 2 else -1)
-            for index, (name, title) in enumerate(titles):
-                if index:
-                    inner.append((f" {glyphs.dot} ", "faint"))
-                    x += 3
-                inner.append((title, "tab.active" if name == self.current else "tab"))
-                self._spots.append((x, x + len(title), name))
-                x += len(title)
-            inner.append((" ", "text"))
         tail: list[Span] = []
         if self.right:
             tail += [(" ", "text"), *self.right, (" ", "text")]
         tail.append((rule + right if framed else " ", border))
+        inner: list[Span] = []
+        self._spots = []
+        choices = (self.words, *self.shorter)
+        # if none leaves room for all tabs, one of middle length
+        for words in (*choices, choices[len(choices) // 2]):
+            inner = [(" " if framed else "", "text"), *words, (" ", "text")] if words else []
+            if self.tabs and words:
+                inner.append((rule + " ", border))
+            x = f.line_width(spans) + f.line_width(inner)
+            first, last = self._window(width - x - f.line_width(tail) - 1)
+            if last - first == len(self.tabs):
+                break
+        if self.tabs:
+            inner += self._drawn(first, last, x)
         fill = width - f.line_width(spans) - f.line_width(inner) - f.line_width(tail)
         if fill < 0:
             return f.fit_line((*spans, *inner), width)
         return (*spans, *inner, (rule * fill, border), *tail)
+
+    def _window(self, room: int) -> tuple[int, int]:
+        """The tabs that fit into so many cells, the current one among them: (first, one past last)."""
+        sizes = [len(title) for _, title in self.tabs]
+        first, last = 0, len(sizes)
+        current = next((place for place, (name, _) in enumerate(self.tabs) if name == self.current), 0)
+        while last - first > 1:
+            marks = 2 * (first > 0) + 2 * (last < len(sizes))
+            if sum(sizes[first:last]) + 3 * (last - first - 1) + marks <= room:
+                break
+            if current - first > last - 1 - current:
+                first += 1
+            else:
+                last -= 1
+        return first, last
+
+    def _drawn(self, first: int, last: int, x: int) -> list[Span]:
+        """These tabs from the cell `x` on; a mark stands for those on a side that have no room, and opens the next."""
+        glyphs = look_of(self).glyphs
+        spans: list[Span] = []
+        if first:
+            spans.append((f"{glyphs.before} ", "key"))
+            self._spots.append((x, x + 1, self.tabs[first - 1][0]))
+            x += 2
+        for place, (name, title) in enumerate(self.tabs[first:last]):
+            if place:
+                spans.append((f" {glyphs.dot} ", "faint"))
+                x += 3
+            spans.append((title, "tab.active" if name == self.current else "tab"))
+            self._spots.append((x, x + len(title), name))
+            x += len(title)
+        if last < len(self.tabs):
+            spans.append((f" {glyphs.beyond}", "key"))
+            self._spots.append((x + 1, x + 2, self.tabs[last][0]))
+        return [*spans, (" ", "text")]
 
     def on_click(self, event: events.Click) -> None:
         for start, end, name in self._spots:

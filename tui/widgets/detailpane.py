@@ -128,14 +128,18 @@ class DetailPane(Vertical):
         title = self.query_one(FrameTitle)
         row = self.row
         if row is None:
-            title.words, title.tabs = (("no container", "faint"),), ()
+            title.words, title.shorter, title.tabs = (("no container", "faint"),), (), ()
         else:
-            glyph = look_of(self).glyphs.state(row.status, failed=row.failed)
-            title.words = ((f"{glyph} ", state_style(row)), (f.cut(f.neutral(row.name), 30), "strong"))
+            glyphs = look_of(self).glyphs
+            state = (f"{glyphs.state(row.status, failed=row.failed)} ", state_style(row))
+            name, ellipsis = f.neutral(row.name), glyphs.ellipsis
+            title.words = (state, (f.cut(name, 30, ellipsis), "strong"))
+            # the glyph says the state, too, and the list the whole name
+            title.shorter = tuple((state, (f.cut(name, most, ellipsis), "strong")) for most in (30, 20, 14))
             if title.size.width >= ROOMY and row.live:
                 title.words += ((f" {row.status}", state_style(row)),)
             if self.merged:
-                title.words = ((f"{len(self.merged)} containers", "strong"),)
+                title.words, title.shorter = ((f"{len(self.merged)} containers", "strong"),), ()
             title.tabs = tuple((tab.name, tab.title) for tab in details.TABS)
         title.current = self.tab
         right: tuple[Span, ...] = ()
