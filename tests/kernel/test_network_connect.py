@@ -139,3 +139,12 @@ def test_several_networks_from_the_start(host: Host) -> None:
     host.run("run", "-d", "--name", "hosts", "--network", "host", "base", "sleep", "1000")
     refused = host.run("network", "connect", "back", "hosts", check=False)
     assert refused.returncode and "has the host's network" in refused.stderr
+    for name, mode in (("sharer", "container:web"), ("alone", "none")):
+        host.run("run", "-d", "--name", name, "--network", mode, "base", "sleep", "1000")
+
+    def place(name: str) -> str:
+        return os.readlink(f"/proc/{host.run('inspect', '-f', '{{.State.Pid}}', name).stdout.strip()}/ns/net")
+
+    assert place("hosts") == os.readlink("/proc/self/ns/net")
+    assert place("sharer") == place("web") and _links(host, "sharer") == {"lo", "eth0", "eth1"}
+    assert len({place(name) for name in ("hosts", "web", "alone", "db")}) == 4 and _links(host, "alone") == {"lo"}
