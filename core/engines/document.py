@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pyctr.core.engines.model import Foreign
     from pyctr.core.paths import Paths
 
+ENVIRONMENT = 1 << 20
+"""Bytes of one that are read: a process may write over its own."""
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
 
@@ -74,6 +76,13 @@ def addresses(paths: Paths, pid: int) -> list[str]:
     return [address for address in found if not address.startswith("127.")]
 
 
+def environment(paths: Paths, pid: int) -> list[str]:
+    """NAME=value, as its first process was started with (proc_pid_environ(5)). Raises OSError."""
+    with open(f"{paths.proc}/{pid}/environ", "rb") as file:
+        words = file.read(ENVIRONMENT).rstrip(b"\0").split(b"\0")
+    return [word.decode("utf-8", "replace") for word in words if word]
+
+
 def document(paths: Paths, one: Foreign) -> dict[str, Any]:
     """With Docker's keys where they mean the same."""
     live: dict[str, Any] = {}
@@ -83,6 +92,10 @@ def document(paths: Paths, one: Foreign) -> dict[str, Any]:
         except OSError:
             live["Layers"] = None  # not root, or it ended
         live["Namespaces"] = namespaces(paths, one.pid)
+    try:
+        known = environment(paths, one.pid) if one.pid else None
+    except OSError:
+        known = None  # likewise
     found = (addresses(paths, one.pid) if one.pid and one.own_network else []) or list(one.addresses)
     return {
         "Id": one.id,
@@ -102,7 +115,7 @@ def document(paths: Paths, one: Foreign) -> dict[str, Any]:
             "Health": one.health or None,
         },
         "Image": one.image,
-        "Config": {"Cmd": list(one.command), "Labels": dict(one.labels)},
+        "Config": {"Cmd": list(one.command), "Env": known, "Labels": dict(one.labels)},
         "HostConfig": {
             "Memory": one.memory_limit or 0,
             "RestartPolicy": {"Name": one.restart_policy},

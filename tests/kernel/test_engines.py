@@ -143,7 +143,16 @@ def inspected(manager: Manager, ref: str) -> dict[str, Any]:
 
 
 def test_everything_is_seen_while_docker_and_its_containerd_are_stopped(docker: Dockerd) -> None:
-    flags = ("--label", "team=red", "--memory", "64m", "-v", f"{docker.base}/home:/data:ro")
+    flags = (
+        "--label",
+        "team=red",
+        "--env",
+        "GREETING=hello you",
+        "--memory",
+        "64m",
+        "-v",
+        f"{docker.base}/home:/data:ro",
+    )
     id = docker.run("--name", "web", *flags, "box", "sh", "-c", TICKS).stdout.strip()
     pid = int(docker.state("web", "{{.State.Pid}}"))
     own = docker.host.run
@@ -168,6 +177,7 @@ def test_everything_is_seen_while_docker_and_its_containerd_are_stopped(docker: 
         document = inspected(docker, f"docker:{id}")
         assert document["State"]["Pid"] == pid and document["HostConfig"]["Memory"] == 64 << 20
         assert [mount["Destination"] for mount in document["Mounts"]] == ["/data"]
+        assert "GREETING=hello you" in document["Config"]["Env"]
         assert document["Layers"][0].startswith(f"{docker.base}/d/overlay2/")
         rated = [json.loads(line) for line in own("posture", "-A", "--format", "json").stdout.splitlines()]
         assert {row["Engine"]: row["Name"] for row in rated if row["ID"] == id} == {"docker": "web"}
@@ -370,11 +380,20 @@ def test_podmans_containers_and_pods(podman: Podman) -> None:
     id = rows["web"]["ID"]
     own = podman.host.run
     podman.until(lambda: own("logs", f"podman:{id}").stdout.count("tick") > 1, "two lines of its log")
-    document = inspected(podman, f"podman:{id}")
-    assert document["State"]["Pid"] == int(podman.state("web", "{{.State.Pid}}"))
-    assert document["Image"] == podman.state("web", "{{.ImageName}}")
-    stats = json.loads(own("stats", "--no-stream", "--format", "json", f"podman:{id}").stdout)
-    assert stats["MemUsage"].endswith("/ 64MiB")
+    pid, image = int(podman.state("web", "{{.State.Pid}}")), podman.state("web", "{{.ImageName}}")
+    # podman has no daemon: what stays beside a container is its conmon
+    conmon = inspected(podman, f"podman:{id}")["Supervisor"]
+    os.kill(conmon, signal.SIGSTOP)
+    try:
+        document = inspected(podman, f"podman:{id}")
+        assert (document["State"]["Pid"], document["Image"]) == (pid, image)
+        stats = json.loads(own("stats", "--no-stream", "--format", "json", f"podman:{id}").stdout)
+        assert stats["MemUsage"].endswith("/ 64MiB")
+        assert "tick" in own("logs", "-n", "4", f"podman:{id}").stdout and "tick" in own("top", f"podman:{id}").stdout
+        assert own("exec", f"podman:{id}", "sh", "-c", "echo inside").stdout == "inside\n"
+        assert "runs as root" in own("posture", f"podman:{id}").stdout
+    finally:
+        os.kill(conmon, signal.SIGCONT)
 
 
 def test_how_podmans_containers_died_is_told_with_their_last_minute(podman: Podman) -> None:
