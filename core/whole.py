@@ -62,10 +62,9 @@ def usage(directory: str, driver: str, changes: Callable[[], list[tuple[str, str
     copied = f"{directory}/rootfs"
     if driver == ZFS:
         from pyctr.core import datasets
-        from pyctr.core.linux import zfs
 
         try:
-            return zfs.used(datasets.name(directory))
+            return datasets.used(datasets.name(directory))
         except OSError:
             return 0  # removed meanwhile
     if driver != BTRFS:

@@ -86,6 +86,19 @@ def test_zfs_needs_its_file_system_its_program_and_its_device(
     assert not ran.exists()
 
 
+def test_sizes_of_all_clones_are_asked_for_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, ran = tmp_path / "zfs", tmp_path / "ran"
+    program.write_text(f"#!/bin/sh\necho $* >>{ran}\nprintf 'a/p\\t9\\na/p/c-1\\t100\\na/p/c-2\\t200\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(zfs, "_PLACES", (str(tmp_path),))
+    monkeypatch.setattr(datasets, "_FRESH", 1000.0)
+    assert [datasets.used(f"a/p/c-{number}") for number in (1, 2, 1, 2)] == [100, 200, 100, 200]
+    assert len(ran.read_text().splitlines()) == 1
+    monkeypatch.setattr(datasets, "_FRESH", -1.0)
+    assert datasets.used("a/p/c-1") == 100 and datasets.used("") == 0
+    assert len(ran.read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize(
     ("said", "number"),
     [
