@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core import containers, errors, netns
+from pyctr.core import containers, errors, netdrivers, netns
 from pyctr.core.linux import namespaces, rtmessages
 from pyctr.core.netdevices import socket_in
 
@@ -43,6 +43,8 @@ def connect(
             key: value for key, value in (("ip", ip), ("ip6", ip6), ("mac", mac), ("aliases", list(aliases))) if value
         }
         first = spec.network == "none"
+        if first and spec.ports and network != "bridge":
+            netdrivers.publishable(engine.networks.get(network))
         if first:
             spec = spec.replace(network=name, ip=ip, ip6=ip6, mac=mac, network_aliases=list(aliases))
         else:
@@ -132,7 +134,7 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
         del made["key"]
         _give_names(container, made, network)
         engine.networks.rewrite(made, [key])
-        if spec.ports and "driver" not in made:
+        if spec.ports:
             try:
                 made = engine.networks.republish(container.id, container.name, spec, made)
             except errors.PyctrError:
@@ -206,7 +208,7 @@ def _leave(container: Container, network: str) -> None:
                 )
     engine.networks.rewrite(heir, [attachment, rest[0]])
     container.state.network = heir
-    if container.running and container.spec.ports:
+    if container.running and container.spec.ports and "driver" not in heir:
         container.state.network = engine.networks.republish(container.id, container.name, container.spec, heir)
 
 

@@ -100,6 +100,15 @@ def rates(network: Network, wanted: Limits) -> dict[str, int]:
     return found
 
 
+def publishable(network: Network) -> None:
+    """Whether ports can be published on a network. Raises UsageError."""
+    if network.driver in FACES:
+        raise errors.UsageError(
+            f"ports cannot be published on {network.driver} network '{network.name}'",
+            hint="its containers have addresses of their own there",
+        )
+
+
 def class_number(text: str) -> int:
     """A traffic class in the words of tc(8), two hexadecimal numbers, or a plain priority, as the kernel's number."""
     major, colon, minor = text.partition(":")

@@ -60,11 +60,8 @@ class Networks(NetworkSet):
             return self._plug(plugins, id, name, spec)
         with self._book.lock():
             network, mtu = self._ensure(DEFAULT if mode in ("", "default") else mode)
-            if spec.ports and network.driver in netdrivers.FACES:
-                raise errors.UsageError(
-                    f"ports cannot be published on {network.driver} network '{network.name}'",
-                    hint="its containers have addresses of their own there",
-                )
+            if spec.ports:
+                netdrivers.publishable(network)
             for port in spec.ports:
                 if ":" in port.host_ip and not network.subnet6:
                     raise errors.UsageError(

@@ -61,6 +61,10 @@ def test_ports_go_over_to_the_next_network_and_the_sysctls_back_to_what_they_wer
         assert done.returncode and "port 8080/tcp is taken by container 'thief'" in done.stderr
         assert "eth" not in place.pyctr("exec", "web", "cat", "/proc/net/dev").stdout
         place.pyctr("rm", "-f", "thief")
+        lan = ("network", "create", "-d", "macvlan", "-o", "parent=up0", "--subnet", "192.0.2.0/24", "lan")
+        place.pyctr(*lan)
+        done = place.pyctr("network", "connect", "lan", "web", check=False)
+        assert done.returncode and "ports cannot be published on macvlan network 'lan'" in done.stderr
         place.pyctr("network", "connect", "back", "web")
         assert place.page() == "hello", "who comes back publishes again"
 
