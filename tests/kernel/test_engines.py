@@ -179,6 +179,8 @@ def test_everything_is_seen_while_docker_and_its_containerd_are_stopped(docker: 
         assert [mount["Destination"] for mount in document["Mounts"]] == ["/data"]
         assert "GREETING=hello you" in document["Config"]["Env"]
         assert document["Layers"][0].startswith(f"{docker.base}/d/overlay2/")
+        assert "pipe" in own("lsof", f"docker:{id}").stdout
+        assert own("debug", f"docker:{id}", "sh", "-c", "cat /proc/1/comm").stdout == "sh\n"
         rated = [json.loads(line) for line in own("posture", "-A", "--format", "json").stdout.splitlines()]
         assert {row["Engine"]: row["Name"] for row in rated if row["ID"] == id} == {"docker": "web"}
         found = own("posture", f"docker:{id}").stdout

@@ -80,7 +80,7 @@ def test_tabs_of_one_container(host: screens.Replay, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("screen", keymap.SCREENS)
-@pytest.mark.parametrize("kind", ["--csv", "--json", "--text"])
+@pytest.mark.parametrize("kind", ["--csv", "--json", "--text", "--svg"])
 def test_no_name_and_no_log_reaches_a_terminal_as_a_command(
     host: screens.Replay, capsys: pytest.CaptureFixture[str], screen: str, kind: str
 ) -> None:
