@@ -191,7 +191,7 @@ def test_a_disk_that_fills_and_children_that_nobody_waits_for_are_told_while_it_
 
 
 def test_a_task_that_waits_for_a_disk_that_does_not_answer_is_found_and_told_since_when(host: Host) -> None:
-    """An ext4 that is frozen as for a snapshot: whoever writes sleeps in the kernel, and no pressure is counted."""
+    """An ext4 that is frozen as for a snapshot: whoever writes sleeps in the kernel, often without any pressure."""
     disk, image = f"{host.base}/disk", f"{host.base}/disk.img"
     os.mkdir(disk)
     with open(image, "wb") as file:
@@ -208,14 +208,15 @@ def test_a_task_that_waits_for_a_disk_that_does_not_answer_is_found_and_told_sin
         host.run("exec", "hung", "touch", "/go")
         poller = Poller(host.paths, bounds=USUAL._replace(stuck_seconds=2.0))
         poller.look_at(Focus(sources=("triage",)))
-        deadline, cases = time.monotonic() + 120, ()
-        while not cases:
-            assert time.monotonic() < deadline
+        deadline, facts = time.monotonic() + 120, {}
+        while "the longest for" not in facts:  # some kernels count the wait as pressure, which is told at once
+            assert time.monotonic() < deadline, facts
             cases = poller.collect().scenes["triage"].document.cases  # type: ignore[attr-defined]
+            if cases:
+                ((name, told),) = [(case.name, case.worst) for case in cases]
+                facts = {fact.name: fact.value for fact in told.facts}
             time.sleep(0.2)  # the sampling interval
         poller.stop()
-        ((name, told),) = [(case.name, case.worst) for case in cases]
-        facts = {fact.name: fact.value for fact in told.facts}
         assert (name, told.kind, facts["tasks in D"]) == ("hung", "io", 1)
         assert isinstance(facts["the longest for"], float) and facts["the longest for"] >= 2
         assert told.since <= time.time() - 2
