@@ -208,7 +208,8 @@ def test_a_task_that_waits_for_a_disk_that_does_not_answer_is_found_and_told_sin
         host.run("exec", "hung", "touch", "/go")
         poller = Poller(host.paths, bounds=USUAL._replace(stuck_seconds=2.0))
         poller.look_at(Focus(sources=("triage",)))
-        deadline, facts = time.monotonic() + 120, {}
+        facts: dict[str, float | str] = {}
+        deadline = time.monotonic() + 120
         while "the longest for" not in facts:  # some kernels count the wait as pressure, which is told at once
             assert time.monotonic() < deadline, facts
             cases = poller.collect().scenes["triage"].document.cases  # type: ignore[attr-defined]
