@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from . import images, network, rails, traffic, watching
 from .ours import Pyctr, pss
 from .peers import Docker, Podman, bundle, rootfs, without_unified
 from .screen import Screen
-from .timing import command, cycle, interleave
+from .timing import Prepared, command, cycle, interleave
 
 Row = tuple[str, str]
 PARTS = ["starts", "network", "traffic", "rails", "images", "many", "watching"]
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs/performance.md"
+_QUIET = 0.3
+"""Seconds after which the kernel's grace periods, that starts back to back share, are each start's own again."""
 
 
 def milliseconds(medians: dict[str, float]) -> str:
@@ -59,6 +62,8 @@ def bundles(work: Path, rounds: int) -> Iterator[Row]:
         cycles[name] = cycle(*words, bundle=where, id=f"c-{name}", prepare=prepare)
     yield "low-level runtime, `run` of a bundle with true", milliseconds(interleave(runs, rounds))
     yield "low-level runtime, `create`, `start`, `delete` of it", milliseconds(interleave(cycles, rounds))
+    alone = {name: Prepared(run, lambda: time.sleep(_QUIET)) for name, run in cycles.items()}
+    yield f"the same after {_QUIET} s in which nothing happened", milliseconds(interleave(alone, rounds))
 
 
 def memory(pyctr: Pyctr, count: int) -> Iterator[Row]:

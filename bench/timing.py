@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import statistics
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 Command = Callable[[], None]
@@ -22,19 +24,36 @@ def command(*words: str, env: Mapping[str, str] | None = None, prepare: Callable
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run() -> None:
-        done = subprocess.run(
-            words,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            preexec_fn=prepare,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(words)} -> {done.returncode}: {done.stderr.strip()[-400:]}")
+        _run(words, environment, prepare)
 
     return run
+
+
+def _run(words: Sequence[str], env: Mapping[str, str], prepare: Callable[[], None] | None) -> None:
+    """Until the program itself has ended: what it leaves behind may have its streams for longer.
+
+    `subprocess` waits with a time limit by asking in pauses that double, which makes 33 ms of 63 and 31 of 31; a pidfd
+    tells at once.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            words,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            preexec_fn=prepare,
+        )
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            if not select.select([pidfd], [], [], _PATIENCE)[0]:
+                process.kill()
+        finally:
+            os.close(pidfd)
+        if code := process.wait():
+            said.seek(0)
+            text = said.read().decode(errors="replace").strip()
+            raise RuntimeError(f"{' '.join(words)} -> {code}: {text[-400:]}")
 
 
 def cycle(*words: str, bundle: str, id: str, prepare: Callable[[], None] | None = None) -> Command:
@@ -45,17 +64,7 @@ def cycle(*words: str, bundle: str, id: str, prepare: Callable[[], None] | None 
     process.subreaper()
 
     def verb(*more: str) -> None:
-        # a created container keeps what it is given as stdout: no pipe of ours, which would never end
-        done = subprocess.run(
-            [*words, *more],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=60,
-            preexec_fn=prepare,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join([*words, *more])} -> {done.returncode}")
+        _run([*words, *more], os.environ, prepare)
 
     def run() -> None:
         verb("create", "--bundle", bundle, "--pid-file", f"{bundle}/{id}.pid", id)
