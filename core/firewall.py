@@ -6,7 +6,7 @@
         map classes  { address -> class }                            --network-class 1:10
         chain guard       prerouting -300   from the bridge to 127.0.0.0/8: drop (route_localnet opens that door)
         chain prerouting  dstnat            to a local address: jump dnat
-        chain output      dstnat            the same for this host's own connections, localhost included
+        chain output      dstnat            the same for this host's own connections, to 127.0.0.1 too, but not to ::1
         chain dnat                          dnat to map ports_ip, else map ports
         chain forward     filter            from the bridge: its class
                                             into the bridge: replies, published ports, its own containers; else drop
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     """(key, value, comment) of a map."""
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_STAMP = "pyctr rules 2"
+_STAMP = "pyctr rules 3"
 
 
 _parked: list[tuple[int, nf.Nft]] = []
@@ -195,6 +195,9 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     bridged = nf.iif(bridge)
     if family == nf.IPV4:
         rule("guard", bridged, nf.destination("127.0.0.0/8"), nf.counter(), nf.verdict(nf.DROP))
+    else:
+        # the kernel would drop what comes from there on the bridge: refused at once, callers try 127.0.0.1
+        rule("output", nf.destination("::1"), nf.verdict(nf.ACCEPT))
     for chain in ("prerouting", "output"):
         rule(chain, local, nf.verdict(nf.JUMP, "dnat"))
     r = nf.R0

@@ -87,11 +87,12 @@ def _wanted(
         source.append(f"-s 127.0.0.0/8 {into} -j MASQUERADE")
         guard.append(f"-A PREROUTING -i {bridge} -d 127.0.0.0/8 {note} -j DROP")
     local = f"-m addrtype --dst-type LOCAL {note} -j {mine}"
+    own = "-A OUTPUT " if family == nf.IPV4 else "-A OUTPUT ! -d ::1/128 "
     return {
         "mangle": ({mine: forward}, [*guard, f'-A FORWARD -m comment --comment "{stamp}" -j {mine}']),
         "nat": (
             {mine: _rules(ports), f"{mine}-P": source},
-            [f"-A PREROUTING {local}", f"-A OUTPUT {local}", f"-A POSTROUTING {note} -j {mine}-P"],
+            [f"-A PREROUTING {local}", f"{own}{local}", f"-A POSTROUTING {note} -j {mine}-P"],
         ),
     }
 

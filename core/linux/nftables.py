@@ -229,7 +229,7 @@ def source(network: str) -> bytes:
 
 
 def destination(network: str) -> bytes:
-    return daddr() + _network(network)
+    return daddr(family=IPV6 if ":" in network else IPV4) + _network(network)
 
 
 def _network(network: str) -> bytes:

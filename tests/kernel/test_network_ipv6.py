@@ -49,6 +49,7 @@ def test_ipv6_flows_where_it_may(lab: Lab) -> None:
     assert lab.ask("out", HOST6, 8080) == OUTSIDE6, "a published port, and who really calls"
     assert lab.ask("out", HOST6, 8081) == OUTSIDE6, "published on one IPv6 address"
     assert lab.ask("host", HOST6, 8080) == lab.networks.get("six").gateway6 or lab.ask("host", HOST6, 8080) == HOST6
+    assert lab.ask("host", "::1", 8080) == "ConnectionRefusedError", "who asks localhost goes on with 127.0.0.1 at once"
     assert lab.ask("client", HOST6, 8080) == lab.networks.get("six").gateway6, "hairpin"
     assert lab.ask("stranger", _six(web), 80, timeout=1) == "TimeoutError", "networks are kept apart"
     lab.ip("out", f"-6 route add {_six(web)} via {HOST6}")
