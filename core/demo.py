@@ -236,6 +236,7 @@ def _wake(engine: Engine, container: Container) -> None:
 
 def _sweep(engine: Engine) -> None:
     """Take our own directories away once no image and no volume is left, and those that are empty in any case."""
+    from pyctr.core import hosthistory
     from pyctr.core.runtime import launcher
 
     paths = engine.paths
@@ -245,7 +246,8 @@ def _sweep(engine: Engine) -> None:
 
         for name in (paths.cache, paths.images, paths.layers):
             shutil.rmtree(name, ignore_errors=True)
-        for name in (paths.events, f"{paths.events}.1", f"{paths.run}/storage-driver", f"{paths.run}/recorder"):
+        written = (paths.events, f"{paths.events}.1", hosthistory.place(paths))
+        for name in (*written, f"{paths.run}/storage-driver", f"{paths.run}/recorder"):
             try:
                 os.unlink(name)
             except FileNotFoundError:

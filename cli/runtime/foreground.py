@@ -50,9 +50,10 @@ class Foreground:
     def _interrupt(self, number: int, frame: object) -> None:
         from pyctr.core.runtime.start import executed
 
+        # also when nobody knows yet whether the command has begun: if it has, this is for it (`execute.begin`)
+        self._early.append(number)
         try:
             if self._pid and executed(self._pid):
-                self._early.append(number)
                 return
         except FileNotFoundError:
             pass  # it died

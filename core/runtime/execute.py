@@ -146,8 +146,13 @@ def begin(
     finally:
         theirs.close()
     context.packets = ours
+    early: list[tuple[bytes, bytes, list[int]]] = []
     try:
-        _await_second(context, patient=bool(request.get("paused")))
+        try:
+            _await_second(context, early, patient=bool(request.get("paused")))
+        except KeyboardInterrupt:
+            if not _runs(context, early):
+                raise
     except BaseException:
         namespaces.pidfd_send_signal(first, 9)
         start.close(context)
@@ -164,17 +169,41 @@ def _pid(pidfd: int) -> int:
         return next(int(line[4:]) for line in file.read().splitlines() if line.startswith(b"Pid:"))
 
 
-def _await_second(context: Context, *, patient: bool) -> None:
+def _runs(context: Context, early: list[tuple[bytes, bytes, list[int]]]) -> bool:
+    """Whether the command had begun when a signal interrupted us, which is for it then (`cli.runtime.foreground`). What
+    has not come that far is ended: nobody else knows of it."""
+    try:
+        _await_second(context, early, patience=1.0)
+    except start.Failed:
+        return False
+    if start.executed(context.pid):
+        return True
+    from pyctr.core.linux import namespaces
+
+    namespaces.pidfd_send_signal(context.pidfd, 9)
+    if not context.sibling:
+        os.waitpid(context.pid, 0)
+    os.close(context.pidfd)
+    context.pidfd = -1
+    return False
+
+
+def _await_second(
+    context: Context,
+    early: list[tuple[bytes, bytes, list[int]]],
+    *,
+    patient: bool = False,
+    patience: float = _PATIENCE,
+) -> None:
     """`patient`: as long as the container is frozen.
 
-    The second may speak, and fail, before the first has told of it; what it says is kept for `start.listen`. Who is not
-    known is not waited for, and as a zombie it would keep the container's pid namespace.
+    The second may speak, and fail, before the first has told of it; what it says is kept in `early` for `start.listen`.
+    Who is not known is not waited for, and as a zombie it would keep the container's pid namespace.
     """
     assert context.packets is not None and context.manager is not None
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     watch = select.poll()
     watch.register(context.packets.socket.fileno(), select.POLLIN)
-    early: list[tuple[bytes, bytes, list[int]]] = []
     while True:
         while not watch.poll(100):
             if patient:
