@@ -290,7 +290,7 @@ def _content(finder: Finder) -> bytes:
 
 
 def _compiled(name: str, content: bytes, source: str) -> "CodeType":
-    """Without what takes a fourth of the room and nobody asks for: the columns of each instruction (lines are kept,
+    """Without what takes a seventh of the room and nobody asks for: the columns of each instruction (lines are kept,
     for tracebacks) and the docstrings of the core (those of the commands are their help)."""
     import ast
 
