@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import select
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,6 +238,50 @@ def test_tls_and_a_password_are_what_the_registry_asks_for(bare_host: Host, secu
     words = ("--tls-verify", "--cert-dir", str(trusted), "--creds", f"{USER}:{PASSWORD}")
     assert bare_host.run("pull", *words, name).stdout == f"{name}\n"
     assert ours(bare_host).list()[0].id == pushed.id
+
+
+def test_a_registry_with_tls_is_reached_through_a_proxy(bare_host: Host, secured: Registry, tmp_path: Path) -> None:
+    """CONNECT: the name is the proxy's to resolve, and the certificate is the registry's."""
+    store, pushed = made(tmp_path)
+    name = push(store, pushed, secured, "--dest-creds", f"{USER}:{PASSWORD}")
+    port = int(secured.name.rpartition(":")[2])
+    asked: list[bytes] = []
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # either side has left
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        asked.append(head.split(b"\r\n")[0])
+        with client, socket.create_connection(("127.0.0.1", port)) as upstream:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(upstream, client))
+            back.start()
+            pump(client, upstream)
+            back.join()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):  # closed at the end
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        bare_host.env["HTTPS_PROXY"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        far = name.replace("127.0.0.1", "registry.invalid")
+        words = ("--tls-verify", "--creds", f"{USER}:{PASSWORD}")
+        assert "is not trusted" in bare_host.run("pull", *words, far, check=False).stderr
+        (secured.directory / "certs").mkdir()
+        shutil.copy(secured.directory / "ca.crt", secured.directory / "certs/ca.crt")
+        certs = ("--cert-dir", str(secured.directory / "certs"))
+        assert bare_host.run("pull", *words, *certs, far).stdout == f"{far}\n"
+        listener.shutdown(socket.SHUT_RDWR)
+    assert asked and {line.split()[1] for line in asked} == {f"registry.invalid:{port}".encode()}
 
 
 def test_a_client_certificate_from_certs_d_opens_the_door(bare_host: Host, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def htpasswd(user: str, password: str) -> str:
 
 
 def certificates(directory: Path) -> None:
-    """ca.crt, server.crt/.key for 127.0.0.1 and localhost, client.cert/.key, all of one authority."""
+    """ca.crt, server.crt/.key for 127.0.0.1, localhost and registry.invalid, client.cert/.key, all of one authority."""
 
     def openssl(*words: str) -> None:
         done = subprocess.run(["openssl", *words], cwd=directory, capture_output=True, text=True)
@@ -41,7 +41,7 @@ def certificates(directory: Path) -> None:
 
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=test authority")
-    (directory / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    (directory / "san").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.invalid\n")
     for name, extension in (("server", ("-extfile", "san")), ("client", ())):
         openssl("req", "-new", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
         openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
