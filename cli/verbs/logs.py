@@ -6,7 +6,7 @@ import sys
 
 from pyctr.cli import values
 from pyctr.cli.diagnostics import safe
-from pyctr.core import containers, logs
+from pyctr.core import containers, logreading
 from pyctr.core.errors import NotFound
 from pyctr.core.parse import BadValue
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyctr.cli.flags import Arguments, Declares
     from pyctr.cli.main import Call
     from pyctr.core.containers import Container
+    from pyctr.core.logentries import Line
 
 
 def configure(parser: Declares) -> None:
@@ -40,10 +41,10 @@ def run(call: Call, args: Arguments) -> int:
         stop = _descriptor(one.supervisor or one.pid) if args.follow and one.pid else -1
         return _show(args, lambda **wishes: output.read(one, **wishes), stop)
     stop = _stop_descriptor(container) if args.follow else -1
-    return _show(args, lambda **wishes: logs.read(container.log_path, **wishes), stop)
+    return _show(args, lambda **wishes: logreading.read(container.log_path, **wishes), stop)
 
 
-def _show(args: Arguments, read: Callable[..., Iterator[logs.Line]], stop: int) -> int:
+def _show(args: Arguments, read: Callable[..., Iterator[Line]], stop: int) -> int:
     since, until = (None if moment is None else int(moment * 1e9) for moment in (args.since, args.until))
     following = args.follow and stop >= 0
     write = {"stdout": _writer(sys.stdout.buffer), "stderr": _writer(sys.stderr.buffer)}

@@ -14,8 +14,9 @@ import signal
 import subprocess
 from collections import deque
 
-from pyctr.core import errors, logs
+from pyctr.core import errors
 from pyctr.core.engines.model import Log
+from pyctr.core.logentries import Form, Joiner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engines.trees import Tree
+    from pyctr.core.logentries import Entry, Line
 
 MACHINE = "/var/log/journal"
 """Where the machine's own journal is kept, or else below /run: journalctl knows."""
@@ -39,7 +41,7 @@ def log(tree: Tree, id: str) -> Log:
     return Log("journal", f"{tree.where(MACHINE)}/CONTAINER_ID_FULL={id}")
 
 
-def parse(entry: bytes) -> logs.Entry | None:
+def parse(entry: bytes) -> Entry | None:
     """Of a line of `journalctl -o json`."""
     return _parsed(_document(entry))
 
@@ -52,7 +54,7 @@ def _document(entry: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _parsed(found: dict[str, Any]) -> logs.Entry | None:
+def _parsed(found: dict[str, Any]) -> Entry | None:
     text = found.get("MESSAGE")
     try:
         # what is no text comes as numbers
@@ -70,7 +72,7 @@ def _whole(entry: bytes) -> bool:
     return parsed is not None and parsed[2]
 
 
-FORM = logs.Form(parse, _whole)
+FORM = Form(parse, _whole)
 
 
 def read(
@@ -83,11 +85,11 @@ def read(
     stop: int = -1,
     parts: bool = False,
     current: Callable[[], None] | None = None,
-) -> Iterator[logs.Line]:
-    """As `logs.read`. Raises Unsupported where there is no journalctl, PyctrError for what it complains of."""
-    joiner = logs.Joiner(parts and tail is None, FORM)
+) -> Iterator[Line]:
+    """As `logreading.read`. Raises Unsupported where there is no journalctl, PyctrError for what it complains of."""
+    joiner = Joiner(parts and tail is None, FORM)
     cursor = ""
-    lines: list[logs.Line] | deque[logs.Line]
+    lines: list[Line] | deque[Line]
     if tail is None:
         for entry in _entries(path, _bounds(since, until)):
             cursor = _document(entry).get("__CURSOR", cursor)
@@ -116,7 +118,7 @@ def read(
 
 
 def _bounds(since: int | None, until: int | None) -> list[str]:
-    """The journal counts microseconds; both ends are inside, as in `logs.read`."""
+    """The journal counts microseconds; both ends are inside, as in `logreading.read`."""
     words = [f"--since=@{since // 1000 / 1e6:.6f}"] if since is not None else []
     return words + ([f"--until=@{-(-until // 1000) / 1e6:.6f}"] if until is not None else [])
 

@@ -12,7 +12,9 @@ import json
 import os
 import time
 
-from pyctr.core import errors, logs
+from pyctr.core import errors, logentries, logreading
+from pyctr.core.engines import locallog
+from pyctr.core.logentries import Form
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,15 +22,16 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engines.model import Foreign, Log
+    from pyctr.core.logentries import Entry, Line
 
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK
 """A user's or a container's file may be a link to what it must not show, or a pipe that never answers."""
 
 
-def _parse(entry: bytes) -> logs.Entry | None:
+def _parse(entry: bytes) -> Entry | None:
     try:
         found = json.loads(entry)
-        text, stream, stamp = found["log"], found["stream"], logs.timestamp_ns(found["time"].encode())
+        text, stream, stamp = found["log"], found["stream"], logentries.timestamp_ns(found["time"].encode())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # torn, or not of this form
     if not isinstance(text, str) or stream not in ("stdout", "stderr") or stamp is None:
@@ -42,34 +45,32 @@ def _whole(entry: bytes) -> bool:
     return parsed is not None and parsed[2]
 
 
-FORMS = {"json-file": logs.Form(_parse, _whole, _FLAGS), "cri": logs.Form(logs.parse, logs.CRI.whole, _FLAGS)}
+FORMS = {
+    "json-file": Form(_parse, _whole, _FLAGS, packed=True),
+    "cri": Form(logentries.parse, logentries.CRI.whole, _FLAGS, packed=True),
+    "local": locallog.FORM,
+}
+NO_FILE = "journal"
+"""The form that is no file."""
 
 
-BESIDES = ("local", "journal")
-"""Forms that are no lines of a file."""
-
-
-def read(one: Foreign, **wishes: Any) -> Iterator[logs.Line]:
-    """`logs.read` of it, with those wishes. Raises Unsupported where it is in no file."""
-    if one.log.form not in FORMS and one.log.form not in BESIDES:
+def read(one: Foreign, **wishes: Any) -> Iterator[Line]:
+    """`logreading.read` of it, with those wishes. Raises Unsupported where it is in no file."""
+    if one.log.form not in FORMS and one.log.form != NO_FILE:
         why = one.log.why or f"where {one.engine} keeps it is not known"
         raise errors.Unsupported(f"no log of '{one.name}' can be read", hint=why)
     return lines(one.log, **wishes)
 
 
-def lines(where: Log, **wishes: Any) -> Iterator[logs.Line]:
-    """`logs.read` of a file in whatever form; "" is ours. Raises Unsupported where there is no file."""
+def lines(where: Log, **wishes: Any) -> Iterator[Line]:
+    """`logreading.read` of a log in whatever form; "" is ours. Raises Unsupported where there is no file."""
     if where.why:
         raise errors.Unsupported("no log of it can be read", hint=where.why)
-    if where.form == "local":
-        from pyctr.core.engines import locallog
-
-        return locallog.read(where.path, **wishes)
-    if where.form == "journal":
+    if where.form == NO_FILE:
         from pyctr.core.engines import journal
 
         return journal.read(where.path, **wishes)
-    return logs.read(where.path, form=FORMS.get(where.form), **wishes)
+    return logreading.read(where.path, form=FORMS.get(where.form, logentries.CRI), **wishes)
 
 
 def tail(where: Log, size: int) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyctr.core import logs
+from pyctr.core import logentries, logfiles, logreading, logs
 
 STREAMS = st.sampled_from(["stdout", "stderr"])
 CHUNKS = st.lists(
@@ -18,7 +18,7 @@ CHUNKS = st.lists(
 )
 
 
-def joined(lines: list[logs.Line], stream: str) -> bytes:
+def joined(lines: list[logentries.Line], stream: str) -> bytes:
     return b"".join(line for _, name, line in lines if name == stream)
 
 
@@ -30,13 +30,13 @@ def test_every_byte_comes_back_in_order(tmp_path_factory: pytest.TempPathFactory
     for stream, data in chunks:
         writer.write(stream, data)
     writer.close()
-    lines = list(logs.read(path))
+    lines = list(logreading.read(path))
     for stream in ("stdout", "stderr"):
         assert joined(lines, stream) == b"".join(data for name, data in chunks if name == stream)
     for _, _, line in lines:
         assert line.count(b"\n") <= 1
     for stream in ("stdout", "stderr"):
-        assert joined(list(logs.read(path, parts=True)), stream) == joined(lines, stream)
+        assert joined(list(logreading.read(path, parts=True)), stream) == joined(lines, stream)
 
 
 def test_a_carriage_return_does_not_end_a_line_of_the_tail(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_carriage_return_does_not_end_a_line_of_the_tail(tmp_path: Path) -> No
     writer = logs.LogWriter(path, 0, 1)
     writer.write("stdout", b"first\n10%\r20%\r100%\n")
     writer.close()
-    assert [line for _, _, line in logs.read(path, tail=1)] == [b"10%\r20%\r100%\n"]
+    assert [line for _, _, line in logreading.read(path, tail=1)] == [b"10%\r20%\r100%\n"]
 
 
 @settings(max_examples=150, deadline=None)
@@ -62,8 +62,8 @@ def test_tail_is_the_end_of_everything(
         for piece in (word[:5], word[5:] + b"\n"):
             writer.write("stdout", piece)
     writer.close()
-    whole = list(logs.read(path))
-    assert list(logs.read(path, tail=count)) == (whole[-count:] if count else [])
+    whole = list(logreading.read(path))
+    assert list(logreading.read(path, tail=count)) == (whole[-count:] if count else [])
 
 
 def test_tail_of_a_long_log_reads_only_its_end(tmp_path: Path) -> None:
@@ -71,19 +71,19 @@ def test_tail_of_a_long_log_reads_only_its_end(tmp_path: Path) -> None:
     writer = logs.LogWriter(path, 0)
     for number in range(0, 60_000, 100):
         writer.write("stdout", b"".join(b"line %d\n" % n for n in range(number, number + 100)))
-    assert [line for _, _, line in logs.read(path, tail=3)] == [b"line 59997\n", b"line 59998\n", b"line 59999\n"]
-    chain = logs._open_chain(path)
-    _, offset = logs._tail_start(chain, 3, logs.CRI)
-    assert os.stat(path).st_size - offset < 300
-    os.close(chain[0])
+    assert [line for _, _, line in logreading.read(path, tail=3)] == [b"line 59997\n", b"line 59998\n", b"line 59999\n"]
+    [file] = logfiles.chain(path)
+    logreading.seek_back([file], 3, logentries.CRI)
+    assert file.size - file.position < 300
+    file.close()
 
 
 def test_since_and_until_cut_by_time(tmp_path: Path) -> None:
     path = tmp_path / "ctr.log"
     path.write_text("".join(f"2026-01-01T00:00:{n // 100:02d}.{n % 100:02d}Z stdout F {n}\n" for n in range(6000)))
-    start = logs.timestamp_ns(b"2026-01-01T00:00:20.00Z")
-    end = logs.timestamp_ns(b"2026-01-01T00:00:20.05Z")
-    assert [line for _, _, line in logs.read(str(path), since=start, until=end)] == [
+    start = logentries.timestamp_ns(b"2026-01-01T00:00:20.00Z")
+    end = logentries.timestamp_ns(b"2026-01-01T00:00:20.05Z")
+    assert [line for _, _, line in logreading.read(str(path), since=start, until=end)] == [
         b"%d\n" % n for n in range(2000, 2006)
     ]
 
@@ -94,7 +94,7 @@ def test_rotation_keeps_the_asked_number_of_files(tmp_path: Path) -> None:
     for number in range(100):
         writer.write("stdout", b"line %d\n" % number)
     assert sorted(os.listdir(tmp_path)) == ["ctr.log", "ctr.log.1", "ctr.log.2"]
-    kept = [line for _, _, line in logs.read(path)]
+    kept = [line for _, _, line in logreading.read(path)]
     assert kept[-1] == b"line 99\n" and len(kept) < 100
     assert kept == [b"line %d\n" % n for n in range(100 - len(kept), 100)]
 
@@ -110,7 +110,7 @@ def test_one_file_only_starts_over(tmp_path: Path) -> None:
 def test_a_torn_entry_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "ctr.log"
     path.write_bytes(b"2026-01-01T00:00:00Z stdout F one\n2026-01-\n\n2026-01-01T00:00:01Z stderr F two\n2026-01-01T0")
-    assert [line for _, _, line in logs.read(str(path))] == [b"one\n", b"two\n"]
+    assert [line for _, _, line in logreading.read(str(path))] == [b"one\n", b"two\n"]
 
 
 def test_follow_goes_on_over_rotations_until_told_to_stop(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_follow_goes_on_over_rotations_until_told_to_stop(tmp_path: Path) -> Non
     first = threading.Event()
 
     def run() -> None:
-        for _, _, line in logs.read(path, follow=True, stop=stop):
+        for _, _, line in logreading.read(path, follow=True, stop=stop):
             seen.append(line)
             first.set()
 
@@ -143,7 +143,7 @@ def test_follow_waits_for_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
     stop, stopper = os.pipe()
     seen: list[bytes] = []
     thread = threading.Thread(
-        target=lambda: seen.extend(line for _, _, line in logs.read(path, follow=True, stop=stop))
+        target=lambda: seen.extend(line for _, _, line in logreading.read(path, follow=True, stop=stop))
     )
     thread.start()
     logs.LogWriter(path).write("stdout", b"hello\nprompt> ")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core.engines import locallog, output
+from pyctr.core import logfiles
+from pyctr.core.engines import output
 from pyctr.core.engines.model import Foreign, Log
 
 NS = 1795216447412345678
@@ -80,7 +81,7 @@ def test_what_is_torn_is_passed_over_and_what_comes_after_it_is_not(tmp_path: Pa
 
 
 def test_a_file_that_unpacks_without_end_is_left_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locallog, "UNPACKED", 1 << 20)
+    monkeypatch.setattr(logfiles, "UNPACKED", 1 << 20)
     (tmp_path / "log.1.gz").write_bytes(gzip.compress(entry("old") + b"\0" * (8 << 20)))
     assert texts(docker(tmp_path / "log", entry("new"))) == ["old\n", "new\n"]
 
