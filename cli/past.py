@@ -6,7 +6,7 @@ import os
 import time
 
 from pyctr.cli import output
-from pyctr.core import containers, history, hosthistory, hostrecord, ring
+from pyctr.core import containers, history, hosthistory, hostrecord, redo, ring
 from pyctr.core.errors import NotFound
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ _UNKNOWN = "--"
 
 def all_rings(engine: Engine) -> list[Ring]:
     """Those of all containers: stopped ones have a past, too."""
+    redo.mend(engine.paths)
     return [(one.name, one.id, one.path(ring.FILE)) for one in containers.all(engine)]
 
 
@@ -38,6 +39,7 @@ def ring_of(engine: Engine, name: str) -> Ring:
 
     Raises NotFound.
     """
+    redo.mend(engine.paths)
     if name == "/":
         return name, "", hosthistory.place(engine.paths)
     if name.startswith("/"):

@@ -30,12 +30,18 @@ ENTRIES = 20_000
 
 
 def fill(
-    sample: Sample, pids: Iterable[int], proc: str, known: Mapping[Sleep, float], now: float
+    sample: Sample,
+    pids: Iterable[int],
+    proc: str,
+    known: Mapping[Sleep, float],
+    now: float,
+    seen: list[procfs.Stat] | None = None,
 ) -> dict[Sleep, float]:
     """Put into the sample what its processes tell; what cannot be known stays None.
 
     The answer is when each sleep that is uninterruptible was seen first, in seconds by the clock of `now`; the next
-    look wants it as `known`. Who has slept since before the first look is told to sleep since then.
+    look wants it as `known`. Who has slept since before the first look is told to sleep since then. `seen` is given the
+    processes themselves.
     """
     asked = list(pids)
     sample.processes = len(asked)
@@ -50,6 +56,8 @@ def fill(
         except (OSError, ValueError, IndexError):
             continue  # it ended while we looked
         threads += found.threads
+        if seen is not None:
+            seen.append(found)
         if readable:
             try:
                 open_files += _open_files(proc, pid)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import fsutil, ring
+from pyctr.core import fsutil, heaviest, redo, ring
 from pyctr.core.cgroupstats import Sampler
 from pyctr.core.state import STOPPED
 
@@ -117,6 +117,7 @@ def build(
         },
         "kernel": evidence,
         "samples": [brief(moment) for moment in moments],
+        "processes": processes(f"{about['bundle']}/{heaviest.FILE}", int(process.get("pid") or 0), finished),
         "log": _last_lines(f"{about['bundle']}/log/ctr.log"),
         "events": _events(paths, about["id"]),
     }
@@ -143,6 +144,15 @@ def _readings(path: str, finished: float) -> list[ring.Reading]:
         return ring.read(path, finished - BEFORE, finished)
     except OSError:
         return []
+
+
+def processes(path: str, pid: int, finished: float) -> dict[str, Any] | None:
+    """Those that were seen last, if that was in this life of it: of that first process."""
+    try:
+        seen = heaviest.at(path, finished)
+    except OSError:
+        return None
+    return seen.to_dict() if seen is not None and seen.first == pid else None
 
 
 def brief(moment: Moment) -> dict[str, Any]:
@@ -173,10 +183,10 @@ def kernel(group: str, process: dict[str, Any], exit: dict[str, Any]) -> dict[st
 
 def _last_lines(path: str) -> list[list[Any]]:
     """[ns since the epoch, stream, text] of the end of its log."""
-    from pyctr.core import logs
+    from pyctr.core import logreading
 
     try:
-        found = list(logs.read(path, tail=LINES))
+        found = list(logreading.read(path, tail=LINES))
     except OSError:
         return []
     return [line(at, stream, text) for at, stream, text in found]
@@ -238,6 +248,7 @@ def _lost(container: Container) -> dict[str, Any] | None:
     known = exit.to_dict()
     if not exit.finished_at:
         # nobody knows when: some time after it was measured last
+        redo.mend(container.engine.paths)
         readings = ring.read(container.path(ring.FILE))
         known["finished_at"] = readings[-1].time if readings else container.state.process.started_at
     document = build(container.engine.paths, about, container.state.to_dict(), known, None)

@@ -94,6 +94,8 @@ def lines(document: dict[str, Any]) -> list[str]:
             f"  {'':>8}  {'CPU %':>7}  {'MEMORY':>8}  {'PIDS':>5}  {'READ/s':>8}  {'WRITE/s':>8}",
         ]
         page += [f"  {_sample(sample, document['finished_at'])}" for sample in document["samples"]]
+    if seen := document.get("processes"):
+        page += ["", *_processes(seen, document["finished_at"])]
     if document["log"]:
         page += ["", "Last lines of its log"]
         page += [
@@ -105,6 +107,18 @@ def lines(document: dict[str, Any]) -> list[str]:
         page += [
             f"  {clock(event['time_ns'] / 1e9)}  {event['action']}{_attributes(event)}" for event in document["events"]
         ]
+    return page
+
+
+def _processes(seen: dict[str, Any], finished: float) -> list[str]:
+    rows, total = seen["rows"], seen["total"]
+    many = f"the {len(rows)} heaviest of {total}" if total > len(rows) else f"all {total}"
+    page = [f"Its processes {max(0.0, finished - seen['time']):.0f} s before its end: {many if rows else total}"]
+    if rows:
+        page.append(f"  {'PID':>8}  {'CPU %':>7}  {'MEMORY':>8}  STATE  NAME")
+    for one in rows:
+        cpu = "-" if one["cpu"] is None else f"{one['cpu']:.1f}"
+        page.append(f"  {one['pid']:>8}  {cpu:>7}  {size(one['memory']):>8}  {one['state']:5}  {one['name']}")
     return page
 
 

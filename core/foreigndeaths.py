@@ -6,9 +6,10 @@ is needed, and the engine's record and log until the container is removed there.
 
 from __future__ import annotations
 
+import os
 import time
 
-from pyctr.core import deaths, errors, history, hostrecord, ring
+from pyctr.core import deaths, errors, heaviest, history, hostrecord, ring
 from pyctr.core.state import DEAD, STOPPED
 
 TYPE_CHECKING = False
@@ -34,7 +35,8 @@ def of(engine: Engine, one: Foreign) -> list[dict[str, Any]]:
     if one.wanted == "stopped" and not one.oom_killed:
         return []
     group = group_of(engine.paths, one)
-    readings = ring.read(hostrecord.place(engine.paths, group), 0.0, one.finished_at + _SLACK) if group else []
+    place = hostrecord.place(engine.paths, group)
+    readings = ring.read(place, 0.0, one.finished_at + _SLACK) if group else []
     readings = [reading for reading in readings if reading.time >= one.started_at - _SLACK]
     readings = [reading for reading in readings if reading.pid == readings[-1].pid]
     killed = _kills(readings)
@@ -73,6 +75,9 @@ def of(engine: Engine, one: Foreign) -> list[dict[str, Any]]:
         },
         "kernel": evidence,
         "samples": [deaths.brief(moment) for moment in history.moments(last)],
+        "processes": deaths.processes(f"{os.path.dirname(place)}/{heaviest.FILE}", last[-1].pid, one.finished_at)
+        if last
+        else None,
         "log": _log(one),
         "events": [],
     }

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.core.cgroupstats import HostSample
     from pyctr.core.paths import Paths
+    from pyctr.core.redo import Redo
 
 FILE = "host-history"
 
@@ -41,8 +42,8 @@ def sample_of(host: HostSample) -> Sample:
 class Writer:
     """Puts the host into its ring. `boot` as in every ring."""
 
-    def __init__(self, paths: Paths, boot: int) -> None:
-        self._ring = ring.Writer(place(paths))
+    def __init__(self, paths: Paths, boot: int, redo: Redo | None = None) -> None:
+        self._ring = ring.Writer(place(paths), redo)
         self._boot = boot
 
     def add(self, wall: float, since_boot: float, host: HostSample) -> None:

@@ -1,6 +1,7 @@
 """The past of every other cgroup on the machine: docker's, podman's, systemd's services. What `pyctr record` does.
 
     <root>/record/<path of the group>/history        a ring (`ring`), as each container of ours has one itself
+    <root>/record/<path of the group>/processes      the heaviest of its processes (`heaviest`)
 
 Groups are found in the cgroup tree alone, nobody is asked. One that has been made anew under the same name is told by
 its inode. Rings of groups that are gone are kept until room is needed; the oldest go first.
@@ -11,7 +12,8 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import cgroups, errors, fsutil, hosthistory, ring
+from pyctr.core import cgroups, closelook, errors, fsutil, growth, heaviest, hosthistory, redo, ring
+from pyctr.core.cgroups.group import Manager
 from pyctr.core.cgroupstats import Sampler
 from pyctr.core.linux import procfs
 from pyctr.core.runtime import offices
@@ -20,18 +22,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pyctr.core.cgroupstats import Sample
     from pyctr.core.paths import Paths
 
 DIRECTORY = "record"
 EVERY = float(ring.TIERS[0][0])
 FIND = 15.0
 """Seconds between two looks at the tree for what is new or gone."""
+CLOSELY = float(heaviest.FORMAT.tiers[0][0]) - 1
 ROOM = 256 << 20
-"""Bytes that all rings together may take: some 670 full ones."""
+"""Bytes that all rings together may take: some 380 full ones."""
 DEEPEST = 8
 """Levels of the tree. Below the group of a container are its own."""
-RING = ring.SIZE * (1 + sum(slots for _, slots in ring.TIERS))
-"""Bytes of one that is full."""
+RING = ring.FORMAT.room + heaviest.FORMAT.room
+"""Bytes of one that is full, with its processes."""
 
 
 def place(paths: Paths, group: str) -> str:
@@ -51,11 +55,13 @@ def recorded(paths: Paths) -> Iterator[tuple[str, os.stat_result]]:
 
 
 class _Known:
-    __slots__ = ("inode", "through", "writer")
+    __slots__ = ("inode", "processes", "sleeps", "through", "writer")
 
-    def __init__(self, inode: int, writer: ring.Writer) -> None:
+    def __init__(self, inode: int, path: str, log: redo.Redo) -> None:
         self.inode = inode
-        self.writer = writer
+        self.writer = ring.Writer(path, log)
+        self.processes = heaviest.Writer(f"{os.path.dirname(path)}/{heaviest.FILE}", log)
+        self.sleeps: dict[closelook.Sleep, float] = {}
         self.through: int | None = None
         """A process in a network of its own, by which that is measured."""
 
@@ -75,8 +81,12 @@ class HostRecorder:
         self._boot = int(procfs.boot_id(paths.proc).replace("-", "")[:8] or "0", 16)
         self._sampler = Sampler(self._layout, paths.proc, medium=1.0, slow=20.0)
         self._network = _network(paths.proc, 1)
-        self._host = hosthistory.Writer(paths, self._boot)
+        redo.mend(paths)
+        self.redo = redo.Redo(paths, redo.OTHERS)
+        self._host = hosthistory.Writer(paths, self._boot, self.redo)
         self.known: dict[str, _Known] = {}
+        self._closely = 0.0
+        """When the processes are looked at next, by the monotonic clock."""
 
     @property
     def tree(self) -> str:
@@ -116,7 +126,7 @@ class HostRecorder:
                         continue  # until another one goes
                     room -= RING
                     fsutil.make_private_directory(os.path.dirname(path))
-                known = self.known[group] = _Known(inode, ring.Writer(path))
+                known = self.known[group] = _Known(inode, path, self.redo)
             known.through = self._through(group)
 
     def record(self) -> None:
@@ -125,17 +135,37 @@ class HostRecorder:
             self._host.add(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), self._sampler.sample_host())
         except OSError:
             pass  # the disk is full: a gap
+        closely = time.monotonic() >= self._closely
+        if closely:
+            self._closely = time.monotonic() + CLOSELY
         for group, known in list(self.known.items()):
             sample = self._sampler.sample(group, known.through)
             if not sample.known:
                 continue  # gone: the next look notices
             sample.monotonic = time.clock_gettime(time.CLOCK_BOOTTIME)
             try:
+                if closely:
+                    self._look_closely(group, known, sample)
                 known.writer.add(time.time(), self._boot, known.inode, sample)
             except OSError:
                 continue  # the disk is full: a gap
+        self.redo.flush(sync=True)
+
+    def _look_closely(self, group: str, known: _Known, sample: Sample) -> None:
+        pids = Manager(self._layout, group).pids()
+        seen: list[procfs.Stat] = []
+        known.sleeps = closelook.fill(sample, pids, self.paths.proc, known.sleeps, sample.monotonic, seen)
+        known.processes.add(time.time(), self._boot, known.inode, seen, len(pids))
+        upper = growth.upper_of(pids[0], self.paths.proc) if pids else ""
+        try:
+            # a service of a host whose own root is an overlay has none of its own
+            if upper and upper != growth.upper_of(1, self.paths.proc):
+                sample.layer = closelook.written(upper)
+        except OSError:
+            pass  # it ended just now
 
     def close(self) -> None:
+        self.redo.close()
         self._sampler.close()
         os.close(self._lock)
 
@@ -194,7 +224,9 @@ class HostRecorder:
 def _remove(paths: Paths, group: str) -> None:
     top = f"{paths.root}/{DIRECTORY}"
     try:
-        os.unlink(f"{top}{group}/{ring.FILE}")
+        for name in (ring.FILE, heaviest.FILE):
+            if os.path.exists(path := f"{top}{group}/{name}"):
+                os.unlink(path)
         while group:
             os.rmdir(top + group)
             group = group.rpartition("/")[0]

@@ -24,12 +24,15 @@ def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float, windo
             kills = _number(event, "kills", past.counted + 1)
             known[event.id] = past._replace(kills=(*past.kills, (when, kills - past.counted)), counted=kills)
         elif event.action == "start":
-            known[event.id] = past._replace(counted=0)
+            known[event.id] = past._replace(counted=0, unhealthy=0.0)
         elif event.action == "die":
             oom = event.attributes.get("oom_killed") == "True"
             known[event.id] = past._replace(deaths=(*past.deaths, Death(when, _number(event, "exitCode", 0), oom)))
         elif event.action == "pause":
             known[event.id] = past._replace(paused=when)
+        elif event.action.startswith("health_status: "):
+            sick = event.action.endswith(": unhealthy")
+            known[event.id] = past._replace(unhealthy=(past.unhealthy or when) if sick else 0.0)
     return {
         id: past._replace(
             kills=tuple(kill for kill in past.kills if kill[0] > now - window),

@@ -2,42 +2,37 @@
 
     header ─ 5 s x 192 (16 minutes) ─ 60 s x 768 (12.8 hours) ─ 10 min x 1024 (7.1 days)       500,220 bytes at most
 
-A record has its place by the time it was made: slot `seconds since the epoch / step % slots` of its tier. So a writer
-keeps no position, may die at any moment and go on as another process; what was not written is a gap, because the old
-record in that slot says an older time. A record that a crash tore, or another format, fails its CRC-32 and is no
-record. Slots that were never written are holes: the file takes the space of what is in it.
+How a record finds its place, and why a writer may die at any moment: `slots`.
 
 Records hold counters, not rates: any two of one incarnation give the exact mean between them, however far apart.
 Memory and pids in the two coarse tiers are the highest since the record before; so is what takes a closer look than
 every record has (`closelook`), which is in those alone for which somebody looked.
 
-Nothing is fsynced: a sample is no reason to wake a disk. A process that dies loses nothing, a power cut what the
-kernel has not written out yet, usually the last half minute (vm.dirty_expire_centisecs).
+These files are never fsynced: a process that dies loses nothing. What a power cut takes of them, at most what the
+kernel had not written out yet, is put back from the one file that is (`redo`).
 """
 
 from __future__ import annotations
 
-import binascii
-import os
 import struct
 
+from pyctr.core import slots
 from pyctr.core.cgroupstats import Sample
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from pyctr.core.redo import Redo
+
 FILE = "history"
 """In the container's directory."""
 TIERS = ((5, 192), (60, 768), (600, 1024))
 """(seconds between two records, number of them), finest first."""
-MAGIC = b"pyctrhis"
-_HEADER = struct.Struct("<8sHHH")
-_TIER = struct.Struct("<II")
-VERSION = 2
 _RECORD = struct.Struct("<IIQQIIQQQQIIQQQQQQQQIIIIIIIIIIIQQQQQQQQQ")
 SIZE = _RECORD.size
 """Bytes of a record, and of the header."""
+FORMAT = slots.Format(b"pyctrhis", 2, SIZE, TIERS)
 _SMALL, _LARGE = (1 << 32) - 1, (1 << 64) - 1
 """What stands for a value that was not known."""
 _FIELDS: tuple[tuple[str, int], ...] = (
@@ -118,11 +113,7 @@ def pack(wall: float, boot: int, pid: int, sample: Sample, highest: dict[str, An
         sent,
         *(_large(psi[name][part] if name in psi else None) for name, part in _PRESSURES),
     )
-    return _checked(body)
-
-
-def _checked(body: bytes) -> bytes:
-    return binascii.crc32(body[4:]).to_bytes(4, "little") + body[4:]
+    return slots.checked(body)
 
 
 def _word(value: int | None, unknown: int) -> int:
@@ -147,9 +138,9 @@ def _network(net: dict[str, Any] | None) -> tuple[int, int]:
 
 def unpack(body: bytes, step: int) -> Reading | None:
     """The record in these bytes; None for an empty slot or what is no whole record."""
-    check, cores, wall, moment, boot, pid, *words = _RECORD.unpack(body)
-    if not wall or check != binascii.crc32(body[4:]):
+    if not slots.time_of(body):
         return None
+    _, cores, wall, moment, boot, pid, *words = _RECORD.unpack(body)
     sample = Sample()
     sample.monotonic = moment / 1000
     known = sample.__dict__
@@ -180,16 +171,13 @@ def unpack(body: bytes, step: int) -> Reading | None:
 
 
 class Writer:
-    """Puts records of one container into its file. No descriptor is kept: files of removed containers are let go."""
+    """Puts records of one container into its file, and remembers what was highest between two of a tier."""
 
-    __slots__ = ("_begun", "_last", "_most", "path")
+    __slots__ = ("_file", "_most")
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        # by tier: the slot written last, and what was highest since
-        self._last = [-1] * len(TIERS)
+    def __init__(self, path: str, redo: Redo | None = None) -> None:
+        self._file = slots.Writer(path, FORMAT, redo)
         self._most: list[dict[str, Any]] = [{} for _ in TIERS]
-        self._begun = False
 
     def add(self, wall: float, boot: int, pid: int, sample: Sample) -> None:
         """Into every tier whose turn it is. Raises OSError: FileNotFoundError when the container is gone."""
@@ -199,29 +187,8 @@ class Writer:
                 value = values.get(name)
                 if value is not None and value > most.get(name, -1):
                     most[name] = value
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            if not self._begun or os.fstat(fd).st_size < SIZE:
-                if not _tiers(os.pread(fd, SIZE, 0)):
-                    os.ftruncate(fd, 0)  # made just now, or in another format
-                    os.pwrite(fd, _header(), 0)
-                self._begun = True
-            base = SIZE
-            for tier, (step, slots) in enumerate(TIERS):
-                number = int(wall // step)
-                if number != self._last[tier]:
-                    record = pack(wall, boot, pid, sample, self._most[tier])
-                    os.pwrite(fd, record, base + number % slots * SIZE)
-                    self._last[tier] = number
-                    self._most[tier] = {}
-                base += slots * SIZE
-        finally:
-            os.close(fd)
-
-
-def _header() -> bytes:
-    header = _HEADER.pack(MAGIC, VERSION, SIZE, len(TIERS)) + b"".join(_TIER.pack(*tier) for tier in TIERS)
-    return header.ljust(SIZE, b"\0")
+        for tier in self._file.put(wall, lambda tier: pack(wall, boot, pid, sample, self._most[tier])):
+            self._most[tier] = {}
 
 
 def read(path: str, since: float = 0.0, until: float = float("inf")) -> list[Reading]:
@@ -230,45 +197,9 @@ def read(path: str, since: float = 0.0, until: float = float("inf")) -> list[Rea
     A short window costs little: only its slots are read. Empty when there is no file, or one of another format. Raises
     OSError.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return []
     found: dict[tuple[int, float], Reading] = {}
-    low, high = int(since * 1000), until * 1000
-    try:
-        base = SIZE
-        for step, slots in _tiers(os.pread(fd, SIZE, 0)):
-            for first, count in _slots(since, until, step, slots):
-                data = os.pread(fd, count * SIZE, base + first * SIZE)
-                for at in range(0, len(data) - SIZE + 1, SIZE):
-                    # before all of it is taken apart; a hole has been at no time
-                    wall = int.from_bytes(data[at + 8 : at + 16], "little")
-                    if wall and low <= wall <= high and (reading := unpack(data[at : at + SIZE], step)):
-                        # a coarse one is made of the same sample as a fine one
-                        found.setdefault((reading.boot, reading.sample.monotonic), reading)
-            base += slots * SIZE
-    finally:
-        os.close(fd)
+    for step, record in slots.read(path, FORMAT, since, until):
+        if (reading := unpack(record, step)) is not None:
+            # a coarse one is made of the same sample as a fine one
+            found.setdefault((reading.boot, reading.sample.monotonic), reading)
     return sorted(found.values(), key=lambda reading: reading.time)
-
-
-def _tiers(header: bytes) -> list[tuple[int, int]]:
-    """As the file says; none if it is no ring of this format."""
-    if len(header) < SIZE:
-        return []
-    magic, version, size, count = _HEADER.unpack_from(header)
-    if magic != MAGIC or version != VERSION or size != SIZE or _HEADER.size + count * _TIER.size > SIZE:
-        return []
-    tiers = [_TIER.unpack_from(header, _HEADER.size + tier * _TIER.size) for tier in range(count)]
-    return [(step, slots) for step, slots in tiers if step]
-
-
-def _slots(since: float, until: float, step: int, slots: int) -> list[tuple[int, int]]:
-    """(first, number) of the slots that a window may have records in: one run, or two around the end of the tier."""
-    if until - since >= step * (slots - 1):
-        return [(0, slots)]
-    first, count = int(since // step) % slots, int(until // step) - int(since // step) + 1
-    if first + count <= slots:
-        return [(first, count)]
-    return [(first, slots - first), (0, first + count - slots)]

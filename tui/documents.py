@@ -5,7 +5,8 @@ Nothing here, and nothing it imports, knows Textual: a script that asks every fe
 
 from __future__ import annotations
 
-from pyctr.core import errors
+from pyctr.core import errors, heaviest
+from pyctr.core.cgroups.fields import Fields
 from pyctr.core.record import Record
 from pyctr.tui import format as f
 
@@ -69,8 +70,10 @@ def part(snapshot: Snapshot, name: str) -> Any:
 
 
 def plain(value: Any, without: Sequence[str] = ()) -> Any:
-    """Records and named tuples as objects, other tuples as lists."""
-    if isinstance(value, Record):
+    """Records and named tuples as objects, other tuples as lists; of measurements what is known."""
+    if isinstance(value, Fields):
+        return {name: plain(one) for name, one in value.to_dict().items() if one is not None}
+    if isinstance(value, (Record, heaviest.Seen)):
         return plain(value.to_dict())
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(one) for name, one in value._asdict().items() if name not in without}

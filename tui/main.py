@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     kind.add_argument("--svg", action="store_true", help="as a picture")
     once.add_argument("--size", default="", metavar="WxH", help="columns and lines (default: the terminal, or 120x40)")
     once.add_argument("--select", default="", metavar="NAME", help="the container to show in detail")
+    once.add_argument("--at", metavar="TIME", help="as it was at another time: 5m (ago), 03:12, a date")
     once.add_argument("--tab", default="overview", help="the tab of its details")
     once.add_argument("--screen", default="containers", help="the main screen: containers, images, …")
     return made

@@ -7,6 +7,8 @@ import time
 
 from pyctr.core.engines.model import Log
 from pyctr.core.errors import UsageError
+from pyctr.core.moments import HINT, moment
+from pyctr.core.parse import BadValue
 from pyctr.tui import details, keymap
 from pyctr.tui.snapshot import Focus
 from pyctr.tui.sources import WANTED
@@ -34,7 +36,10 @@ def once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tupl
     around = WANTED.get(screen, ())
     poller.look_at(Focus(sources=around))
     first = poller.collect()
-    if poller.live and (around or any(row.live for row in first.containers)):
+    if arguments.at:
+        poller.travel(_moment(arguments.at, poller.clock.time()))
+        first = poller.collect()
+    elif poller.live and (around or any(row.live for row in first.containers)):
         time.sleep(APART)
     chosen = next((row for row in first.containers if arguments.select in (row.name, row.id)), None)
     if arguments.select and chosen is None:
@@ -42,7 +47,7 @@ def once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tupl
     id, tab = (chosen.id, arguments.tab) if chosen is not None else ("", "")
     poller.look_at(Focus(selected=id, tab=tab, sources=around))
     snapshot = poller.collect()
-    if tab in ("processes", "network") and poller.live and (arguments.json or arguments.csv):
+    if tab in ("processes", "network") and poller.live and not arguments.at and (arguments.json or arguments.csv):
         time.sleep(details.find(tab).every)
         snapshot = poller.collect()
     log = poller.log(id) if id else Log()
@@ -69,3 +74,14 @@ def once(poller: Poller, theme: Theme, arguments: argparse.Namespace, size: tupl
     for problem in filter(None, problems):
         print(f"pyctr-tui: {problem}", file=sys.stderr)
     return 1 if any(problems) else 0
+
+
+def _moment(text: str, now: float) -> float:
+    """Seconds since the epoch. Raises UsageError for what is no time, or one to come."""
+    try:
+        at = moment(text, now)
+    except BadValue as error:
+        raise UsageError(str(error), hint=error.hint) from None
+    if at >= now:
+        raise UsageError(f"'{text}' is not in the past", hint=HINT)
+    return at

@@ -6,7 +6,7 @@ What was not recorded is said to be unknown, never shown as it is now.
 
 from __future__ import annotations
 
-from pyctr.core import errors, history, hostrecord, pastevents, ring
+from pyctr.core import errors, heaviest, history, hostrecord, pastevents, ring
 from pyctr.core.thresholds import USUAL, Thresholds
 from pyctr.tui import format as f
 from pyctr.tui.containerlist import measured
@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 REFUSAL = "this is the past: T goes back to now"
 UNRECORDED = "what it was then is not recorded: T goes back to now"
-TABS = ("overview", "logs", "events")
+TABS = ("overview", "logs", "processes", "events")
 """Of which the past is known."""
+_OTHERS = ("overview", "processes")
+"""Likewise of other engines' containers."""
 LOG_LINES = 500
 _BACK = 1300.0
 """Seconds before a moment in which a container's last record is looked for: two of the coarsest tier."""
@@ -124,16 +126,19 @@ class Past:
 
     def _moments(self, id: str, since: float, until: float) -> list[Moment]:
         try:
-            place = self._places.get(id) or self._engine.paths.container(id, ring.FILE)
-            return history.read(place, since, until)
+            return history.read(self._place(id), since, until)
         except OSError:
             return []
+
+    def _place(self, id: str) -> str:
+        """Of its ring."""
+        return self._places.get(id) or self._engine.paths.container(id, ring.FILE)
 
     def _detail(self, at: float, focus: Focus, known: Mapping[str, Known]) -> Detail | None:
         id, tab = focus.selected, focus.tab
         if not tab or not id:
             return None
-        if tab not in TABS or (id in self._places and tab != "overview"):
+        if tab not in (_OTHERS if id in self._places else TABS):
             return Detail(id, tab, None, {}, UNRECORDED)
         document: object = None
         series: dict[str, tuple[tuple[float, float], ...]] = {}
@@ -144,6 +149,9 @@ class Past:
                 series = self._series(id, at, focus.span)
             elif tab == "logs":
                 document = self._log(id, at)
+            elif tab == "processes":
+                document = heaviest.at(f"{self._place(id).removesuffix(ring.FILE)}{heaviest.FILE}", at)
+                problem = "" if document is not None else UNRECORDED
             elif (one := known.get(id)) is not None:
                 from pyctr.tui.details import events
 
@@ -169,11 +177,13 @@ class Past:
 
     def _log(self, id: str, at: float) -> list[tuple[str, str]]:
         """(stream, line) of what it had written by then."""
-        from pyctr.core import logs
+        from pyctr.core import logreading
         from pyctr.tui.logfollow import readable
 
         path = self._engine.paths.container(id, "log", "ctr.log")
-        return [(stream, readable(raw)) for _, stream, raw in logs.read(path, tail=LOG_LINES, until=int(at * 1e9))]
+        return [
+            (stream, readable(raw)) for _, stream, raw in logreading.read(path, tail=LOG_LINES, until=int(at * 1e9))
+        ]
 
 
 def _recent(moments: list[Moment], at: float) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from pyctr.core import containers, deaths, hosthistory, ring
+from pyctr.core import containers, deaths, heaviest, hosthistory, redo, ring
 from pyctr.core.capture import strangers
 from pyctr.core.capture.moments import LINK
 from pyctr.core.cgroups import read
@@ -128,13 +128,15 @@ class Collector:
 
     def rest(self) -> Files:
         """What hardly changes: containers' other records and history, images, volumes, networks."""
+        redo.mend(self._engine.paths)
         paths, files = self._engine.paths, self._files()
         for container in self.containers:
             for name in ("config.json", "birth.json", "health.json"):
                 files.document(self._name(container, name), container.path(name))
             for name in ("hosts", "hostname", "resolv.conf"):
                 files.text(self._name(container, name), container.path(name))
-            files.take(self._name(container, ring.FILE), container.path(ring.FILE))
+            for name in (ring.FILE, heaviest.FILE):
+                files.take(self._name(container, name), container.path(name))
             files.documents(self._name(container, deaths.DIRECTORY), container.path(deaths.DIRECTORY))
         files.documents(f"root/{deaths.DIRECTORY}", f"{paths.root}/{deaths.DIRECTORY}")
         files.take(f"root/{hosthistory.FILE}", hosthistory.place(paths))
@@ -157,10 +159,8 @@ class Collector:
         for container in self.containers:
             files.tail(self._name(container, "log/ctr.log"), container.log_path, size)
         for one in self.strangers:
-            if one.log.form in output.BESIDES:
+            if one.log.form and not one.log.why:
                 files.printed(strangers.log_name(one), one.log, size)
-            elif one.log.form and not one.log.why:
-                files.tail(strangers.log_name(one), one.log.path, size)
         files.journal("root/events.jsonl", self._engine.paths.events, max(size, 1 << 16))
         return files
 
@@ -262,7 +262,7 @@ class _Files(dict[str, bytes]):
             self[name] = self._redactor.raw(content)
 
     def printed(self, name: str, where: Log, size: int) -> None:
-        """The same of a log that is no file of lines."""
+        """The same of another engine's log, in our form: what is hidden of a line must not spoil its entry."""
         try:
             self[name] = self._redactor.raw(output.tail(where, size))
         except (OSError, PyctrError):

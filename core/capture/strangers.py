@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-from pyctr.core.engines import output
 from pyctr.core.engines.model import ENGINES, Foreign, Log, Mount, Port
 
 TYPE_CHECKING = False
@@ -57,8 +56,7 @@ def from_document(document: Iterable[Any], root: str, present: frozenset[str]) -
             continue  # no group is called so: it would be somewhere else on this machine
         name = log_name(one)
         kept = name.rpartition("/")[2] in present
-        form = "cri" if one.log.form in output.BESIDES else one.log.form
-        log = Log(form, f"{root}/{name.partition('/')[2]}") if kept else Log(why="it was not recorded")
+        log = Log("cri", f"{root}/{name.partition('/')[2]}") if kept else Log(why="it was not recorded")
         found.append(one._replace(log=log, words=()))
     return tuple(found)
 

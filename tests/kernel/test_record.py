@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pyctr.core import cgroups, errors, history, hostrecord, ring
+from pyctr.core import cgroups, errors, heaviest, history, hostrecord, ring
 from pyctr.core.hostrecord import HostRecorder
 from tests.support.host import Host
 
@@ -83,6 +83,8 @@ def test_another_groups_past_is_recorded_shown_and_kept_when_it_is_gone(host: Ho
         recorder.close()
     found = history.read(hostrecord.place(host.paths, group.path))
     assert len(found) == 2 and found[1].rates.cpu_percent and found[1].rates.memory_current is not None
+    (seen,) = heaviest.read(f"{os.path.dirname(hostrecord.place(host.paths, group.path))}/{heaviest.FILE}")
+    assert [one.pid for one in seen.rows] == [group.process.pid] and seen.rows[0].name.startswith("python")
     assert "no record of cgroup" in host.run("stats", "--history", "/no/such", check=False).stderr
     assert group.path in host.run("record", "--list").stdout
     assert group.path in host.run("stats", "--history", "--since", "5m", group.path).stdout

@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import hosthistory, hostrecord, ring
+from pyctr.core import heaviest, hosthistory, hostrecord, ring
 from pyctr.core.cgroupstats import HostSample, Sample
 from pyctr.core.engines.model import Foreign
+from pyctr.core.errors import UsageError
+from pyctr.core.linux.procfs import Stat
+from pyctr.core.onset import onset
 from pyctr.core.paths import Paths
+from pyctr.core.thresholds import USUAL
+from pyctr.core.triage import Disk, Machine, Patient
 from pyctr.tui import format as f
-from pyctr.tui import header
+from pyctr.tui import header, theming
 from pyctr.tui.app import PyctrApp
 from pyctr.tui.format import Glyphs
+from pyctr.tui.main import parser
+from pyctr.tui.once import once
 from pyctr.tui.others import Stranger
 from pyctr.tui.picture import text_of
 from pyctr.tui.snapshot import ContainerRow, Focus, HostRow, Snapshot
@@ -147,6 +154,44 @@ def test_what_was_so_before_anybody_looked_has_its_time_from_the_record(host: sc
     assert since() == pytest.approx(now - 300, abs=6)
 
 
+PATIENT = Patient("running", rates=None)
+
+
+def test_who_was_starved_is_told_by_the_machines_record_too(host: screens.Replay) -> None:
+    now, place = host.clock.time(), host.paths.container(host.id("api-1"), ring.FILE)
+    writer = ring.Writer(place)
+    for moment in range(0, 600, 5):
+        sample = Sample()
+        sample.monotonic, sample.cpu_usage_us = float(moment), moment * 1000
+        sample.psi = {"cpu": (0.0, None, moment * 900_000, None)}  # it waits all the time
+        writer.add(now - 600 + moment, 1, 7, sample)
+
+    def since() -> float:
+        return onset(place, PATIENT, "starved", Machine(2, 99.0), now, USUAL, hosthistory.place(host.paths))
+
+    Path(hosthistory.place(host.paths)).unlink(missing_ok=True)
+    assert since() == 0.0, "nobody knows what the machine did"
+    write_host(host.paths, now - 600, 300, 50)
+    write_host(host.paths, now - 300, 300, 97)  # only then nobody left it a core
+    assert since() == pytest.approx(now - 300, abs=11)
+
+
+def test_since_when_a_disk_fills_and_zombies_are_left_is_on_record(tmp_path: Path) -> None:
+    now, place = 1_700_000_400.0, str(tmp_path / ring.FILE)
+    writer, processes = ring.Writer(place), heaviest.Writer(str(tmp_path / heaviest.FILE))
+    for moment in range(0, 900, 20):
+        sample = Sample()
+        sample.monotonic = float(moment)
+        # ten minutes of nothing, then a megabyte a second
+        sample.layer, sample.log = max(0, moment - 600) << 20, 4096
+        writer.add(now - 900 + moment, 1, 7, sample)
+        processes.add(now - 900 + moment, 1, 7, [], 1, 3 if moment < 500 else 9)
+    disk = Disk(280 << 20, 4096, 1 << 30, 8 << 30, float(1 << 20))
+    sick = PATIENT._replace(disk=disk, zombies=9)
+    assert onset(place, sick, "disk", Machine(), now, USUAL) == pytest.approx(now - 300, abs=41)
+    assert onset(place, sick, "zombies", Machine(), now, USUAL) == pytest.approx(now - 400, abs=21)
+
+
 def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_away(host: screens.Replay) -> None:
     now = host.clock.time()
     id = host.id("api-1")
@@ -225,6 +270,56 @@ def test_what_was_not_recorded_is_not_shown_as_it_is_now(host: screens.Replay) -
     asyncio.run(go())
 
 
+def seen(path: str, moment: float) -> None:
+    """Two looks: the second one is of a shell whose child has worked since the first."""
+    writer = heaviest.Writer(path)
+    for back, ticks in ((20, 0), (0, 800)):
+        found = [
+            Stat(f"{pid} ({name}) {state} {parent} 1 1 0 -1 0 0 0 0 0 {used} 0 0 0 20 0 1 0 9 0 256".encode())
+            for pid, parent, name, state, used in ((700, 1, "sh", "S", 0), (702, 700, "wo\x1brker", "D", ticks))
+        ]
+        writer.add(moment - back, 1, 700, found, 2 if back else 31)
+
+
+def test_processes_of_that_time_are_shown_with_when_they_were_seen(host: screens.Replay) -> None:
+    app = host.app()
+    at = host.clock.time() - 1
+    seen(host.paths.container(host.id("api-1"), heaviest.FILE), at - 12)
+
+    async def go() -> None:
+        async with app.run_test(size=(120, 40)) as pilot:
+            app.screen.select(host.id("api-1"))  # type: ignore[attr-defined]
+            host.poller.travel(at)
+            app.screen.open_tab("processes")  # type: ignore[attr-defined]
+            text = await show(app, host, pilot)
+            assert "12s before: the 2 heaviest of 31" in text and "THE PAST" in text
+            (shell,) = [line for line in text.splitlines() if " 700 " in line]
+            (worker,) = [line for line in text.splitlines() if " 702 " in line]
+            assert "40.0" in worker and "waits for disk" in worker and "1.0M" in worker and "  wo" in worker
+            assert "\x1b" not in text and "sleeps" in shell
+
+    asyncio.run(go())
+
+
+def test_one_frame_of_another_time_in_every_form(host: screens.Replay, capsys: pytest.CaptureFixture[str]) -> None:
+    seen(host.paths.container(host.id("api-1"), heaviest.FILE), host.clock.time() - 13)
+
+    def told(*more: str) -> str:
+        words = ["--once", "--engine", "pyctr", "--at", "1s", "--select", "api-1", "--tab", "processes", *more]
+        arguments = parser().parse_args(words)
+        assert once(host.poller, theming.load("dusk"), arguments, (120, 40)) == 0
+        host.poller.travel(None)
+        return capsys.readouterr().out
+
+    text = told("--text")
+    assert "THE PAST" in text and "12s before: the 2 heaviest of 31" in text
+    document = json.loads(told("--json"))["detail"]["document"]
+    assert (document["total"], [one["cpu"] for one in document["rows"]]) == (31, [0.0, 40.0])
+    assert told("--csv").splitlines()[2].startswith("702,700,wo")
+    with pytest.raises(UsageError, match="not in the past"):
+        once(host.poller, theming.load("dusk"), parser().parse_args(["--once", "--at", "now"]), (120, 40))
+
+
 def test_a_time_to_come_is_refused(host: screens.Replay) -> None:
     host.poller.travel(host.clock.time() + 60)
     assert host.poller.at is None
@@ -245,5 +340,9 @@ def test_another_engines_container_has_the_past_that_was_recorded_of_it(host: sc
     assert row is not None and (row.name, row.engine, row.status) == ("theirs", "docker", "running")
     assert row.cpu == pytest.approx(30)
     assert snapshot.detail is not None and snapshot.detail.series["cpu"]
+    seen(str(path.parent / heaviest.FILE), now - 610)
+    poller.look_at(Focus(selected=one.key, tab="processes"))
+    detail = poller.collect().detail
+    assert detail is not None and isinstance(detail.document, heaviest.Seen) and detail.document.total == 31
     poller.travel(now - 100)
     assert poller.collect().find(one.key) is None, "nothing is known of it then"

@@ -26,13 +26,7 @@ def back(document: Any, present: frozenset[str] = frozenset()) -> tuple[Foreign,
 def test_a_record_comes_back_whole_with_its_log_in_the_recording() -> None:
     name = strangers.log_name(ONE).rpartition("/")[2]
     found = back(strangers.to_document([ONE]), frozenset({name}))
-    assert found == (ONE._replace(log=Log("json-file", f"/stage/root/others/{name}"), words=()),)
-
-
-def test_a_log_that_is_no_file_of_lines_was_packed_as_lines() -> None:
-    name = strangers.log_name(ONE).rpartition("/")[2]
-    packed = ONE._replace(log=Log("local", "/var/lib/docker/containers/x/local-logs/container.log"))
-    assert back(strangers.to_document([packed]), frozenset({name}))[0].log == Log("cri", f"/stage/root/others/{name}")
+    assert found == (ONE._replace(log=Log("cri", f"/stage/root/others/{name}"), words=()),)
 
 
 def test_a_log_that_was_not_packed_is_not_looked_for_here() -> None:
