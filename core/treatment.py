@@ -116,8 +116,8 @@ def signal(engine: Engine, target: Target, name: str | int, *, everyone: bool = 
     number = signals.number(name)
     manager = target.manager(engine)
     if target.ours and (number == _KILL or not everyone):
-        # with the first process of a pid namespace all of it dies; and a restart policy must hear who wanted it
-        lifecycle.kill(engine, target.id, number)
+        # a restart policy must hear who wanted it
+        lifecycle.kill(engine, target.id, number, everyone=everyone)
     elif everyone:
         manager.kill(number)
         if target.ours:

@@ -33,6 +33,8 @@ class Past(NamedTuple):
     """When the kernel killed for memory, and how many processes."""
     deaths: tuple[Death, ...] = ()
     paused: float = 0.0
+    unhealthy: float = 0.0
+    """Since when its probes have failed; 0 where they have not."""
     counted: int = 0
     """Kills of this incarnation among `kills`: the journal counts from its start."""
 
@@ -217,7 +219,8 @@ def _unhealthy(patient: Patient, machine: Machine, now: float, bounds: Threshold
     if patient.said:
         facts.append(Fact("it said", patient.said))
     why = "its own health check fails"
-    return Diagnosis("unhealthy", 80, "unhealthy", tuple(facts), why, helps=(("logs", "its log"), ("restart", "anew")))
+    helps = (("logs", "its log"), ("restart", "anew"))
+    return Diagnosis("unhealthy", 80, "unhealthy", tuple(facts), why, patient.past.unhealthy, helps)
 
 
 def _memory(patient: Patient, machine: Machine, now: float, bounds: Thresholds) -> Diagnosis | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from pyctr.core.cgroups.group import Manager
     from pyctr.core.engine import Engine
     from pyctr.core.intervention import Write
     from pyctr.core.processtree import Process
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pyctr.tui.app import PyctrApp
     from pyctr.tui.format import Line
     from pyctr.tui.snapshot import ContainerRow
+    from pyctr.tui.widgets.dialogs import Choose, Confirm
 
 TIMES = (("60", "60 seconds"), ("600", "10 minutes"), ("3600", "1 hour"))
 
@@ -162,7 +164,8 @@ def lines(writes: Sequence[Write]) -> list[Line]:
     for write in writes:
         directory = write.file.rpartition("/")[0]
         if directory != before:
-            out.append(((f.cut(f.neutral(directory), ROOM), "faint"),))
+            path = f.neutral(directory)
+            out += [((path[at : at + ROOM], "faint"),) for at in range(0, len(path), ROOM)]
             before = directory
         change = f.neutral(intervention.shown(write.file, write.value, before=write.before))
         out.append((("  ", "text"), (f.cut(change, ROOM - 2), "strong")))
@@ -215,7 +218,7 @@ def _change(app: PyctrApp, row: ContainerRow, wanted: dict[str, Any], after: flo
 
 def freeze_for(app: PyctrApp, row: ContainerRow) -> None:
     """Frozen now, thawed after a time that is chosen, also when this program has ended by then."""
-    from pyctr.core import treatment
+    from pyctr.core import intervention, treatment
     from pyctr.tui.widgets.dialogs import Choose
 
     name = f.neutral(row.name)
@@ -232,8 +235,29 @@ def freeze_for(app: PyctrApp, row: ContainerRow) -> None:
         done = f"paused {name}, it goes on in {f.duration(after)}; Z keeps it paused"
         app.acts.do("pause", freeze, [row], done=done, undo=undo)
 
-    choices = [(seconds, title, "then it goes on by itself") for seconds, title in TIMES]
-    app.push_screen(Choose(f"Freeze {name} for", choices), chosen)
+    def ask(manager: Manager) -> None:
+        choices = [(seconds, title, "then it goes on by itself") for seconds, title in TIMES]
+        writes = [intervention.freeze(manager)]
+        question = Choose(f"Freeze {name} for", choices, about=lines(writes))
+        app.call_from_thread(_show, app, question, chosen)
+
+    _look_first(app, row, f"cannot freeze {name}", ask)
+
+
+def _show(app: PyctrApp, question: Confirm | Choose, answered: Callable[[str | None], None]) -> None:
+    app.push_screen(question, answered)
+
+
+def _look_first(app: PyctrApp, row: ContainerRow, failed: str, ask: Callable[[Manager], None]) -> None:
+    """`ask` with its cgroup, in a thread."""
+
+    def read() -> None:
+        from pyctr.core.engine import Engine
+
+        engine = Engine(app.poller.paths)
+        ask(target(app, engine, row).manager(engine))
+
+    app.acts.aside(failed, read)
 
 
 def toggle_freeze(app: PyctrApp, row: ContainerRow) -> None:
@@ -260,13 +284,34 @@ def _thaw(app: PyctrApp) -> Callable[[Engine, ContainerRow], None]:
 
 
 def signal(app: PyctrApp, row: ContainerRow, name: str, *, everyone: bool) -> None:
-    from pyctr.core import treatment
+    """SIGKILL to all is asked again, with the file that does it where the kernel has one."""
+    from pyctr.core import intervention, treatment
+    from pyctr.tui.widgets.dialogs import Confirm
+
+    whom = "every process of " if everyone else ""
 
     def send(engine: Engine, row: ContainerRow) -> None:
         treatment.signal(engine, target(app, engine, row), name, everyone=everyone)
 
-    whom = "every process of " if everyone else ""
-    app.acts.do("kill", send, [row], done=f"sent SIG{name} to {whom}{f.neutral(row.name)}")
+    def go() -> None:
+        app.acts.do("kill", send, [row], done=f"sent SIG{name} to {whom}{f.neutral(row.name)}")
+
+    def ask(manager: Manager) -> None:
+        write = intervention.kill(manager)
+        count = len(manager.pids())
+        about: list[Line] = [((f"{count} processes end at once, and nothing of it can be taken back.", "muted"),)]
+        about += (
+            lines([write])
+            if write is not None
+            else [(("This kernel has no cgroup.kill for it: one by one.", "muted"),)]
+        )
+        question = Confirm(f"Kill all of {f.neutral(row.name)}?", about, [("kill", "Kill all")], danger=True)
+        app.call_from_thread(_show, app, question, lambda sure: go() if sure else None)
+
+    if everyone and name == "KILL":
+        _look_first(app, row, f"cannot kill {f.neutral(row.name)}", ask)
+    else:
+        go()
 
 
 def signal_one(app: PyctrApp, row: ContainerRow, choices: Sequence[tuple[str, str]]) -> None:

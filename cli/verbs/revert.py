@@ -31,8 +31,10 @@ def run(call: Call, args: Arguments) -> int:
         return 0
 
     def act(name: str) -> None:
-        meant = [one for one in known if name in (one.name, one.id, f"{one.engine}:{one.name}")]
-        meant = meant or [one for one in known if len(name) > 1 and one.id.startswith(name)]
+        engine, _, ref = name.rpartition(":")
+        asked = [one for one in known if engine in ("", one.engine)]
+        meant = [one for one in asked if ref in (one.name, one.id)]
+        meant = meant or [one for one in asked if len(ref) > 1 and one.id.startswith(ref)]
         if not meant:
             raise NotFound(f"nothing is to be taken back of '{name}'", hint="'pyctr revert' lists what is")
         for one in meant:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from pyctr.core.linux import inotify
 from tests.kernel.lifecycle_help import eventually
 from tests.support.host import REPOSITORY, Host
 from tests.support.terminal import Terminal
@@ -109,6 +111,35 @@ def test_kill_sends_the_signal_that_was_chosen(host: Host, open_tui: Opener) -> 
     terminal.wait_for(r"○ talker.*killed by SIGKILL")
 
 
+def test_killing_all_shows_cgroup_kill_before_and_writes_it(host: Host, open_tui: Opener) -> None:
+    """A container that forks and ignores what it can."""
+    run(host, "hydra", "trap '' HUP INT TERM; while :; do (trap '' TERM; sleep 1000) & sleep 0.05; done")
+    [group] = [Path(path) for path in host.groups() if os.path.exists(f"{path}/cgroup.kill") and _living(path)]
+    terminal = open_tui()
+    terminal.wait_for(r"● hydra")
+    watch = inotify.init()
+    try:
+        inotify.add_watch(watch, str(group / "cgroup.kill"), inotify.IN_MODIFY)
+        terminal.press("K")
+        terminal.wait_for(r"SIGKILL to all")
+        terminal.press("End", "Up", "Enter")
+        terminal.wait_for(r"cgroup\.kill: 1")
+        assert not inotify.drain(watch) and statuses(host) == {"hydra": "running"}
+        terminal.press("Right", "Enter")
+        terminal.wait_for(r"○ hydra.*killed by SIGKILL")
+        assert inotify.drain(watch)
+    finally:
+        os.close(watch)
+    assert not _living(str(group))
+
+
+def _living(group: str) -> str:
+    try:
+        return Path(f"{group}/cgroup.procs").read_text()
+    except OSError:
+        return ""  # it is gone
+
+
 def test_kill_reaches_one_process_that_was_chosen_and_confirmed(host: Host, open_tui: Opener) -> None:
     run(host, "talker", f"sleep 1234 & wait $!; echo it ended; {IDLE}")
     terminal = open_tui()
@@ -180,6 +211,7 @@ def test_a_freeze_for_a_time_ends_by_itself_or_by_hand(host: Host, open_tui: Ope
     terminal.wait_for(r"● talker")
     terminal.press("P")
     terminal.wait_for(r"Freeze talker for")
+    terminal.wait_for(r"cgroup\.freeze: 0 -> 1|freezer\.state: THAWED -> FROZEN")
     terminal.press("Enter")
     terminal.wait_for(r"‖ talker")
     assert "thawed" in host.run("revert").stdout

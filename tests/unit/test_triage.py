@@ -10,6 +10,8 @@ import pytest
 
 from pyctr.core import triage
 from pyctr.core.cgroupstats import Rates
+from pyctr.core.events import Event
+from pyctr.core.past import pasts
 from pyctr.core.state import PAUSED, RESTARTING, RUNNING, STOPPED
 from pyctr.core.thresholds import USUAL
 from pyctr.core.triage import Death, Diagnosis, Disk, Machine, Past, Patient, diagnose
@@ -206,3 +208,16 @@ def test_a_clock_that_was_set_back_is_told_of_those_that_run() -> None:
         Patient(STOPPED, code=0, started=NOW + 3600),
     ):
         assert kinds(patient) == []
+
+
+def test_since_when_it_is_unhealthy_is_what_the_journal_tells() -> None:
+    def told(*actions: str) -> float:
+        events = [Event(time_ns=int((NOW - 60 + at) * 1e9), action=one, id="a") for at, one in enumerate(actions)]
+        past = pasts({}, events, NOW, USUAL.window_seconds)["a"]
+        return only(Patient("running", health="unhealthy", past=past)).since
+
+    sick, well = "health_status: unhealthy", "health_status: healthy"
+    assert told("start", sick, sick) == NOW - 59
+    assert told(sick, well, "pause", sick) == NOW - 57
+    assert told(sick, "start", sick) == NOW - 58
+    assert told(sick, "start") == 0, "of this life nothing is known"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
-from pyctr.core import closelook, errors, health, hostrecord, ring
+from pyctr.core import closelook, errors, health, heaviest, hosthistory, hostrecord, ring
 from pyctr.core.cgroupstats import Sample
-from pyctr.core.growth import Measured, later, measure, upper_of
+from pyctr.core.growth import Measured, later, measure, recorded, upper_of
 from pyctr.core.growth import disk as disk_of
 from pyctr.core.linux.procfs import zombies
 from pyctr.core.onset import onset
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 AGAIN = 5.0
 """Seconds after which what one container has written is measured again, at the earliest."""
+_FRESH = 60.0
+"""Seconds for which what the recorder saw of a sleeping task is taken to go on."""
 FLAPS = 10.0
 """Seconds for which a sign may be missing without having gone."""
 
@@ -109,9 +112,12 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
             since = diagnosis.since
             if not since:
                 known = old.signs.get((row.id, diagnosis.kind)) if old else None
-                if old is None:
-                    known = (_recorded(engine, row, patient, diagnosis.kind, machine, seen), seen.time)
-                since = known[0] if known and seen.time - known[1] < FLAPS else seen.time
+                if known is not None and seen.time - known[1] < FLAPS:
+                    since = known[0]
+                else:
+                    # some signs take us several looks, and have been there all the while
+                    since = _recorded(engine, row, patient, diagnosis.kind, machine, seen)
+                    since = since or (seen.time if old is not None else 0.0)
                 signs[row.id, diagnosis.kind] = (since, seen.time)
             dated.append(diagnosis._replace(since=since))
         if dated:
@@ -126,14 +132,19 @@ def collect(engine: Engine, seen: Seen, before: object) -> object:
 
 def _recorded(engine: Engine, row: ContainerRow, patient: Patient, kind: str, machine: Machine, seen: Seen) -> float:
     """Since when it was so when we came, as far as it is on record; else 0."""
-    if row.engine:
-        path = hostrecord.place(engine.paths, seen.groups[row.id]) if seen.groups.get(row.id) else ""
-    else:
-        path = engine.paths.container(row.id, ring.FILE)
+    path = _ring(engine, row, seen)
     try:
-        return onset(path, patient, kind, machine, seen.time, seen.bounds) if path else 0.0
+        host = hosthistory.place(engine.paths)
+        return onset(path, patient, kind, machine, seen.time, seen.bounds, host) if path else 0.0
     except OSError:
         return 0.0  # not ours to read
+
+
+def _ring(engine: Engine, row: ContainerRow, seen: Seen) -> str:
+    """What is on record of it; "" of another engine's where nothing is."""
+    if not row.engine:
+        return engine.paths.container(row.id, ring.FILE)
+    return hostrecord.place(engine.paths, seen.groups[row.id]) if seen.groups.get(row.id) else ""
 
 
 def _strangers_past(past: Past, row: ContainerRow, told: Told | None, seen: Seen) -> Past:
@@ -166,12 +177,48 @@ def _turns(known: dict[str, Turn], engine: Engine, ours: dict[str, Container], s
     elif row.pid:
         upper = upper_of(row.pid, engine.paths.proc)
     written = last.written if last is not None else ()
-    if upper and (one := measure(upper, log, seen.monotonic)) is not None:
+    if engine.recorded is not None:
+        written = _recalled(engine, _ring(engine, row, seen), seen.time)
+    elif upper and (one := measure(upper, log, seen.monotonic)) is not None:
         written = later(written, one)
-    children = zombies(row.pid, engine.paths.proc) if row.pid else 0
+    children = _children(engine, row, seen) if row.pid else 0
     group = seen.groups.get(row.id, "")
-    known[row.id] = Turn(seen.monotonic, written, children, *_waiting(engine, group, last, seen.monotonic))
+    waiting, sleeps, waits = _waiting(engine, group, last, seen.monotonic)
+    if waiting and (last is None or engine.recorded is not None):
+        sleeps = _since_before(sleeps, _ring(engine, row, seen), seen)
+    known[row.id] = Turn(seen.monotonic, written, children, waiting, sleeps, waits)
     return known
+
+
+def _since_before(sleeps: dict[closelook.Sleep, float], path: str, seen: Seen) -> dict[closelook.Sleep, float]:
+    """What the recorder has seen of them before anybody looked; a recorded host's tasks are not there to be asked."""
+    try:
+        looks = [one for one in ring.read(path, seen.time - _FRESH, seen.time) if one.sample.stuck] if path else []
+    except OSError:
+        looks = []  # not ours to read
+    if not looks:
+        return sleeps
+    begun = seen.monotonic - (seen.time - looks[-1].time) - (looks[-1].sample.stuck or 0.0)
+    return {sleep: min(since, begun) for sleep, since in sleeps.items()} or {(0, 0, 0): begun}
+
+
+def _children(engine: Engine, row: ContainerRow, seen: Seen) -> int:
+    """Of its first process, that were never waited for: no group has them, so that a recording has their number."""
+    if engine.recorded is None:
+        return zombies(row.pid, engine.paths.proc)
+    path = _ring(engine, row, seen)
+    found = heaviest.at(f"{os.path.dirname(path)}/{heaviest.FILE}", seen.time) if path else None
+    return found.zombies if found is not None else 0
+
+
+def _recalled(engine: Engine, path: str, now: float) -> tuple[Measured, ...]:
+    """What it had written, of a host whose files are not here."""
+    disk = engine.recorded.disk() if engine.recorded is not None else None
+    try:
+        looks = recorded(path, now) if path and disk else ()
+    except OSError:
+        return ()
+    return tuple(one._replace(free=disk[1], total=disk[0]) for one in looks) if disk else ()
 
 
 def _waiting(

@@ -165,21 +165,26 @@ class Choices(PaintedLines):
 
 
 class Choose(ModalScreen[str]):
-    """Dismisses with the key of the choice, "" for none. `choices` are (key, label, hint)."""
+    """Dismisses with the key of the choice, "" for none. `choices` are (key, label, hint), `about` is said below."""
 
     DEFAULT_CSS = f"Choose {{ {CSS} }}"
     BINDINGS = [Binding("escape,q", "dismiss('')", show=False), Binding("ctrl+c", "dismiss('')", priority=True)]
 
-    def __init__(self, title: str, choices: Sequence[tuple[str, str, str]], chosen: int = 0) -> None:
+    def __init__(
+        self, title: str, choices: Sequence[tuple[str, str, str]], chosen: int = 0, about: Sequence[Line] = ()
+    ) -> None:
         super().__init__()
         self._title = title
         self._choices = choices
         self._chosen = chosen
+        self._about = about
 
     def compose(self) -> ComposeResult:
         from textual.content import Content
 
-        box = Vertical(Choices(self._choices, self._chosen), classes="dialog")
+        box = Vertical(
+            Choices(self._choices, self._chosen), *([PaintedLines()] if self._about else []), classes="dialog"
+        )
         box.set_class(look_of(self).glyphs.ascii, "-ascii")
         box.border_title = Content(f" {self._title} ")
         yield box
@@ -189,6 +194,12 @@ class Choose(ModalScreen[str]):
         choices.styles.height = min(16, len(self._choices))
         choices.redraw()
         choices.focus()
+        if self._about:
+            text = self.query(PaintedLines).last()
+            text.ground = "surface"
+            text.can_focus = False
+            text.styles.height = min(16, len(self._about) + 1)
+            text.show([(), *self._about])
 
 
 class Ask(ModalScreen[str]):
