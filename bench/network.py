@@ -42,12 +42,18 @@ def _steps(pyctr: Pyctr, rounds: int) -> Iterator[tuple[str, str]]:
     """The network's step on the birth certificate, and the whole command."""
     pyctr.call("network", "create", "bench")
     taken: dict[str, list[float]] = {"none": [], "bridge": [], "bench": []}
+    starts: dict[str, list[float]] = {network: [] for network in taken}
 
     def run(network: str) -> Callable[[], None]:
         def once() -> None:
             words = [pyctr.script, "run", "--rm", "--trace", "--network", network, "localhost/base", "true"]
             said = subprocess.run(words, env=pyctr.env, capture_output=True, text=True, check=True).stderr
-            taken[network] += [float(found) for found in re.findall(r"^ *[\d.]+  network .* ([\d.]+) ms", said, re.M)]
+            steps = {
+                name: (float(begin), float(took))
+                for begin, name, took in re.findall(r"^ *([\d.]+)  (network|cgroup|exec) .* ([\d.]+) ms", said, re.M)
+            }
+            taken[network].append(steps["network"][1])
+            starts[network].append(sum(steps["exec"]) - steps["cgroup"][0])
 
         return once
 
@@ -57,6 +63,11 @@ def _steps(pyctr: Pyctr, rounds: int) -> Iterator[tuple[str, str]]:
     yield (
         "step `network` of a start",
         ", ".join(f"{words[name]} {statistics.median(values):.1f} ms" for name, values in taken.items()),
+    )
+    alone = statistics.median(starts["none"])
+    yield (
+        "added to a start, from the shim's order to the command",
+        ", ".join(f"{words[name]} {statistics.median(starts[name]) - alone:.1f} ms" for name in ("bridge", "bench")),
     )
     yield (
         "whole `run --rm` of true by network",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from pyctr.core import firewall, linkrules, netdrivers, netns
+from pyctr.core import firewall, linkrules, netdrivers, netlacks, netns
 from pyctr.core.connecting import attachments
 from pyctr.core.linux import namespaces, netlink, qdisc
 from pyctr.core.netdevices import socket_in
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def change(container: Container, wanted: Limits) -> None:
     """Bound every link anew and keep it in `container.state.network`, which the caller saves. Raises OSError,
-    UsageError."""
+    UsageError, Unsupported."""
     links = attachments(container.state.network)
     if not links:
         return
@@ -53,4 +53,4 @@ def _set(socket: netlink.Netlink, index: int, rate: int) -> None:
         socket.send([qdisc.limit(index, rate) if rate else qdisc.free(index)])
     except OSError as error:
         if rate or error.errno not in (errno.ENOENT, errno.EINVAL):
-            raise
+            raise netlacks.told(error) or error from None

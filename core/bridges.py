@@ -77,6 +77,7 @@ def uplink_mtu(socket: netlink.Netlink) -> int:
 
 FORWARD = "ipv4/ip_forward"
 FORWARD6 = "ipv6/conf/all/forwarding"
+_RTF_ADDRCONF = 0x40000
 
 
 def forward(proc: str, memory: str, sysctl: str = FORWARD) -> None:
@@ -99,8 +100,15 @@ def forward(proc: str, memory: str, sysctl: str = FORWARD) -> None:
 
 def _keep_advertised(proc: str, memory: str) -> None:
     directory = f"{proc}/sys/net/ipv6/conf"
+    living = _advertised(proc)
     with netlink.Netlink() as socket:
-        uplinks = {link.name for link in socket.links(stats=False) if link.kind in ("", "bond", "vlan") and link.up}
+        # a macvlan, veth or bridge is an uplink when it lives on advertisements now; else it may be a container's, who
+        # is not to become a router by saying so
+        uplinks = {
+            link.name
+            for link in socket.links(stats=False)
+            if link.up and not link.master and (link.kind in ("", "bond", "vlan") or link.name in living)
+        }
     changed = []
     for name in sorted(uplinks - {"lo"}):
         try:
@@ -112,6 +120,16 @@ def _keep_advertised(proc: str, memory: str) -> None:
                     file.write("2")
         except FileNotFoundError:
             continue  # no IPv6 on it
+
+
+def _advertised(proc: str) -> set[str]:
+    """Interfaces that have routes from router advertisements: RTF_ADDRCONF of /proc/net/ipv6_route."""
+    try:
+        with open(f"{proc}/net/ipv6_route") as file:
+            routes = [line.split() for line in file.read().splitlines()]
+    except FileNotFoundError:
+        return set()  # a kernel without IPv6
+    return {words[9] for words in routes if int(words[8], 16) & _RTF_ADDRCONF}
 
 
 def restore_forwarding(proc: str, memory: str, sysctl: str = FORWARD) -> None:

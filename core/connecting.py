@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 
-from pyctr.core import containers, errors, netdrivers, netns
+from pyctr.core import containers, errors, netdrivers, netlacks, netns
 from pyctr.core.linux import namespaces, rtmessages
 from pyctr.core.netdevices import socket_in
+from pyctr.core.runtime import sync
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,9 +124,12 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
             with socket_in(place.fd) as socket:
                 index = next(link.index for link in socket.links(stats=False) if link.name == made["container_if"])
                 socket.send(netns.configuration(made, index))
+        except errors.PyctrError:
+            _take_back(container, made)
+            raise
         except OSError as error:
-            engine.networks.rewrite({}, [made])
-            raise errors.NetworkError(
+            _take_back(container, made)
+            raise netlacks.told(error) or errors.NetworkError(
                 f"connecting container '{container.name}' to '{network}': {error.strerror or error}",
                 hint="'pyctr doctor' tells what this kernel lacks",
             ) from error
@@ -137,6 +141,7 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
         if spec.ports:
             try:
                 made = engine.networks.republish(container.id, container.name, spec, made)
+                _told(container, sync.DOORS, made)
             except errors.PyctrError:
                 _unlink(container, made)
                 engine.networks.rewrite({}, [made])
@@ -148,30 +153,40 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
         engine.networks.rewrite(attachment)
 
 
+def _take_back(container: Container, made: dict[str, Any]) -> None:
+    """A link that could not be made, or not as it was wished."""
+    _unlink(container, made)
+    container.engine.networks.rewrite({}, [made])
+
+
 def _give_names(container: Container, attachment: dict[str, Any], network: str) -> None:
     """A name server for a container that had none, with its first network where names are answered."""
     if network == "bridge" or "resolver" in attachment:
         return
-    import _socket
-
     from pyctr.core import etcfiles, namerules
-    from pyctr.core.runtime import sync
 
     request = {"order": namerules.order(namerules.port()), "servers": list(container.spec.dns)}
+    if not _told(container, sync.NAMES, request):
+        return  # it is about to end, or has no shim that could answer; the next start has its name server
+    attachment["resolver"] = list(container.spec.dns)
+    text = container.engine.networks.etc_text("resolv.conf", attachment, container.spec, "")
+    etcfiles.rewrite(container.path("resolv.conf"), text)
+
+
+def _told(container: Container, kind: bytes, request: Any) -> bool:
+    """Whether a container's shim has done what it is told, see `sync`."""
+    import _socket
+
     channel = sync.Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC))
     try:
         channel.socket.settimeout(10)
         channel.socket.connect(f"{container.engine.paths.runtime(container.id)}/shim.sock")
-        channel.send(sync.document(sync.NAMES, request))
-        if channel.receive()[0] != sync.DONE:
-            return  # it is about to end; the next start has its name server
+        channel.send(sync.document(kind, request))
+        return channel.receive()[0] == sync.DONE
     except (OSError, EOFError):
-        return  # without a shim nobody could answer
+        return False
     finally:
         channel.close()
-    attachment["resolver"] = list(container.spec.dns)
-    text = container.engine.networks.etc_text("resolv.conf", attachment, container.spec, "")
-    etcfiles.rewrite(container.path("resolv.conf"), text)
 
 
 def _leave(container: Container, network: str) -> None:
@@ -191,6 +206,8 @@ def _leave(container: Container, network: str) -> None:
         engine.networks.rewrite(attachment, [gone])
         return
     if attachment.get("ports"):
+        if container.running:
+            _told(container, sync.DOORS, {})
         engine.networks.unpublish(attachment)
     if not rest:
         engine.networks.rewrite({}, [attachment])
@@ -210,6 +227,7 @@ def _leave(container: Container, network: str) -> None:
     container.state.network = heir
     if container.running and container.spec.ports and "driver" not in heir:
         container.state.network = engine.networks.republish(container.id, container.name, container.spec, heir)
+        _told(container, sync.DOORS, container.state.network)
 
 
 def _unlink(container: Container, attachment: dict[str, Any]) -> None:

@@ -196,7 +196,7 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     if family == nf.IPV4:
         rule("guard", bridged, nf.destination("127.0.0.0/8"), nf.counter(), nf.verdict(nf.DROP))
     else:
-        # the kernel would drop what comes from there on the bridge: refused at once, callers try 127.0.0.1
+        # the kernel would drop what comes from there on the bridge: it is for `runtime/doors`
         rule("output", nf.destination("::1"), nf.verdict(nf.ACCEPT))
     for chain in ("prerouting", "output"):
         rule(chain, local, nf.verdict(nf.JUMP, "dnat"))
@@ -246,6 +246,8 @@ def split(family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = ""
             if port.get("only4"):
                 continue
             host_ip = ""
+        if host_ip == "::1":
+            continue  # no packet to there is ever led anywhere: `runtime/doors`
         if (":" in address) != (family == nf.IPV6) or (host_ip and (":" in host_ip) != (family == nf.IPV6)):
             continue
         key = nf.port_key(PROTOCOLS[port.get("protocol") or "tcp"], port["host_port"], host_ip)

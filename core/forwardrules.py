@@ -119,12 +119,24 @@ def accept_legacy(bridge: str, proc: str, *, dry: bool = False) -> bool:
     """The same two accepts in the FORWARD chain of iptables-legacy and ip6tables-legacy."""
     changed = False
     for program in _legacy_loaded(proc):
+        if _accepted(bridge, _LEGACY[program]):
+            continue
         for rule in _legacy_rules(bridge):
             if _legacy(program, "-C", *rule) == 1:
                 changed = True
                 if not dry:
                     _legacy(program, "-I", *rule)
     return changed
+
+
+def _accepted(bridge: str, names: str) -> bool:
+    """Whether both are there, by a look at the table: the program that would say so takes longer than a whole link."""
+    from pyctr.core.linux import legacytables
+
+    try:
+        return legacytables.comments(comment(bridge), names) == len(_legacy_rules(bridge))
+    except OSError:
+        return False
 
 
 def remove_legacy(bridge: str, proc: str) -> None:

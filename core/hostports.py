@@ -9,24 +9,30 @@ import os
 from pyctr.core import errors
 
 
-def check(host_ip: str, number: int, protocol: str, proc: str = "/proc") -> None:
-    """Raise Conflict when a process of this host listens on a port, UsageError when `host_ip` is not ours.
+def canonical(host_ip: str) -> str:
+    """An address that ports are published on, in the one way the kernel writes it; "" for all of them."""
+    if ":" in host_ip:
+        return _socket.inet_ntop(_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, host_ip))
+    return "" if host_ip in ("0.0.0.0", "*") else host_ip
+
+
+def check(host_ip: str, number: int, protocol: str, proc: str = "/proc", *, only4: bool = False) -> None:
+    """Raise Conflict when a process of this host listens on a port, UsageError when `host_ip` is not ours. "" are all
+    addresses, of IPv4 only or `::1`, too.
 
     Binding is the question; /proc, which may have 100,000 lines, only says who.
     """
-    kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
     try:
-        family = _socket.AF_INET6 if ":" in host_ip else _socket.AF_INET
-        probe = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, 132 if protocol == "sctp" else 0)
+        _bind(host_ip or "0.0.0.0", number, protocol)
+        if not host_ip and not only4 and protocol != "sctp":
+            try:
+                _bind("::1", number, protocol)
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # a host without IPv6
+                    raise
     except OSError as error:
         if error.errno == errno.EPROTONOSUPPORT:
             return  # without sctp in this kernel nobody here listens on it
-        raise
-    try:
-        if protocol != "udp":
-            probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        probe.bind((host_ip or "0.0.0.0", number))
-    except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             raise errors.UsageError(
                 f"'{host_ip}' is not an address of this host", hint="'ip address' lists them"
@@ -37,6 +43,18 @@ def check(host_ip: str, number: int, protocol: str, proc: str = "/proc") -> None
             f"port {number}/{protocol} is taken by {owner(number, protocol, proc)}",
             hint="choose another host port",
         ) from None
+
+
+def _bind(address: str, number: int, protocol: str) -> None:
+    kind = _socket.SOCK_DGRAM if protocol == "udp" else _socket.SOCK_STREAM
+    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
+    probe = _socket.socket(family, kind | _socket.SOCK_CLOEXEC, 132 if protocol == "sctp" else 0)
+    try:
+        if protocol != "udp":
+            probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        if family == _socket.AF_INET6:
+            probe.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 1)
+        probe.bind((address, number))
     finally:
         probe.close()
 

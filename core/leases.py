@@ -336,7 +336,7 @@ class Book:
         return reserved
 
     def _reserve(self, id: str, port: Port, old: int, mine: set[tuple[str, int]]) -> dict[str, Any]:
-        host_ip = "" if port.host_ip in ("", "0.0.0.0", "*") else port.host_ip
+        host_ip = hostports.canonical(port.host_ip)
         protocol = port.protocol or "tcp"
         if protocol not in firewall.PROTOCOLS:
             raise errors.UsageError(f"'{protocol}' is not a protocol of a port", hint="tcp, udp or sctp")
@@ -349,10 +349,11 @@ class Book:
             "container_port": port.container_port,
             "protocol": protocol,
         }
-        if port.host_ip == "0.0.0.0":
+        only4 = port.host_ip == "0.0.0.0"
+        if only4:
             document["only4"] = True  # "" means every IPv6 address, too
         if port.host_port and not port.host_last:
-            self._claim(id, host_ip, port.host_port, protocol)
+            self._claim(id, host_ip, port.host_port, protocol, only4)
             return document
         if port.host_last:
             wishes = [*range(port.host_port, port.host_last + 1)]
@@ -364,7 +365,7 @@ class Book:
             if (protocol, wish) in mine:
                 continue
             try:
-                self._claim(id, host_ip, wish, protocol)
+                self._claim(id, host_ip, wish, protocol, only4)
             except errors.Conflict as error:
                 said = str(error)
                 continue
@@ -375,7 +376,7 @@ class Book:
             )
         raise errors.NetworkError("no free host port found in 200 tries", hint="name one: -p HOST:CONTAINER")
 
-    def _claim(self, id: str, host_ip: str, number: int, protocol: str) -> None:
+    def _claim(self, id: str, host_ip: str, number: int, protocol: str, only4: bool) -> None:
         directory = f"{self.run}/ports/{protocol}-{number}"
         try:
             names = os.listdir(directory)
@@ -383,7 +384,11 @@ class Book:
             names = []
             make_private_directory(directory)
         for name in names:
-            if host_ip and name not in ("any", host_ip):
+            if (
+                host_ip
+                and name not in ("any", host_ip)
+                and not ("::" in (name, host_ip) and ":" in name and ":" in host_ip)
+            ):
                 continue
             with open(f"{directory}/{name}") as file:
                 holder = file.read()
@@ -399,7 +404,7 @@ class Book:
                 self.free_ports(lease)
             else:
                 unlink(f"{directory}/{name}")
-        hostports.check(host_ip, number, protocol, self.paths.proc)
+        hostports.check(host_ip, number, protocol, self.paths.proc, only4=only4)
         make_private_directory(directory)
         with open(f"{directory}/{host_ip or 'any'}", "w") as file:
             file.write(id)

@@ -1,7 +1,7 @@
 """The rules that lead port 53 of 127.0.0.11, in a container's own network namespace, to its name server.
 
-The client makes them, which has the words of nf_tables loaded for the network's sake; init sends what it was given:
-loading `nftables` after the clone took half of the whole network step (2 of 4.7 ms).
+The client makes them, which has the words of nf_tables loaded for the network's sake; the start sends what it was
+given: loading `nftables` after the clone took half of the whole network step (2 of 4.7 ms).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def port() -> int:
 
 
 def order(port: int) -> dict[str, Any]:
-    """{"port", "rules": messages for one batch of nfnetlink, "wrap": what goes around them}, for `OpenNames`.
+    """{"port", "rules": messages for one batch of nfnetlink, "wrap": what goes around them}, for `netns.name_sockets`.
 
     The port is the same one for UDP and TCP.
     """

@@ -4,19 +4,21 @@
     pyctr0 ─┬─ veth3f2a91bc  <── one NEWLINK ──>  eth0  10.88.0.7/16, default via 10.88.0.1
             └─ ...
 
-The shim calls `host_side` once the container's init exists; init calls `inside`. Nobody deletes a veth: it goes
-with its namespace (a synchronous delete costs 19 ms), a little after the last process. A restart may therefore
-find the old incarnation's veth still there under the wished name and takes a neighbouring one.
+The shim's worker calls `host_side` once the container's init exists, and goes `within` its namespace for the rest, all
+while init mounts. Nobody deletes a veth: it goes with its namespace (a synchronous delete costs 19 ms), a little after
+the last process. A restart may therefore find the old incarnation's veth still there under the wished name and takes a
+neighbouring one.
 
-Imports must fit the shim: os, errno, _socket and struct only (through linux.netlink).
+Imports must fit the shim (`runtime.spawned`).
 """
 
 from __future__ import annotations
 
+import _socket
 import errno
 import os
 
-from pyctr.core.linux import netlink, rtmessages
+from pyctr.core.linux import const, namespaces, netlink, rtmessages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,9 +60,10 @@ def _rest(host_if: str) -> str:
 class _Prepared:
     """Messages of one attachment, complete but for what only the clone tells."""
 
-    __slots__ = ("bridge", "inside", "outside")
+    __slots__ = ("bridge", "inside", "outside", "socket")
 
     def __init__(self, attachment: dict[str, Any]) -> None:
+        self.socket: netlink.Netlink | None = None
         self.bridge = netlink.index(attachment["bridge"])
         self.outside = None if "driver" in attachment else _pair(attachment, attachment["host_if"], self.bridge, _PLACE)
         name = attachment["container_if"]
@@ -91,14 +94,19 @@ class _Prepared:
 _PLACE = 0x7FFFFFFF
 _NEWQDISC = 36
 _prepared: dict[str, _Prepared] = {}
+_home: list[int] = []
 
 
 def prepare(attachment: dict[str, Any]) -> None:
-    """Build the messages of `host_side` and `inside` before the clone, where it is cheap: afterwards every page that
-    Python touches is copied first, in both processes (0.3 ms together). Not needed for either to work."""
+    """Build the messages of `host_side` and `within`, and open what they need of this namespace, before the clone,
+    where it is cheap: afterwards every page that Python touches is copied first, in both processes (0.3 ms together).
+    Not needed for either to work."""
     if attachment.get("mode") == "bridge":
         for each in (attachment, *(attachment.get("more") or ())):
-            _prepared[each["host_if"]] = _Prepared(each)
+            made = _prepared[each["host_if"]] = _Prepared(each)
+            if made.outside is not None:
+                made.socket = netlink.Netlink()
+        _home.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
 
 
 def _pair(
@@ -119,25 +127,34 @@ def host_side(attachment: dict[str, Any], pid: int | None = None, *, netns: int 
     """Make the veth pair: one end a port of the bridge, the other in the namespace of `pid` (or of the descriptor
     `netns`). Returns the name the host's end really got. Does nothing for modes without a link.
 
-    Raises OSError; ENODEV names a bridge that went away.
+    Raises OSError, where ENODEV names a bridge that went away; Unsupported naming a module that the kernel lacks.
     """
     if attachment.get("mode") != "bridge":
         return ""
-    made = _host_side(attachment, pid, netns)
-    for more in attachment.get("more") or ():
-        _host_side(more, pid, netns)
+    try:
+        made = _host_side(attachment, pid, netns)
+        for more in attachment.get("more") or ():
+            _host_side(more, pid, netns)
+    except OSError as error:
+        raise _explained(error) from None
     return made
+
+
+def _explained(error: OSError) -> Exception:
+    from pyctr.core import netlacks
+
+    return netlacks.told(error) or error
 
 
 def _host_side(attachment: dict[str, Any], pid: int | None, netns: int | None) -> str:
     wished: str = attachment["host_if"]
-    prepared = _prepared.pop(wished, None)
+    prepared = _prepared.get(wished)
     bridge = prepared.bridge if prepared else netlink.index(attachment["bridge"])
     if not bridge:
         raise OSError(errno.ENODEV, "netlink: find bridge: no such device", attachment["bridge"])
     if "driver" in attachment:
         return _face(attachment, bridge, pid, netns)
-    with netlink.Netlink() as socket:
+    with (prepared and prepared.socket) or netlink.Netlink() as socket:
         for suffix in ("", *_SUFFIXES):
             name: str = wished + suffix
             if prepared and prepared.outside and pid is not None and not suffix:
@@ -184,19 +201,8 @@ def _face(attachment: dict[str, Any], parent: int, pid: int | None, netns: int |
         pid=pid,
         netns=netns,
     )
-    try:
-        with netlink.Netlink() as socket:
-            socket.send([message])
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
-            raise
-        from pyctr.core import errors
-
-        driver = attachment["driver"]
-        raise errors.Unsupported(
-            f"this kernel makes no {driver} links, which network '{attachment['network']}' is made of",
-            hint=f"'modprobe {driver}', or a network of another driver",
-        ) from None
+    with netlink.Netlink() as socket:
+        socket.send([message])
     return ""
 
 
@@ -213,6 +219,23 @@ def deaf(interface: str, proc: str = "/proc") -> None:
         os.close(fd)
 
 
+def within(process: int, attachment: dict[str, Any], names: dict[str, Any] | None) -> list[_socket.socket]:
+    """In the network namespace of the process behind a pidfd, after `host_side`: all of `inside`, and the sockets of a
+    name server, if one is ordered. This thread goes there and back. Raises OSError, Unsupported."""
+    home = _home.pop() if _home else os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespaces.setns(process, const.CLONE_NEWNET)
+        try:
+            inside(attachment)
+            return name_sockets(names) if names else []
+        except OSError as error:
+            raise _explained(error) from None
+        finally:
+            namespaces.setns(home, const.CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
 def inside(attachment: dict[str, Any]) -> None:
     """In the container's namespace, after `host_side`: loopback and the link up, address, default route."""
     for each in (attachment, *(attachment.get("more") or ())):
@@ -225,6 +248,28 @@ def inside(attachment: dict[str, Any]) -> None:
         socket.send(batch)
 
 
+def name_sockets(order: dict[str, Any]) -> list[_socket.socket]:
+    """[UDP, TCP] of the name server at 127.0.0.11 in this namespace, with the rules that lead port 53 to them: on the
+    order's port, or on 53 where the kernel cannot. `order` is as `core.namerules` makes it.
+
+    Loopback is up: before, 127.0.0.11 is nobody's, and a socket bound there with IP_FREEBIND answers from 127.0.0.1.
+    """
+    port = order["port"]
+    try:
+        with netlink.Netlink(netlink.NETLINK_NETFILTER) as rules:
+            rules.send([netlink.Message(*words) for words in order["rules"]], wrap=order["wrap"])
+    except OSError:
+        port = 53
+    sockets = []
+    for kind in (_socket.SOCK_DGRAM, _socket.SOCK_STREAM):
+        # the namespace is new: no port is taken there
+        socket = _socket.socket(_socket.AF_INET, kind | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
+        sockets.append(socket)
+        socket.bind(("127.0.0.11", port))
+    sockets[1].listen(64)
+    return sockets
+
+
 def configuration(attachment: dict[str, Any], index: int) -> list[netlink.Message]:
     """What `inside` does for one more link of a container that runs, for a socket of its namespace."""
     return _Prepared(attachment).aimed(index)[1:]
@@ -235,7 +280,7 @@ def _ready(attachment: dict[str, Any]) -> list[netlink.Message]:
     link = netlink.index(name)
     if not link:
         raise OSError(errno.ENODEV, "netlink: find link: no such device", name)
-    prepared = _prepared.get(attachment["host_if"]) or _Prepared(attachment)
+    prepared = _prepared.pop(attachment["host_if"], None) or _Prepared(attachment)
     return prepared.aimed(link)
 
 
@@ -254,20 +299,6 @@ def veths(bridge: str = "", wanted: int | None = 0) -> dict[str, netlink.Link]:
             continue
         if digits and (digits not in found or found[digits].index < link.index):
             found[digits] = link
-    return found
-
-
-def stats(ids: Iterable[str], links: dict[str, netlink.Link] | None = None) -> dict[str, tuple[int, ...]]:
-    """Counters per container as the container sees them: (rx_bytes, tx_bytes, rx_packets, tx_packets, rx_errors,
-    tx_errors, rx_dropped, tx_dropped). Read on the host's end, where received means sent by the container, so each
-    pair is swapped. Containers without a link are left out."""
-    links = veths() if links is None else links
-    found: dict[str, tuple[int, ...]] = {}
-    for id in ids:
-        link = links.get(id[:_DIGITS])
-        if link is not None and link.stats is not None:
-            rxb, txb, rxp, txp, rxe, txe, rxd, txd = link.stats
-            found[id] = (txb, rxb, txp, rxp, txe, rxe, txd, rxd)
     return found
 
 

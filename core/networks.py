@@ -63,10 +63,11 @@ class Networks(NetworkSet):
             if spec.ports:
                 netdrivers.publishable(network)
             for port in spec.ports:
-                if ":" in port.host_ip and not network.subnet6:
+                # tcp and udp are carried by `doors`
+                if ":" in port.host_ip and port.protocol == "sctp" and not network.subnet6:
                     raise errors.UsageError(
-                        f"port {port.host_port} cannot be published on '{port.host_ip}': network '{network.name}' has "
-                        "no IPv6 addresses",
+                        f"port {port.host_port}/sctp cannot be published on '{port.host_ip}': network '{network.name}' "
+                        "has no IPv6 addresses",
                         hint="network create --ipv6 makes one that has",
                     )
             before = self.lease(id)

@@ -342,7 +342,9 @@ class NetworkSet:
         except OSError as error:
             if error.errno in (errno.EPERM, errno.EACCES):
                 raise errors.from_oserror(error, f"setting up network '{name}'") from error
-            raise errors.NetworkError(
+            from pyctr.core import netlacks
+
+            raise netlacks.told(error) or errors.NetworkError(
                 f"setting up network '{name}': {error.strerror or error} '{error.filename or ''}'",
                 hint="'pyctr doctor' tells what this kernel lacks",
             ) from error

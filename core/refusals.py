@@ -46,9 +46,10 @@ def limits(wanted: Limits) -> None:
 def ports(wanted: list[Port]) -> None:
     """Raises Unsupported."""
     for port in wanted:
-        if port.host_ip == "::1":
+        if port.host_ip == "::1" and port.protocol == "sctp":
             raise errors.Unsupported(
-                "a port cannot be published on '::1': the kernel routes nothing from there", hint="use 127.0.0.1"
+                "an SCTP port cannot be published on '::1': the kernel routes nothing from there",
+                hint="use 127.0.0.1",
             )
 
 

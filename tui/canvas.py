@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
-
 from pyctr.tui import format as f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyctr.tui.format import Line
 
-BLANK = (" ", "text")
+BLANK, PLAIN = " ", "text"
+"""The character and the style of a cell on which nothing was drawn."""
 
 
 class Canvas:
@@ -19,35 +17,37 @@ class Canvas:
 
     def __init__(self, width: int) -> None:
         self.width = width
-        self._rows: list[list[tuple[str, str]]] = []
+        # characters and styles apart: a text is put down by two copies, whatever its length
+        self._rows: list[tuple[list[str], list[str]]] = []
 
     @property
     def height(self) -> int:
         return len(self._rows)
 
-    def row(self, y: int) -> list[tuple[str, str]]:
+    def _row(self, y: int) -> tuple[list[str], list[str]]:
         while y >= len(self._rows):
-            self._rows.append([BLANK] * self.width)
+            self._rows.append(([BLANK] * self.width, [PLAIN] * self.width))
         return self._rows[y]
 
     def put(self, x: int, y: int, text: str, style: str) -> int:
         """Write neutral text; the column behind it."""
-        row = self.row(y)
+        chars, styles = self._row(y)
         if x >= 0 and (text.isascii() or (text == text[0] * len(text) and f.width(text[0]) == 1)):
             fits = text[: max(0, self.width - x)]
-            row[x : x + len(fits)] = [(char, style) for char in fits]
-            return x + len(fits)
+            end = x + len(fits)
+            chars[x:end] = fits
+            styles[x:end] = [style] * len(fits)
+            return end
         for char in text:
             size = f.width(char)
             if size == 0:
                 if 0 < x <= self.width:
-                    row[x - 1] = (row[x - 1][0] + char, row[x - 1][1])
+                    chars[x - 1] += char
                 continue
             if x < 0 or x + size > self.width:
                 return x
-            row[x] = (char, style)
-            for more in range(1, size):
-                row[x + more] = ("", style)
+            chars[x : x + size] = [char, *[""] * (size - 1)]
+            styles[x : x + size] = [style] * size
             x += size
         return x
 
@@ -58,16 +58,26 @@ class Canvas:
 
     def down(self, x: int, y: int, end: int, char: str, style: str) -> None:
         """A line from y to before `end`, only where nothing is."""
+        if not 0 <= x < self.width:
+            return
         for at in range(y, end):
-            if 0 <= x < self.width and self.row(at)[x] == BLANK:
-                self.row(at)[x] = (char, style)
+            chars, styles = self._row(at)
+            if chars[x] == BLANK and styles[x] == PLAIN:
+                chars[x], styles[x] = char, style
 
     def lines(self) -> list[Line]:
         out: list[Line] = []
-        for row in self._rows:
-            runs = groupby(row, key=itemgetter(1))
-            spans = [("".join([char for char, _ in cells]), style) for style, cells in runs]
-            while spans and spans[-1] == (" " * len(spans[-1][0]), "text"):
+        for chars, styles in self._rows:
+            spans: list[tuple[str, str]] = []
+            begin, style = 0, ""
+            for at, other in enumerate(styles):
+                if other is not style and other != style:
+                    if begin < at:
+                        spans.append(("".join(chars[begin:at]), style))
+                    begin, style = at, other
+            if begin < len(chars):
+                spans.append(("".join(chars[begin:]), style))
+            while spans and spans[-1][1] == PLAIN and not spans[-1][0].strip(BLANK):
                 spans.pop()
             out.append(tuple(spans))
         return out

@@ -121,6 +121,12 @@ class _Drawing:
         self.canvas = Canvas(width)
         self.spots: list[Spot] = []
         self.nodes = {node.id: node for node in self.graph.nodes}
+        self.links: dict[str, list[Edge]] = {}
+        """Edges by container."""
+        self._edges: dict[str, list[Edge]] = {}
+        for edge in self.graph.edges:
+            self.links.setdefault(edge.id, []).append(edge)
+            self._edges.setdefault(edge.network, []).append(edge)
         self.slots = max(1, (width - BRANCH - 2) // SLOT)
         self.slot = (width - BRANCH - 2) // self.slots
         self.sharing: dict[str, list[Node]] = {}
@@ -146,6 +152,9 @@ class _Drawing:
         rails = [*self.graph.networks, *(Rail(name, "", "", "", True, False, Counters()) for name in lost)]
         used = {edge.network for edge in self.graph.edges if self._alive(edge)}
         return sorted(rails, key=lambda rail: (not rail.nat, rail.internal, not (rail.there or rail.name in used)))
+
+    def _on(self, network: str) -> list[Edge]:
+        return self._edges.get(network, [])
 
     def _alive(self, edge: Edge) -> bool:
         return self.nodes[edge.id].status in ALIVE
@@ -252,12 +261,12 @@ class _Drawing:
 
     def _hanging(self, rail: Rail, following: Rail | None) -> list[_Hung]:
         """By name; those that also reach the next rail last, as many as one row has."""
-        edges = [edge for edge in self.graph.edges if edge.network == rail.name and self._alive(edge)]
+        edges = [edge for edge in self._on(rail.name) if self._alive(edge)]
         out: list[_Hung] = []
         between: list[_Hung] = []
         for edge in edges:
             node = self.nodes[edge.id]
-            others = [one for one in self.graph.edges if one.id == edge.id and one.network != rail.name]
+            others = [one for one in self.links[edge.id] if one.network != rail.name]
             below = next((one for one in others if following is not None and one.network == following.name), None)
             if below is not None and len(between) < self.slots:
                 rest = tuple(one.network for one in others if one is not below)
@@ -276,7 +285,7 @@ class _Drawing:
         canvas.put(SPINE + 2, y, f" {name} ", "title" if there else "faint")
         for x, _ in landed:
             canvas.put(x, y, signs.land, metal)
-        quiet = sum(edge.id in self.hidden for edge in self.graph.edges if edge.network == rail.name)
+        quiet = sum(edge.id in self.hidden for edge in self._on(rail.name))
         self._facts(y, rail, len(hanging) + len(landed) + quiet)
         rows = self._fold(hanging, bool(quiet))
         if there and (way := "internal, no way out" if rail.internal else f.neutral(rail.way)):

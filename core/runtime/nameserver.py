@@ -1,7 +1,7 @@
 """The name server at 127.0.0.11 of a container on a user-defined network: served by its shim, gone with it.
 
     container's namespace                       shim (host's namespace)
-    127.0.0.11:53 ──nft dnat──> 127.0.0.11:N ═══ the same sockets, made by init (`OpenNames`)
+    127.0.0.11:53 ──nft dnat──> 127.0.0.11:N ═══ the same sockets, made by the start (`netns.name_sockets`)
                                                  names: <run>/networks/<network>.names, read again when they changed
                                                  everything else: to the host's name servers or those of --dns
 

@@ -286,19 +286,24 @@ class Names(Operation):
 
 
 class LinkHost(Operation):
-    """The host's end of the veth pair, a port of the bridge; the other end in the container."""
+    """The veth pair, its host's end a port of the bridge, and all that is made at its other end: all by the shim's
+    side, while init mounts."""
 
     step = operation.NETWORK
     inside = False
 
     attachment: dict[str, Any]
+    names: dict[str, Any] | None = None
+    """As `core.namerules` makes it, for a container with a name server."""
 
     def describe(self) -> str:
         a = self.attachment
-        return f"{a.get('host_if')} <-> {a.get('container_if')}, port of {a.get('bridge')}"
+        said = f"{a.get('host_if')} <-> {a.get('container_if')}, port of {a.get('bridge')}"
+        return f"{said}\nname server at 127.0.0.11" if self.names else said
 
     def brief(self) -> str:
-        return f"{self.attachment.get('host_if')} ↔ {self.attachment.get('bridge')}"
+        said = f"{self.attachment.get('host_if')} ↔ {self.attachment.get('bridge')}"
+        return f"{said}, dns 127.0.0.11" if self.names else said
 
     def before_clone(self, context: Context) -> None:
         """What is cheaper now, see `netns.prepare`."""
@@ -310,12 +315,13 @@ class LinkHost(Operation):
         from pyctr.core import netns
 
         netns.host_side(self.attachment, context.pid)
+        context.names = netns.within(context.pidfd, self.attachment, self.names)
         if context.packets is not None:
             context.packets.send(sync.LINKED)
 
 
 class LinkInside(Operation):
-    """Loopback; the container's end: address, up, default route."""
+    """Loopback, by init itself where there is nothing else; what `LinkHost` has made is waited for."""
 
     step = operation.NETWORK
 
@@ -332,19 +338,10 @@ class LinkInside(Operation):
             return "lo"
         return f"{self.attachment.get('address')}, default via {self.attachment.get('gateway')}"
 
-    def prepare(self, context: Context) -> None:
-        if self.attachment.get("mode") == "bridge":
-            from pyctr.core import netns
-
-            del netns
-
     def execute(self, context: Context) -> None:
         mode = self.attachment.get("mode")
         if mode == "bridge":
-            from pyctr.core import netns
-
             wait_for(context, sync.LINKED)
-            netns.inside(self.attachment)
         elif mode == "none":
             from pyctr.core.linux import loopback
 

@@ -149,10 +149,6 @@ def listen(context: Context, trace: Trace) -> None:
         elif kind == sync.MASTER:
             context.streams[0] = descriptors[0]
             os.set_blocking(descriptors[0], False)
-        elif kind == sync.NAMES:
-            import _socket
-
-            context.names = [_socket.socket(fileno=fd) for fd in descriptors]
         elif kind == sync.FAILED:
             raise failed(payload)
         elif kind == sync.LISTENER:
@@ -239,22 +235,29 @@ def _close_gate(context: Context) -> None:
 
 
 def merge(trace: Trace) -> Trace:
-    """One line per step: pieces of shim and init that belong together, their words in order, their times added."""
-    merged: dict[str, tuple[str, list[str], int, int]] = {}
+    """One line per step: pieces of shim and init that belong together, their words in order, the time in which any of
+    them was at work: one may wait for the other."""
+    words: dict[str, list[str]] = {}
+    times: dict[str, list[tuple[int, int]]] = {}
     for step, text, begin, took in trace:
-        if step in merged:
-            _, words, first, sum = merged[step]
-            begin, took = min(first, begin), sum + took
-        else:
-            words = []
+        said = words.setdefault(step, [])
         if text:
-            words.append(text)
-        merged[step] = (step, words, begin, took)
+            said.append(text)
+        times.setdefault(step, []).append((begin, begin + took))
     order = {step: number for number, step in enumerate(operation.STEPS)}
     return [
-        (step, ", ".join(words), begin, took)
-        for step, words, begin, took in sorted(merged.values(), key=lambda line: order[line[0]])
+        (step, ", ".join(words[step]), min(times[step])[0], _covered(times[step]))
+        for step in sorted(words, key=order.__getitem__)
     ]
+
+
+def _covered(times: list[tuple[int, int]]) -> int:
+    """How long some of these (begin, end) last together."""
+    total = last = 0
+    for begin, end in sorted(times):
+        total += max(0, end - max(begin, last))
+        last = max(last, end)
+    return total
 
 
 def executed(pid: int) -> bool:

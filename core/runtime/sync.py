@@ -13,13 +13,11 @@ Client and shim talk over a stream socket, in frames:
     0  stdin; empty is its end                             1  stdout (all output of a terminal)
     W  rows, cols (2 x u16 BE)                             2  stderr
     K  signal (u8): to the process of this connection      X  marshal {code, signal, oom_killed}: the end
-    S  no further restarts                                 Q  done (answer to S, K, G, J, I, D)
+    S  no further restarts                                 Q  done (answer to S, K, D, O)
     C  "I clean up": no auto-remove by the shim
     H  probe the health now; X then has {code, status}
-    G  watch over the firewall from now on (`ruleguard`)
-    J  write down what every container uses from now on (`flight`)
-    I  do that when this connection ends
     D  marshal {order, servers}: answer for names from now on
+    O  marshal attachment: open the doors of its ports, instead of those that are open (`doors`)
 
 A start uses P over the socket pair the shim was spawned with; the others open a connection to shim.sock. After
 X the shim closes; a client that closes early has detached. Times are CLOCK_MONOTONIC microseconds.
@@ -27,11 +25,11 @@ X the shim closes; a client that closes early has detached. Times are CLOCK_MONO
 Shim and init talk over a SOCK_SEQPACKET pair, one message per packet, the same kinds plus:
 
     shim ──> init   U  your user namespace is mapped        init ──> shim   T  (step, text, started_us, took_us)
-                    N  your end of the link is there                        M  console master, as SCM_RIGHTS
+                    N  your network is there                                 M  console master, as SCM_RIGHTS
                                                                             Y  ready, waits at its gate (`gate`)
                     H  the hooks of the host have run                       H  run the hooks of the host
                                                                             B  pid, pidfd as SCM_RIGHTS (exec)
-                    V  your interfaces have moved                           D  sockets for names, as SCM_RIGHTS
+                    V  your interfaces have moved
                     L  somebody answers for the filter                      L  take my filter's listener
                                                                             !  a warning, as text
                                                                             F  this failed
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PLAN, ATTACH, EXEC, STDIN, WINSIZE, KILL, STOP, CLEAN = b"P", b"A", b"E", b"0", b"W", b"K", b"S", b"C"
-HEALTH, GUARD, RECORD, HEIR = b"H", b"G", b"J", b"I"
+HEALTH, DOORS = b"H", b"O"
 TRACE, RUNNING, FAILED, STDOUT, STDERR, EXITED, DONE = b"T", b"R", b"F", b"1", b"2", b"X", b"Q"
 MAPPED, LINKED, MASTER, NAMES, READY = b"U", b"N", b"M", b"D", b"Y"
 HOOKS = HOOKED = b"H"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pyctr.core import errors, netns, networks
+from pyctr.core import errors, netns, networks, ring
 from pyctr.core.networks import Networks
 from pyctr.core.paths import Paths
 from tests.support.host import Host
@@ -155,8 +156,23 @@ def test_the_graph_names_what_carries_a_network_and_counts_on_every_edge(host: H
         dot = place.pyctr("network", "graph", "--dot").stdout
         assert '"nic par0" -- "network lan" [label="macvlan"]' in dot
         assert '"nic up0" -- "network wide" [label="NAT"]' in dot and '"nic up0" -- "network lan"' not in dot
+        # a macvlan has no end on the host, but its container's numbers are everywhere
+        sent = place.pyctr("stats", "--no-stream", "--format", "{{.NetIO}}", "on-lan").stdout.rpartition("/")[2].strip()
+        assert sent[0] in "123456789", sent
+        [id] = place.pyctr("ps", "-q", "--no-trunc", "-f", "name=on-lan").stdout.split()
+        deadline = time.monotonic() + 60
+        while not any(one.sample.net and one.sample.net["all"][1] for one in _recorded(host, id)):
+            assert time.monotonic() < deadline, "it is in no record"
+            time.sleep(0.2)
     finally:
         place.close()
+
+
+def _recorded(host: Host, id: str) -> list[ring.Reading]:
+    try:
+        return ring.read(host.paths.container(id, "history"))
+    except FileNotFoundError:
+        return []  # nobody has begun yet
 
 
 def test_what_a_driver_needs_is_asked_for_and_nothing_stays_of_a_refusal(lab: Lab) -> None:

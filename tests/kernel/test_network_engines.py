@@ -8,13 +8,16 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pyctr.cli import output
 from pyctr.core.paths import Paths
 from tests.kernel.test_engines import Dockerd, Podman
 from tests.support import manager as managers
@@ -195,6 +198,7 @@ def test_both_reach_everything_and_take_nothing_of_the_other_along(world: World)
     world.start_ours()
     side_by_side()
     assert world.foreign() == [world.other.bridge]
+    _counted_while_stopped(world)
     world.stop_ours()
     assert world.rules() == theirs
     assert world.command("cat", FORWARDING) == "1\n", "theirs needs it still"
@@ -208,3 +212,54 @@ def test_both_reach_everything_and_take_nothing_of_the_other_along(world: World)
     world.stop_theirs()
     assert world.ours() == ours
     everywhere(4, OURS)
+
+
+def _counted_while_stopped(world: World) -> None:
+    """What goes through the other's bridge is told in every place, with its daemons, or conmon, stopped."""
+    (world.pages / "big").write_bytes(b"x" * (2 << 20))
+    id = world.other.state("theirs", "{{.Id}}" if world.other.name == "docker" else "{{.ID}}")
+    ref = f"{world.other.name}:{id}"
+    [record] = json.loads(world.pyctr("inspect", ref))
+    stopped = world.other.daemons() if isinstance(world.other, Dockerd) else [record["Supervisor"]]
+
+    def counted() -> tuple[int, int]:
+        """Received and sent, by the kernel itself."""
+        lines = Path(f"/proc/{record['State']['Pid']}/net/dev").read_text().splitlines()
+        [words] = [line.split() for line in lines if "eth0" in line]
+        return int(words[1]), int(words[9])
+
+    def shown(*words: str) -> Any:
+        screens = ("-m", "pyctr.tui.main", "--once", "--engine", world.other.name, "--json", "--select", "theirs")
+        return json.loads(world.command(sys.executable, *screens, *words))
+
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        before = counted()
+        fetch = f"busybox wget -q -O - http://{HERE}:{THEIRS}/big"
+        assert len(world._outside(*fetch.split(), check=True)) == 2 << 20
+        after = counted()
+        assert after[1] - before[1] > 2 << 20
+        [row] = [json.loads(world.pyctr("stats", "--no-stream", "--format", "json", ref))]
+        assert row["NetIO"] == " / ".join(map(output.decimal_size, counted())), row
+        eth0 = shown("--tab", "network")["detail"]["document"]["interfaces"][-1]
+        assert (eth0["name"], eth0["rx"], eth0["tx"]) == ("eth0", *counted())
+        assert (eth0["errors"], eth0["dropped"]) == (0, 0)
+        graph = {one["name"]: one for one in json.loads(world.pyctr("network", "graph", "--json"))["interfaces"]}
+        assert graph[world.other.bridge]["bridge"]
+        again = f"while busybox sleep 0.2; do {fetch} >/dev/null; done"
+        fetching = subprocess.Popen(["nsenter", f"--net=/run/netns/{world.out}", "sh", "-c", again])
+        try:
+            # on a busy machine none of them may fall between two looks
+            world.other.until(lambda: _flows(shown()), "its rates in list and graph")
+        finally:
+            fetching.kill()
+            fetching.wait()
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+def _flows(document: Any) -> bool:
+    [row] = [row for row in document["containers"] if row["name"] == "theirs"]
+    return row["net_tx"] > row["net_rx"] > 0 and any(rate for _, rate in document["detail"]["series"]["net_tx"])

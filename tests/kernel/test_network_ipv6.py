@@ -49,7 +49,9 @@ def test_ipv6_flows_where_it_may(lab: Lab) -> None:
     assert lab.ask("out", HOST6, 8080) == OUTSIDE6, "a published port, and who really calls"
     assert lab.ask("out", HOST6, 8081) == OUTSIDE6, "published on one IPv6 address"
     assert lab.ask("host", HOST6, 8080) == lab.networks.get("six").gateway6 or lab.ask("host", HOST6, 8080) == HOST6
-    assert lab.ask("host", "::1", 8080) == "ConnectionRefusedError", "who asks localhost goes on with 127.0.0.1 at once"
+    assert lab.ask("host", "::1", 8080) == "ConnectionRefusedError", (
+        "the kernel leads nobody from there: it is for a process"
+    )
     assert lab.ask("client", HOST6, 8080) == lab.networks.get("six").gateway6, "hairpin"
     assert lab.ask("stranger", _six(web), 80, timeout=1) == "TimeoutError", "networks are kept apart"
     lab.ip("out", f"-6 route add {_six(web)} via {HOST6}")
@@ -120,11 +122,11 @@ def test_ipv6_addresses_come_from_the_range_and_never_are_the_reserved_ones(lab:
     assert other != chosen and other.startswith("fd")
 
 
-def _advertise() -> None:
+def _advertise(interface: str = "eth0") -> None:
     """What a router says to all its neighbours (RFC 4861, 4.2): I am the way out, for half an hour."""
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        index = socket.if_nametoindex("eth0")
+        index = socket.if_nametoindex(interface)
         raw.bind(("fe80::bad", 0, 0, index))
         raw.sendto(struct.pack(">BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0), ("ff02::1", 0, 0, index))
 
@@ -146,3 +148,32 @@ def test_nobody_on_a_bridge_becomes_a_router_by_saying_so(lab: Lab) -> None:
         assert time.monotonic() < deadline, "the advertisement is none: who believes them does not believe it"
         lab.call("liar", _advertise)
     assert ways() == {"host": False, "neighbour": False, "gullible": True}
+
+
+def test_an_uplink_of_any_kind_that_lives_on_advertisements_keeps_them(lab: Lab) -> None:
+    """Such as the veth or macvlan of a host that is itself a container."""
+    lab.command("host", "sh", "-c", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding")
+    lab.ip("host", "-6 route delete default")
+    lab.ip("host", "link add other type veth peer name other1")
+    for link in ("other", "other1"):
+        lab.ip("host", f"link set {link} up")
+    lab.ip("out", "-6 address add fe80::bad/64 dev up0 nodad")
+    deadline = time.monotonic() + 60
+    while "fe80::bad" not in lab.ip("host", "-6 route show default"):
+        assert time.monotonic() < deadline, "the advertisement is not believed"
+        lab.call("out", _advertise, "up0")
+
+    def believed() -> dict[str, str]:
+        names = ("up0", "other")
+        said = lab.command("host", "cat", *(f"/proc/sys/net/ipv6/conf/{name}/accept_ra" for name in names)).split()
+        return dict(zip(names, said, strict=True))
+
+    assert believed() == {"up0": "1", "other": "1"}
+    lab.call("host", lambda: lab.networks.create("six", ipv6=True))
+    web = lab.container("web", network="six")
+    assert lab.command("host", "cat", "/proc/sys/net/ipv6/conf/all/forwarding").strip() == "1"
+    assert believed() == {"up0": "2", "other": "1"}, "who lives on them, and nobody else"
+    assert "fe80::bad" in lab.ip("host", "-6 route show default")
+    lab.remove(web)
+    lab.call("host", networks.remove_all, lab.paths)
+    assert believed() == {"up0": "1", "other": "1"}

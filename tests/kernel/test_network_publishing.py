@@ -147,7 +147,7 @@ def test_sctp_is_led_to_its_container(lab: Lab) -> None:
 
 def test_what_cannot_be_published_is_refused_by_name(lab: Lab) -> None:
     with pytest.raises(errors.UsageError, match="network 'bridge' has no IPv6 addresses") as failure:
-        lab.attach("six", "[fd99::7]:8080:80")
+        lab.attach("six", "[fd99::7]:8080:80/sctp")
     assert failure.value.hint == "network create --ipv6 makes one that has"
 
 
@@ -169,5 +169,5 @@ def test_the_flags_of_a_containers_network(host: Host) -> None:
     assert "10.213.7.9" in there and "fd77:1::9" in there
     settings = json.loads(host.run("inspect", "web").stdout)[0]["NetworkSettings"]["Networks"]["front"]
     assert settings["MacAddress"] == "02:99:0a:0b:0c:0d" and settings["GlobalIPv6Address"] == "fd77:1::9"
-    refused = host.run("run", "-p", "[::1]:8080:80", "base", "true", check=False)
-    assert refused.returncode == 125 and "cannot be published on '::1'" in refused.stderr
+    refused = host.run("run", "-p", "[::1]:8080:80/sctp", "base", "true", check=False)
+    assert refused.returncode == 125 and "an SCTP port cannot be published on '::1'" in refused.stderr

@@ -1,0 +1,138 @@
+"""The process that carries bytes between callers of a host's IPv6 address and a container, see `doors`.
+
+It begins with the first caller and ends `LINGER` seconds after the last one. It was forked from a shim, of which it
+keeps the sockets of its ports; it becomes nobody and gives every capability up before it hears anyone.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # `signal` imports enum
+import _socket
+import os
+import time
+
+from pyctr.core.fsutil import read_json
+from pyctr.core.linux import caps, process
+from pyctr.core.runtime.doors import KINDS, wanted
+from pyctr.core.runtime.loop import Loop
+from pyctr.core.runtime.portdatagrams import Box
+from pyctr.core.runtime.portstreams import AT_ONCE, Door
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Target = tuple[int, str, int]
+    """Address family, address and port in the container."""
+
+LINGER = 10.0
+"""Seconds without a caller after which it goes."""
+MOST = 1000
+"""Connections and UDP callers at a time. Further connections wait; the UDP caller quiet for the longest makes room."""
+_NOBODY = 65534
+
+
+def serve(descriptors: list[int], lease: str, shim: int) -> None:
+    """The process's life. `lease` is the record of the container's attachment, `shim` the pid whose end is ours."""
+    attachment = read_json(lease)
+    inside = wanted(attachment)
+    places = []
+    for key, family in (("address6", _socket.AF_INET6), ("address", _socket.AF_INET)):
+        if address := str(attachment.get(key) or "").partition("/")[0]:
+            places.append((family, address))
+    names = {kind: name for name, kind in KINDS.items()}
+    proxy = Proxy(Loop())
+    doors = []
+    for fd in descriptors:
+        socket = _socket.socket(fileno=fd)
+        address, number = socket.getsockname()[:2]
+        port = inside[address, number, names[socket.type]]
+        doors.append((socket, [(family, place, port) for family, place in places]))
+    proxy.room = _confine({0, 1, 2, *descriptors}, shim)
+    for socket, targets in doors:
+        proxy.open(socket, targets)
+    while not proxy.over:
+        proxy.turn()
+
+
+def _confine(kept: set[int], shim: int) -> int:
+    """Nothing of the shim's but these descriptors, no rights, no files, no processes; for how many callers there are
+    descriptors. Raises OSError."""
+    _signal.set_wakeup_fd(-1)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    process.set_name("pyctr-proxy")
+    first = 0
+    for fd in sorted(kept):
+        if fd > first:
+            process.close_range(first, fd - 1)
+        first = fd + 1
+    process.close_range(first)
+    # what left in this turn is closed at its end, and as many may have come in its place
+    own = len(kept) * (1 + 2 * AT_ONCE) + 16
+    _, most = process.getrlimit("RLIMIT_NOFILE")
+    most = 2 * MOST + own if most < 0 else min(most, 2 * MOST + own)
+    process.setrlimit("RLIMIT_NOFILE", most, most)
+    try:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    except OSError:
+        pass  # a user namespace that has nobody but us: without capabilities then, which is next
+    caps.set(0, 0, 0)
+    process.no_new_privs()
+    for name in ("RLIMIT_NPROC", "RLIMIT_FSIZE", "RLIMIT_CORE"):
+        process.setrlimit(name, 0, 0)
+    # other credentials have taken it back
+    process.parent_death_signal(_signal.SIGKILL)
+    if os.getppid() != shim:
+        os._exit(0)
+    return max(AT_ONCE, (most - own) // 2)
+
+
+class Proxy:
+    """Who is served at the doors of one container; `over` when nobody has come for a while."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.over = False
+        self.room = MOST
+        self._callers = 0
+        self._doors: list[Door] = []
+        self._left: list[_socket.socket] = []
+        loop.at(time.monotonic() + LINGER, self._end)
+
+    def open(self, socket: _socket.socket, targets: list[Target]) -> None:
+        """Serve who calls here."""
+        if socket.type == _socket.SOCK_STREAM:
+            self._doors.append(Door(self, socket, targets))
+        else:
+            Box(self, socket, targets)
+
+    def come(self) -> bool:
+        """Whether there is room for one more."""
+        if self._callers >= self.room:
+            return False
+        self._callers += 1
+        self.loop.at(None, self._end)
+        return True
+
+    def turn(self) -> None:
+        """Wait, and do what there is to do."""
+        self.loop.turn()
+        for socket in self._left:
+            socket.close()
+        self._left.clear()
+
+    def leave(self, socket: _socket.socket) -> None:
+        """Close a socket when this turn is over: its number may still be among what is ready."""
+        self.loop.remove(socket.fileno())
+        self._left.append(socket)
+
+    def gone(self) -> None:
+        """One less."""
+        self._callers -= 1
+        for door in self._doors:
+            door.hear()
+        if not self._callers:
+            self.loop.at(time.monotonic() + LINGER, self._end)
+
+    def _end(self) -> None:
+        self.over = True
