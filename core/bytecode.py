@@ -47,9 +47,11 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Finder:
     """Finds the modules of one file; `served` is who came from it."""
 
-    def __init__(self, path: str, root: str) -> None:
+    def __init__(self, path: str, root: str, content: "bytes | None" = None) -> None:
+        """With `content` it is that of a `snapshot`, true or not."""
         self.path = path
         self.root = root
+        self.pinned = content is not None
         self.served: set[str] = set()
         self.index: "Index" = {}
         self.stages: "Stages" = []
@@ -58,7 +60,8 @@ class Finder:
         self.singles: list[list[str]] = []
         """What was imported one by one since each call of `at_once`, in the order in which it was ready."""
         self.bytecode = memoryview(b"")
-        content = _read(path, root)
+        if content is None:
+            content = _read(path, root)
         header = _header(root)
         at = len(header) + 16
         head, rest = (int.from_bytes(content[to - 8 : to], "little") for to in (at - 8, at))
@@ -74,7 +77,7 @@ class Finder:
             return None
         source, package, facts, _, _ = found
         try:
-            if _facts(os.stat(source)) != facts:
+            if not self.pinned and _facts(os.stat(source)) != facts:
                 return None
         except OSError:
             return None
@@ -166,6 +169,8 @@ class _Loader(SourceFileLoader):
 
 
 _finder: Finder | None = None
+_needed: list[str] = []
+"""What had been imported when `done` was called."""
 
 
 def guess(program: str) -> None:
@@ -188,6 +193,29 @@ def use(name: str) -> None:
     sys.meta_path.insert(0, _finder)
 
 
+def snapshot(name: str) -> int:
+    """A descriptor of what `resume` takes: the file `name` if it is there and true, else one in memory with all that
+    this process has imported (until `done`, if that was called). It stays what it is while sources change. Raises
+    OSError; SyntaxError in the midst of that."""
+    finder = Finder(_path(name), _ROOT)
+    needed = _needed or [module for module in sys.modules if module.startswith(_PACKAGE) and module not in _BEFORE]
+    if all(finder.find_spec(module) for module in needed):
+        return os.open(finder.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    content = _content(finder, lasting=False)
+    fd = os.memfd_create(f"pyctr-{name}", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    return fd
+
+
+def resume(fd: int, name: str) -> None:
+    """Import from a `snapshot` from now on, whatever has become of the sources."""
+    global _finder
+    _finder = Finder(_path(name), _ROOT, os.pread(fd, os.fstat(fd).st_size, 0))
+    os.close(fd)
+    sys.meta_path.insert(0, _finder)
+
+
 def _path(name: str) -> str:
     return f"{_ROOT}/__pycache__/{name}.{sys.implementation.cache_tag}-{sys.flags.optimize}.modules"
 
@@ -206,6 +234,7 @@ def done() -> None:
     global _finder
     if _finder is not None:
         sys.meta_path.remove(_finder)
+        _needed[:] = [module for module in sys.modules if module.startswith(_PACKAGE) and module not in _BEFORE]
         for name in _finder.served:
             loader = getattr(sys.modules.get(name), "__loader__", None)
             if isinstance(loader, _Loader):
@@ -249,7 +278,8 @@ def _write(finder: Finder) -> None:
         raise
 
 
-def _content(finder: Finder) -> bytes:
+def _content(finder: Finder, *, lasting: bool = True) -> bytes:
+    """Of a file; one that is `lasting` must never be behind its sources."""
     missed = finder.missed()
     stages = [list(names) for names, _, _ in finder.stages]
     if not missed:
@@ -264,7 +294,7 @@ def _content(finder: Finder) -> bytes:
             codes[name], facts[name] = finder.code(name), (source, package, known)
     for name, source in missed.items():
         status = os.stat(source)
-        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED:
+        if lasting and time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED:
             continue  # may change once more without a trace
         with open(source, "rb") as file:
             codes[name] = _compiled(name, file.read(), source)

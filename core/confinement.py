@@ -189,12 +189,16 @@ def _label(pid: int, proc: str) -> str | None:
                 text = opened.read().strip("\0\n ")
         except OSError:
             continue  # neither AppArmor nor SELinux answers here
-        return "" if text in ("", "unconfined") or ":unconfined_t:" in text else text
+        free = text in ("", "unconfined") or ":unconfined_t:" in text or text.endswith("(unconfined)")
+        return "" if free else text
     return None
 
 
 def _modules() -> bool:
-    return os.path.isdir("/sys/kernel/security/apparmor") or os.path.isdir("/sys/fs/selinux/class")
+    from pyctr.core.runtime import ops_labels
+
+    # by what is there without securityfs, which nobody need have mounted
+    return ops_labels.apparmor() or ops_labels.selinux()
 
 
 def _readonly_root(pid: int, proc: str) -> bool | None:

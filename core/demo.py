@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Progress = Callable[[str], object]
 
 LABEL = "pyctr.demo"
+_PATIENCE = 5.0
+"""Seconds for who goes with the last container."""
 PORT = 8080
 MIB = 1 << 20
 
@@ -150,7 +152,10 @@ def down(engine: Engine, progress: Progress) -> None:
             progress("the base image stays: other containers are made from it")
     if not others and all(network.name == "bridge" for network in engine.networks.list()):
         from pyctr.core import networks
+        from pyctr.core.runtime import offices
 
+        # it goes with the last container, and writes until then
+        offices.wait_until_left(f"{engine.paths.run}/{offices.STEWARD}", _PATIENCE)
         networks.remove_all(engine.paths)
         _sweep(engine)
 
@@ -236,8 +241,8 @@ def _wake(engine: Engine, container: Container) -> None:
 
 def _sweep(engine: Engine) -> None:
     """Take our own directories away once no image and no volume is left, and those that are empty in any case."""
-    from pyctr.core import hosthistory
-    from pyctr.core.runtime import launcher
+    from pyctr.core import hosthistory, redo
+    from pyctr.core.runtime import launcher, offices
 
     paths = engine.paths
     launcher.dismiss(paths.run)
@@ -246,8 +251,8 @@ def _sweep(engine: Engine) -> None:
 
         for name in (paths.cache, paths.images, paths.layers):
             shutil.rmtree(name, ignore_errors=True)
-        written = (paths.events, f"{paths.events}.1", hosthistory.place(paths))
-        for name in (*written, f"{paths.run}/storage-driver", f"{paths.run}/recorder"):
+        written = (paths.events, f"{paths.events}.1", hosthistory.place(paths), f"{paths.root}/{redo.CONTAINERS}")
+        for name in (*written, f"{paths.run}/storage-driver", f"{paths.run}/{offices.STEWARD}"):
             try:
                 os.unlink(name)
             except FileNotFoundError:

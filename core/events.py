@@ -137,12 +137,14 @@ class Events:
         Without `since`, those within the last `tail` bytes of the journal come first. `current` is called when those
         of before are all told.
         """
+        from pyctr.core.logfiles import LogFile
         from pyctr.core.logfollow import follow
 
         os.makedirs(os.path.dirname(self.path), 0o700, exist_ok=True)
-        fd = os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        position = max(0, os.fstat(fd).st_size - tail) if since is None else 0
-        for line in follow(self.path, fd, position, stop, current):
+        os.close(os.open(self.path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        file = LogFile(self.path)
+        file.position = max(0, file.size - tail) if since is None else 0
+        for line in follow(self.path, file, stop, current):
             if event := _parse(line, since, None, filters):
                 yield event
 

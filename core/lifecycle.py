@@ -126,14 +126,17 @@ def stop(engine: Engine, ref: Container | str, timeout: float | None = None, sig
     container.tell("stop")
 
 
-def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL") -> None:
-    """Send a signal to PID 1 of the container. A restart policy does not bring back what SIGKILL ended."""
+def kill(engine: Engine, ref: Container | str, signal: str | int = "KILL", *, everyone: bool = False) -> None:
+    """Send a signal to PID 1 of the container. A restart policy does not bring back what SIGKILL ended; with `everyone`
+    that goes to all of its cgroup, by cgroup.kill where the kernel has it."""
     number = signals.number(signal)
     container = _find(engine, ref)
     _permit("kill", container)
     if number == _signal.SIGKILL:
         _want(container, "stopped")
-    if not _signal_init(container, number):
+    if everyone and number == _signal.SIGKILL:
+        engine.group(container.state.group).kill()
+    elif not _signal_init(container, number):
         raise errors.IllegalTransition(f"container '{container.name}' ended just now")
     if number == _signal.SIGKILL:
         _thaw(container)

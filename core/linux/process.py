@@ -79,13 +79,15 @@ def parent_death_signal(signal: int) -> None:
     prctl(const.PR_SET_PDEATHSIG, signal)
 
 
-_SUBREAPER = (foreign.c_int(const.PR_SET_CHILD_SUBREAPER), *map(foreign.c_long, (1, 0, 0, 0)))
+_SUBREAPER = [
+    (foreign.c_int(const.PR_SET_CHILD_SUBREAPER), *map(foreign.c_long, (adopts, 0, 0, 0))) for adopts in (0, 1)
+]
 """Made ahead: every fork of a launcher calls this, and what it makes anew takes pages."""
 
 
-def subreaper() -> None:
-    """Orphaned descendants become our children."""
-    check(libc.prctl(*_SUBREAPER), "prctl PR_SET_CHILD_SUBREAPER")
+def subreaper(adopts: bool = True) -> None:
+    """Orphaned descendants become our children, or no more."""
+    check(libc.prctl(*_SUBREAPER[adopts]), "prctl PR_SET_CHILD_SUBREAPER")
 
 
 def set_dumpable(dumpable: bool) -> None:

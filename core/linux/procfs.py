@@ -113,10 +113,10 @@ def children(pid: int, proc: str = "/proc") -> list[int]:
     return sorted(found)
 
 
-def zombies(pid: int, proc: str = "/proc") -> int:
-    """Children of a process that have ended and that it has not waited for."""
+def zombies(pid: int, proc: str = "/proc", most: int | None = None) -> int:
+    """Children of a process that have ended and that it has not waited for, among the first `most` of them."""
     found = 0
-    for child in children(pid, proc):
+    for child in children(pid, proc)[:most]:
         try:
             found += stat(child, proc).state == "Z"
         except (FileNotFoundError, ProcessLookupError):

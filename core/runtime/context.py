@@ -50,7 +50,7 @@ class Context:
         self.devices: dict[str, tuple[int, list[Address]]] = {}
         """Interfaces that move in: name on the host -> index and addresses there."""
         self.names: list[_socket.socket] = []
-        """Sockets of the container's name server, see `ops_nameserver`."""
+        """Sockets of the container's name server, see `netns.name_sockets`."""
         self.netns = -1
         """The container's network namespace, held during a start into which interfaces have moved."""
         self.users = False

@@ -1,9 +1,7 @@
-"""One shim of all on this host writes down what every container uses, every five seconds, into the container's ring.
+"""What every container of this host uses is written down, every five seconds, into the container's ring.
 
 A shim that measured its own container would have to wake for it, and a shim that has woken owns 1 to 3 MB of memory
-that it shared before (decision 0019). So one does it for all of them: the first holds `<run>/recorder` (flock(2)) and
-stays asleep over its start as the others do, until the first sample is due. When its container ends it asks another
-one; when it is killed its heir goes on (`offices`), or else the next start does, and what lies between is a gap.
+that it shared before (decision 0019). So one process does it for all of them, the `steward`.
 
 What runs is known from `<run>/containers`; what was measured goes to `<container>/history` (`ring`).
 """
@@ -13,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from pyctr.core import cgroups, closelook, fsutil, hosthistory, ring
+from pyctr.core import cgroups, closelook, fsutil, heaviest, hosthistory, redo, ring
 from pyctr.core.cgroups.group import Manager
 from pyctr.core.cgroupstats import Sample, Sampler
 from pyctr.core.linux import procfs
@@ -21,18 +19,18 @@ from pyctr.core.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pyctr.core.runtime.loop import Loop
 
 EVERY = float(ring.TIERS[0][0])
 _SLICE = 32
-"""Containers measured before others of the shim's clients have their turn: 3 ms."""
+"""Containers measured before the loop's others have their turn: 3 ms."""
 _PAUSE = 0.02
 _CLOSELY = 20.0
 """Seconds after which all have been looked at closely, unless that takes longer than _SHARE of each interval."""
 _SHARE = 0.005
 """Seconds of an interval: 0.1 % of a core. What is over goes to the next one."""
+_CHILDREN = 100
+"""Of a first process, that are looked at for zombies."""
 _ENTRIES = 5000
 """Files of a layer: some 7 ms. That of a larger one is the screens' to measure."""
 
@@ -40,10 +38,11 @@ _ENTRIES = 5000
 class _Known:
     """A container that is measured."""
 
-    __slots__ = ("group", "pid", "round", "sleeps", "stamp", "through", "writer")
+    __slots__ = ("group", "pid", "processes", "round", "sleeps", "stamp", "through", "writer")
 
-    def __init__(self, path: str) -> None:
-        self.writer = ring.Writer(path)
+    def __init__(self, directory: str, log: redo.Redo) -> None:
+        self.writer = ring.Writer(f"{directory}/{ring.FILE}", log)
+        self.processes = heaviest.Writer(f"{directory}/{heaviest.FILE}", log)
         self.stamp = 0
         self.group = ""
         self.pid = 0
@@ -64,7 +63,11 @@ class Recorder:
         self._layout = cgroups.detect(paths.cgroup_root)
         self._sampler = Sampler(self._layout, paths.proc, _descriptors(), medium=1.0, slow=20.0)
         self._known: dict[str, _Known] = {}
-        self._host = hosthistory.Writer(paths, self._boot)
+        # where the kernel does not tell them, to find a process's children is to look at every process
+        self._counts = os.path.exists(f"{paths.proc}/self/task/{os.getpid()}/children")
+        redo.mend(paths)
+        self._redo = redo.Redo(paths, redo.CONTAINERS)
+        self._host = hosthistory.Writer(paths, self._boot, self._redo)
         self._round, self._begun, self._left, self._late = 0, time.monotonic(), _SHARE, False
 
     def ids(self) -> list[str]:
@@ -89,7 +92,9 @@ class Recorder:
 
     def record(self, id: str) -> bool:
         """Measure one now; False when there is nothing to measure, or no room to write it down."""
-        known = self._known.get(id) or self._known.setdefault(id, _Known(self.paths.container(id, ring.FILE)))
+        known = self._known.get(id)
+        if known is None:
+            known = self._known[id] = _Known(self.paths.container(id), self._redo)
         if not self._look(known, id):
             return False
         sample = self._sampler.sample(known.group, known.through)
@@ -110,9 +115,19 @@ class Recorder:
             return False  # removed just now, or the disk is full: a gap
         return True
 
+    def flush(self, *, over: bool) -> None:
+        """Have what was recorded survive a power cut, from the moment when all of an interval is `over`."""
+        self._redo.flush(sync=over)
+
     def _look_closely(self, known: _Known, id: str, sample: Sample, now: float) -> None:
         pids = Manager(self._layout, known.group).pids()
-        known.sleeps = closelook.fill(sample, pids, self.paths.proc, known.sleeps, now)
+        seen: list[procfs.Stat] = []
+        known.sleeps = closelook.fill(sample, pids, self.paths.proc, known.sleeps, now, seen)
+        dead = procfs.zombies(known.pid, self.paths.proc, _CHILDREN) if self._counts else 0
+        try:
+            known.processes.add(time.time(), self._boot, known.pid, seen, len(pids), dead)
+        except OSError:
+            pass  # removed just now, or the disk is full: a gap
         sample.log = closelook.logged(self.paths.container(id, "log", "ctr.log"))
         try:
             sample.layer = closelook.written(self.paths.container(id, "upper"), _ENTRIES)
@@ -138,11 +153,13 @@ class Recorder:
         return known.pid > 0
 
     def close(self) -> None:
+        self._redo.flush(sync=True)
+        self._redo.close()
         self._sampler.close()
 
 
 def _descriptors() -> int:
-    """How many may be kept: half of what the shim may have at all."""
+    """How many may be kept: half of what the process may have at all."""
     try:
         with open("/proc/self/limits", "rb", buffering=0) as file:
             text = file.read(4096)
@@ -152,20 +169,17 @@ def _descriptors() -> int:
 
 
 class Flight:
-    """The recorder at work in a shim, from now on. Raises OSError, PyctrError where nothing can be measured."""
+    """The recorder at work, from now on. Raises OSError, PyctrError where nothing can be measured."""
 
-    def __init__(self, loop: Loop, paths: Paths, found: Callable[[list[str]], None]) -> None:
-        """`found` hears in every interval which containers there are."""
+    def __init__(self, loop: Loop, paths: Paths) -> None:
         self._loop = loop
         self._recorder = Recorder(paths)
-        self._found = found
         self._waiting: list[str] = []
         self._turn()
 
     def _turn(self) -> None:
         if not self._waiting:
             self._waiting = self._recorder.ids()
-            self._found(self._waiting)
             try:
                 self._recorder.record_host()
             except Exception:
@@ -174,7 +188,8 @@ class Flight:
             try:
                 self._recorder.record(self._waiting.pop())
             except Exception:
-                continue  # a text of the kernel's that we do not understand is no reason to lose a container's shim
+                continue  # a text of the kernel's that we do not understand is no reason to lose the others
+        self._recorder.flush(over=not self._waiting)
         # all of a host at the same moments, whoever is the recorder
         rest = _PAUSE if self._waiting else EVERY - time.time() % EVERY
         self._loop.at(time.monotonic() + rest, self._turn)

@@ -14,7 +14,7 @@ import select
 import time
 
 from pyctr.core import errors, fsutil
-from pyctr.core.runtime import init, offices, oom, ops_cgroup, record, restart, ruleguard, service, start, sync, worker
+from pyctr.core.runtime import init, offices, oom, ops_cgroup, record, restart, service, start, sync, worker
 from pyctr.core.runtime.plan import Plan, build
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEPT = ("attach", "auto_remove", "bound", "bundle", "health", "log", "restart", "run")
 """Wishes that a shim looks at while it only waits; for the others it reads the plan again."""
-PIDFD, INPUT, OUTPUT, ERRORS, LOG, LISTENER, WATCH, NAMES, SERVED, GUARD, RECORDER = "p012lsonfgr"
+PIDFD, INPUT, OUTPUT, ERRORS, LOG, LISTENER, WATCH, NAMES, DOORS, SERVED = "p012lsondf"
 """What each of the descriptors of a hand-over is: a letter each, in their order."""
 
 
@@ -139,6 +139,7 @@ class Incarnation:
         self._directory: str = wishes.get("run") or ""
         self._listener = self._log = -1
         self._watch: list[int] = []
+        self._doors: list[_socket.socket] = []
         try:
             if self._directory:
                 fsutil.make_private_directory(self._directory)
@@ -161,6 +162,10 @@ class Incarnation:
 
             _quietly(lambda: fsutil.make_private_directory(os.path.dirname(wish["path"])))
             self._log = LogWriter(wish["path"]).fd
+        if (self.wishes.get("network") or {}).get("ports"):
+            from pyctr.core.runtime import doors
+
+            self._doors = doors.opened(self.wishes["network"])
         assert context.manager is not None
         self._watch = oom.notifier(context.manager)
         self.facts = record.process(context.pid, os.getppid())
@@ -190,10 +195,10 @@ class Incarnation:
             (LISTENER, self._listener),
             *((WATCH, fd) for fd in self._watch),
             (SERVED, context.served.pidfd if context.served is not None else -1),
-            (GUARD, ruleguard.take(self.wishes)),
             *((NAMES, socket.fileno()) for socket in context.names),
-            (RECORDER, offices.recorder(self.wishes)),
+            *((DOORS, socket.fileno()) for socket in self._doors),
         ]
+        vacant = bool(self.wishes.get("paths")) and offices.vacant(f"{self.wishes['paths']['run']}/{offices.STEWARD}")
         given = [(letter, fd) for letter, fd in descriptors if fd >= 0]
         value = {
             "pid": context.pid,
@@ -205,11 +210,12 @@ class Incarnation:
             "document": marshal.dumps(plan.to_document()) if document else b"",
             "say": say,
             "began": time.monotonic(),
+            "steward": vacant,
             "wishes": {name: self.wishes[name] for name in KEPT if self.wishes.get(name)},
         }
         lazy = watch is not None and self._silent(given) and self._announce(watch, [("", client), *given])
         try:
-            when = worker.NOW if not lazy else worker.SOON if given[-1][0] == RECORDER else worker.LATER
+            when = worker.NOW if not lazy else worker.SOON if vacant else worker.LATER
             reply(value, tuple(fd for _, fd in given), when=when)
         except OSError:
             self.undo()
@@ -221,11 +227,7 @@ class Incarnation:
         try:
             for letter, fd in given:
                 # a terminal's input is its output, too; a pipe's would be told to have room
-                if (
-                    letter not in (LOG, RECORDER)
-                    and (letter != INPUT or self.plan.terminal)
-                    and fd not in self._watch[1:]
-                ):
+                if letter != LOG and (letter != INPUT or self.plan.terminal) and fd not in self._watch[1:]:
                     watch.register(fd, oom.events(self._watch) if letter == WATCH else select.EPOLLIN)
         except OSError:
             return False  # too many watches of this user, or no memory: the shim finds out by itself
@@ -233,9 +235,9 @@ class Incarnation:
 
     def _silent(self, given: list[tuple[str, int]]) -> bool:
         """Whether its shim has nothing to do as long as nothing is heard of it: no client waits, no probe is due, no
-        orphans of it and no program of its root are to be reaped, others have the firewall to watch."""
+        orphans of it and no program of its root are to be reaped."""
         asked = any(self.wishes.get(name) for name in ("attach", "bound", "health"))
-        return not asked and "pid" in self.plan.own and not any(letter in (SERVED, GUARD) for letter, _ in given)
+        return not asked and "pid" in self.plan.own and all(letter != SERVED for letter, _ in given)
 
     def undo(self) -> None:
         """Nothing runs that no record tells of."""

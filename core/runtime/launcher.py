@@ -159,10 +159,10 @@ def rehearse() -> None:
     """
     import gc
 
-    from pyctr.core.runtime import execute, flight, health, nameserver, ruleguard, shim, worker
+    from pyctr.core.runtime import execute, health, nameserver, rest, worker
 
     # what some shims load later is the same for all, too
-    del execute, flight, health, nameserver, ruleguard
+    del execute, health, nameserver
     for _ in range(_ADAPTED):
         rename(b"pyctr-launcher")
         _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
@@ -178,7 +178,7 @@ def rehearse() -> None:
         os.close(event)
         for fd in answer.descriptors():
             watch.register(fd, select.EPOLLIN)
-            shim.sleep(watch, client.detach())
+            rest.Sleep(watch, client.detach(), answer).until_heard(worker.NOW)
             os.close(fd)
         watch.close()
     gc.collect()

@@ -23,6 +23,8 @@ class Loop:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._events: dict[int, int] = {}
         self._alarms: dict[Callable[[], None], float] = {}
+        self.heard = 0
+        """How often there was something."""
 
     @property
     def _epoll(self) -> select.epoll:
@@ -54,6 +56,10 @@ class Loop:
             self._epoll.unregister(fd)
         self._handlers.pop(fd, None)
 
+    def fileno(self) -> int:
+        """Of what tells when there is something."""
+        return self._epoll.fileno()
+
     def at(self, moment: float | None, handler: Callable[[], None]) -> None:
         """Call `handler` once at a moment (time.monotonic) instead of at the one it waits for; None for never."""
         self._alarms.pop(handler, None)
@@ -67,6 +73,7 @@ class Loop:
             deadline = first if deadline is None else min(first, deadline)
         timeout = -1.0 if deadline is None else max(0.0, deadline - time.monotonic())
         ready = self._epoll.poll(timeout)
+        self.heard += len(ready)
         for fd, events in ready:
             # an earlier handler of this turn may have removed it
             if handler := self._handlers.get(fd):

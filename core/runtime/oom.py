@@ -94,6 +94,10 @@ class Watch:
             self._happened(kills)
         return self.kills
 
+    def descriptors(self) -> list[int]:
+        """Those that it was made with."""
+        return [fd for fd in (self._watched, *self._kept) if fd >= 0]
+
     def close(self) -> None:
         self._loop.at(None, self._look)
         if self._watched >= 0:

@@ -68,7 +68,6 @@ _RARE = {
     "EnterClass": "ops_rdt",
     "RaiseLimits": "ops_limits",
     "Secrets": "ops_secrets",
-    "OpenNames": "ops_nameserver",
 }
 """Operations that most containers do without, by their module: a shim that needs none of them loads none."""
 
@@ -149,7 +148,6 @@ class Plan:
         """Other attachments than at the start before; a namespace shared with others stays as it is."""
         changed: list[tuple[str, dict[str, Any]]] = []
         own = any(name == "LinkInside" for name, _ in self._document["operations"])
-        named = any(name == "OpenNames" for name, _ in self._document["operations"])
         if not own or network.get("mode") not in ("bridge", "none"):
             return
         for name, fields in self._document["operations"]:
@@ -158,11 +156,12 @@ class Plan:
             elif name != "LinkHost":
                 changed.append((name, fields))
             if name == "Clone" and network["mode"] == "bridge":
-                changed.append(("LinkHost", {"attachment": network}))
-            if name == "LinkInside" and "resolver" in network and not named:
-                from pyctr.core import namerules
+                names = None
+                if "resolver" in network:
+                    from pyctr.core import namerules
 
-                changed.append(("OpenNames", {"order": namerules.order(namerules.port())}))
+                    names = namerules.order(namerules.port())
+                changed.append(("LinkHost", {"attachment": network, "names": names}))
         self._document["operations"] = changed
         self.wishes["network"] = network
         self._host = None
@@ -239,7 +238,7 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         plan.append(ops_limits.RaiseLimits(rlimits=process["rlimits"]))
     own_network = network if network and "network" in new else {"mode": "none"} if "network" in new else None
     if own_network and own_network.get("mode") == "bridge":
-        plan.append(ops_namespace.LinkHost(attachment=own_network))
+        plan.append(ops_namespace.LinkHost(attachment=own_network, names=wishes.get("names")))
     if linux.get("netDevices"):
         plan += plan_network.devices(linux["netDevices"])
     if linux.get("intelRdt"):
@@ -274,10 +273,6 @@ def build(config: dict[str, Any], wishes: dict[str, Any]) -> Plan:
         plan.append(ops_root.Readonly(paths=list(paths)))
     if own_network:
         plan.append(ops_namespace.LinkInside(attachment=own_network))
-        if wishes.get("names"):
-            from pyctr.core.runtime import ops_nameserver
-
-            plan.append(ops_nameserver.OpenNames(order=wishes["names"]))
     if sysctls := linux.get("sysctl"):
         plan.append(ops_namespace.Sysctls(values=plan_network.sysctls(sysctls, [*new, *join])))
     hooked = config.get("hooks") or {}

@@ -1,9 +1,8 @@
-"""One shim of all on this host's networks watches the firewall and has repaired what others take out of it.
+"""The firewall is watched, and what others take out of it is repaired.
 
-There is no daemon that could: so the first shim of a container on a bridge takes `<run>/networks/guard` (flock(2)) and
-listens to what nf_tables tells of its changes. A deletion of something that bears our bridges' names, or a FORWARD
-chain that is made, is a reason to look, a moment later and in a forked child, so that what looks is not loaded here.
-A guard that ends asks another shim to take its place; after one that was killed the next start on a network does.
+The host's `steward` listens to what nf_tables tells of its changes. A deletion of something that bears our bridges'
+names, or a FORWARD chain that is made, is a reason to look, a moment later and in a forked child, so that what looks is
+not loaded here; the beginning is one, too.
 
 Changes by iptables-legacy are told to nobody: the guard compares the shape of its tables every five seconds, where this
 kernel has that interface at all.
@@ -17,14 +16,13 @@ import struct
 import time
 
 from pyctr.core.linux import legacytables
-from pyctr.core.runtime import offices, sync
+from pyctr.core.paths import Paths
 from pyctr.core.runtime.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from pyctr.core.runtime.shim import Shim
+    from pyctr.core.runtime.children import Children
+    from pyctr.core.runtime.loop import Loop
 
 _NETLINK_NETFILTER = 12
 _NFNLGRP_NFTABLES = 7
@@ -41,25 +39,15 @@ _REPAIRED = 3
 """Exit code of a look that found something missing."""
 
 
-def take(wishes: dict[str, Any]) -> int:
-    """The descriptor that makes a shim the guard, -1 when another one is or it is not on a network of ours."""
-    attachment, paths = wishes.get("network") or {}, wishes.get("paths")
-    if not paths or attachment.get("mode") != "bridge" or "driver" in attachment:
-        return -1
-    return offices.take(f"{paths['run']}/networks/guard")
-
-
 class RuleGuard:
-    """`lock` is what `take` gave. Raises OSError where this kernel tells nothing."""
+    """At its post. Raises OSError where this kernel tells nothing."""
 
-    def __init__(self, shim: Shim, lock: int) -> None:
-        self.shim = shim
-        wishes = shim.plan().wishes
-        self._lock = lock
-        self._id: str = wishes["id"]
-        self._paths: dict[str, str] = wishes["paths"]
+    def __init__(self, loop: Loop, children: Children, paths: Paths) -> None:
+        self._loop = loop
+        self._children = children
+        self._paths = paths
         # what all our bridges' names begin with
-        self._mark = self._paths["bridge"][:9].encode()
+        self._mark = paths.bridge[:9].encode()
         self._apart = _LEAST
         self._last = 0.0
         self._fought = 0.0
@@ -73,11 +61,12 @@ class RuleGuard:
         except OSError:
             self._socket.close()
             raise
-        shim.loop.add(self._socket.fileno(), READ, self._told)
+        self._loop.add(self._socket.fileno(), READ, self._told)
         self._shape = b""
-        if os.path.exists(f"{self._paths['proc']}/net/ip_tables_names"):
-            self._shape = legacytables.shape(self._paths["proc"])
-            shim.loop.at(time.monotonic() + _LEGACY, self._compare)
+        if os.path.exists(f"{self._paths.proc}/net/ip_tables_names"):
+            self._shape = legacytables.shape(self._paths.proc)
+            self._loop.at(time.monotonic() + _LEGACY, self._compare)
+        self._soon()
 
     def _told(self, _: int) -> None:
         wanted = False
@@ -94,8 +83,8 @@ class RuleGuard:
             self._soon()
 
     def _compare(self) -> None:
-        self.shim.loop.at(time.monotonic() + _LEGACY, self._compare)
-        shape = legacytables.shape(self._paths["proc"])
+        self._loop.at(time.monotonic() + _LEGACY, self._compare)
+        shape = legacytables.shape(self._paths.proc)
         if shape != self._shape:
             self._shape = shape
             self._soon()
@@ -122,7 +111,7 @@ class RuleGuard:
             self._again = True
         elif not self._due:
             self._due = True
-            self.shim.loop.at(max(time.monotonic() + _PAUSE, self._last + self._apart), self._look)
+            self._loop.at(max(time.monotonic() + _PAUSE, self._last + self._apart), self._look)
 
     def _look(self) -> None:
         self._last, self._due, self._again = time.monotonic(), False, False
@@ -137,11 +126,11 @@ class RuleGuard:
             finally:
                 os._exit(code)
         self._child = pid
-        self.shim.children[pid] = self._looked
+        self._children[pid] = self._looked
 
     def _looked(self, code: int) -> None:
         self._child = 0
-        self._shape = legacytables.shape(self._paths["proc"]) if self._shape else b""
+        self._shape = legacytables.shape(self._paths.proc) if self._shape else b""
         if code == _REPAIRED:
             again = self._last - self._fought < 2 * self._apart
             self._apart = min(2 * self._apart, _LONGEST) if again else _LEAST
@@ -150,36 +139,27 @@ class RuleGuard:
             self._soon()
 
     def close(self) -> None:
-        """Give the place up; to another shim, if there is one."""
-        self.shim.loop.at(None, self._look)
-        self.shim.loop.at(None, self._compare)
-        self.shim.loop.remove(self._socket.fileno())
+        """There are no networks any more."""
+        self._loop.at(None, self._look)
+        self._loop.at(None, self._compare)
+        self._loop.remove(self._socket.fileno())
         self._socket.close()
-        os.close(self._lock)
-        run = self._paths["run"]
-        try:
-            ids = os.listdir(f"{run}/networks/ids")
-        except OSError:
-            return
-        offices.ask_another(run, ids, self._id, sync.GUARD)
 
 
-def repair(paths: dict[str, str]) -> bool:
+def repair(paths: Paths) -> bool:
     """In a child: look, repair, say so in the journal. Whether anything was missing."""
     from pyctr.core.linux import process
 
-    # first of all: among what it inherited are the locks of the shim's offices
+    # first of all: among what it inherited is the steward's lock
     process.close_range(3)
     from pyctr.core import errors
     from pyctr.core.events import Events
     from pyctr.core.networks import Networks
-    from pyctr.core.paths import Paths
 
-    where = Paths(**paths)
     try:
-        repaired = Networks(where).repair()
+        repaired = Networks(paths).repair()
         for name in repaired:
-            Events(where).record("repair", name, name, type="network")
+            Events(paths).record("repair", name, name, type="network")
         return bool(repaired)
     except (OSError, errors.PyctrError):
         return True  # 'pyctr doctor' tells what is missing and why

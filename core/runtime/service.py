@@ -11,7 +11,7 @@ import marshal
 import os
 import time
 
-from pyctr.core.runtime import clients, offices, record, start, sync
+from pyctr.core.runtime import clients, record, start, sync
 from pyctr.core.runtime.loop import READ
 from pyctr.core.runtime.streams import Streams
 
@@ -35,24 +35,15 @@ class Service:
         self.shim = shim
         self._left = left
         self._listener: _socket.socket | None = None
-        self._ancestor: Client | None = None
-        """The recorder whose heir this shim is."""
-
-    @property
-    def serves(self) -> bool:
-        """Whether clients may connect: it is not about to end."""
-        return self._listener is not None
-
-    def gone(self, client: Client) -> None:
-        """A client has left."""
-        if client is self._ancestor:
-            self._ancestor = None
-            offices.inherit(self.shim)
 
     def open(self, fd: int) -> None:
         """Serve who connects to a socket of `listen`."""
         self._listener = _socket.socket(fileno=fd)
         self.shim.loop.add(fd, READ, self._accept)
+
+    def descriptor(self) -> int:
+        """What `open` was given."""
+        return self._listener.fileno() if self._listener is not None else -1
 
     def close(self) -> None:
         """No further connections."""
@@ -105,47 +96,12 @@ class Service:
             self._exec(client, marshal.loads(payload))
         elif kind == sync.HEALTH:
             self._check_health(client)
-        elif kind == sync.GUARD:
-            from pyctr.core.runtime import ruleguard
-
-            if self.shim.rules is None and self.guard(ruleguard.take(self.shim.plan().wishes)):
-                client.send(sync.DONE)
-            client.finish()
         elif kind == sync.NAMES:
             self._name(client, marshal.loads(payload))
-        elif kind == sync.RECORD:
-            if self.record(offices.recorder(self.shim.plan().wishes)):
-                client.send(sync.DONE)
-            client.finish()
-        elif kind == sync.HEIR:
-            self._ancestor = client
-            client.send(sync.DONE)
+        elif kind == sync.DOORS:
+            self._open_doors(client, marshal.loads(payload))
         else:
             client.close()
-
-    def record(self, lock: int) -> bool:
-        """Write down what every container of this host uses; `lock` is of `offices.recorder`."""
-        if lock >= 0 and self.shim.recorder is None:
-            self.shim.recorder = offices.Recorder(self.shim, lock)
-            return True
-        if lock >= 0:
-            os.close(lock)
-        return False
-
-    def guard(self, lock: int) -> bool:
-        """Watch over the firewall for everybody on this host's networks; `lock` is of `ruleguard.take`."""
-        shim = self.shim
-        if lock >= 0 and shim.rules is None:
-            from pyctr.core.runtime.ruleguard import RuleGuard
-
-            try:
-                shim.rules = RuleGuard(shim, lock)
-                return True
-            except OSError:
-                pass  # this kernel tells nothing
-        if lock >= 0:
-            os.close(lock)
-        return False
 
     def _check_health(self, client: Client) -> None:
         """One probe now: its code and what the status is then."""
@@ -175,6 +131,22 @@ class Service:
                 _refuse(client, *failed.report)
                 return
             shim.answer_names(descriptors, request["servers"])
+        client.send(sync.DONE)
+        client.finish()
+
+    def _open_doors(self, client: Client, attachment: dict[str, Any]) -> None:
+        """Other ports from now on: the container's first network is another one."""
+        shim = self.shim
+        if shim.status is not None or shim.pidfd < 0:
+            _refuse(client, "IllegalTransition", "the container does not run now")
+            return
+        shim.open_doors(None)
+        if attachment.get("ports"):
+            try:
+                shim.open_doors(shim.ask(lambda reply: _doors(attachment, reply), "ports")[1])
+            except start.Failed as failed:
+                _refuse(client, *failed.report)
+                return
         client.send(sync.DONE)
         client.finish()
 
@@ -269,9 +241,17 @@ def _refuse(client: Client, kind: str, message: str, hint: str = "") -> None:
 
 def _open_names(pid: int, order: dict[str, Any], reply: Reply) -> None:
     """In a worker: the sockets of the name server, in the container's namespace. Raises OSError."""
+    from pyctr.core import netns
     from pyctr.core.linux import namespaces
-    from pyctr.core.runtime import ops_nameserver
 
     place = namespaces.open_namespace(pid, "network")
-    sockets = namespaces.within(place, lambda: ops_nameserver.opened(order))
+    sockets = namespaces.within(place, lambda: netns.name_sockets(order))
+    reply({}, tuple(socket.fileno() for socket in sockets))
+
+
+def _doors(attachment: dict[str, Any], reply: Reply) -> None:
+    """In a worker: the sockets of published ports. Raises PyctrError, OSError."""
+    from pyctr.core.runtime import doors
+
+    sockets = doors.opened(attachment)
     reply({}, tuple(socket.fileno() for socket in sockets))

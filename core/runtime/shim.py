@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _socket
-import fcntl
 import marshal
 import os
 import select
-import termios
 import time
 
 from pyctr.core import errors
 from pyctr.core.linux import process
-from pyctr.core.runtime import clients, incarnation, init, offices, record, restart, start, sync, worker
+from pyctr.core.runtime import clients, incarnation, init, offices, record, rest, restart, start, steward, sync, worker
 from pyctr.core.runtime.children import Children
 from pyctr.core.runtime.loop import READ, Loop
 from pyctr.core.runtime.plan import Plan
@@ -33,10 +31,10 @@ if TYPE_CHECKING:
     from pyctr.core.cgroups.group import Manager
     from pyctr.core.fuseoverlay import Served
     from pyctr.core.runtime.clients import Client
+    from pyctr.core.runtime.doors import Doors
     from pyctr.core.runtime.health import Monitor
     from pyctr.core.runtime.nameserver import NameServer
     from pyctr.core.runtime.oom import Watch
-    from pyctr.core.runtime.ruleguard import RuleGuard
     from pyctr.core.runtime.worker import Reply
 
 _PATIENCE = 5.0
@@ -61,14 +59,15 @@ class Shim:
         """The process behind the root file system, where there is one."""
         self.names: NameServer | None = None
         self.name_sockets: list[_socket.socket] = []
-        self.rules: RuleGuard | None = None
-        self.recorder: offices.Recorder | None = None
+        self.doors: Doors | None = None
+        self._servers: list[str] | None = None
         self.pid = 0
         self.pidfd = -1
         self.began = 0.0
         self.status: int | None = None
         self.no_restart = False
         self.service = Service(self, self._left)
+        self.rest = rest.Rest(self)
         self.terminal = False
         self.own: list[str] = []
         self.wishes: dict[str, Any] = {}
@@ -76,6 +75,10 @@ class Shim:
         self.place: tuple[str, str, dict[str, Any]] = ("", "", {})
         """Of `manager`."""
         self._manager: Manager | None = None
+        self._adopted: dict[str, Any] = {}
+        """See `incarnation.hand_over`."""
+        self.hired = False
+        """Whether the host has a steward, as far as we are to see to it."""
 
     def run(self, client: int) -> int:
         """Incarnations, one after another; returns when nothing is left to do. `client` is the connection to who will
@@ -86,13 +89,19 @@ class Shim:
         told = False
         if (when := begun.receive()) != worker.NOW:
             told = not os.waitpid(begun.pid, 0)[1]
-            if told and sleep(watch, client, when):
+            sleep = rest.Sleep(watch, client, begun)
+            if told and sleep.until_heard(when):
                 client = -1
+            self.hired = sleep.hired
         watch.close()
         process.subreaper()
+        return self.live(begun.answered(), begun.descriptors(), client, told=told)
+
+    def live(self, said: bytes, descriptors: list[int], client: int = -1, *, told: bool = True) -> int:
+        """With what the worker of the first start has answered; whether it has `told` the client."""
         self.children.watch(self.loop)
         try:
-            answer = begun.answer()
+            answer = worker.answer(said, descriptors)
         except start.Failed:
             answer = None
         if answer is None:
@@ -147,6 +156,7 @@ class Shim:
         self.document = value["document"] or self.document
         self.began = value["began"]
         self.status = None
+        self.no_restart = self.no_restart or bool(value.get("no_restart"))
         self.children[self.pid] = self._died
         if listener := given.get(incarnation.LISTENER):
             self.service.open(listener[0])
@@ -154,6 +164,7 @@ class Shim:
             from pyctr.core.runtime.oom import Watch
 
             self.watch = Watch(self.loop, watched, self.manager, self._out_of_memory)
+            self.watch.kills = value.get("kills", 0)
         log = None
         if wish := self.wishes.get("log"):
             from pyctr.core.logs import LogWriter
@@ -164,12 +175,13 @@ class Shim:
             from pyctr.core.fuseoverlay import Served
 
             self.served = Served(-1, value["server"], served[0])
-        if guard := given.get(incarnation.GUARD):
-            self.service.guard(guard[0])
-        if recorder := given.get(incarnation.RECORDER):
-            self.service.record(recorder[0])
+        self._adopted = value
+        self.rest.begin(value.get("idle"))
+        if value["steward"] and not self.hired:
+            self.loop.at(time.monotonic() + steward.WAITS, self._hire)
         if names := given.get(incarnation.NAMES):
-            self.answer_names(names)
+            self.answer_names(names, value.get("servers"))
+        self.open_doors(given.get(incarnation.DOORS))
         fds = [given.get(letter, (-1,))[0] for letter in (incarnation.INPUT, incarnation.OUTPUT, incarnation.ERRORS)]
         self.streams = Streams(self.loop, fds, terminal=self.terminal, log=log)
         for client in self.clients:
@@ -194,9 +206,19 @@ class Shim:
                 if socket.fileno() == fd:
                     handler(0)
 
-        self.name_sockets = sockets
+        self.name_sockets, self._servers = sockets, servers
         for fd in descriptors:
             self.loop.add(fd, READ, lambda _, fd=fd: load(fd))  # type: ignore[misc]
+
+    def open_doors(self, descriptors: list[int] | None) -> None:
+        """Those of `doors.opened`, instead of any there are."""
+        if self.doors is not None:
+            self.doors.close()
+            self.doors = None
+        if descriptors:
+            from pyctr.core.runtime.doors import Doors
+
+            self.doors = Doors(self, descriptors)
 
     def _hush_names(self) -> None:
         if self.names is not None:
@@ -256,9 +278,20 @@ class Shim:
     def _left(self, client: Client) -> None:
         if client in self.clients:
             self.clients.remove(client)
-        self.service.gone(client)
         if client is self.foreground and self.wishes.get("bound") and self.status is None:
             self._try(self.manager().kill)
+
+    def learnt(self) -> dict[str, Any]:
+        """What `live` takes, but for the descriptors' letters: all that is known beyond them."""
+        return {
+            **self._adopted,
+            "document": self.document,
+            "say": b"",
+            "steward": False,
+            "kills": self.watch.kills if self.watch is not None else 0,
+            "no_restart": self.no_restart,
+            "servers": self._servers,
+        }
 
     # the end of an incarnation
 
@@ -274,6 +307,7 @@ class Shim:
             self.health.close()
             self.health = None
         self._hush_names()
+        self.open_doors(None)
         if "pid" not in self.own:
             # without a pid namespace of its own, others of it may have outlived the first process
             self._try(self.manager().kill)
@@ -329,6 +363,7 @@ class Shim:
             last: dict[str, Any] | None = self._give_up(failed)
         else:
             if "failed" not in value:
+                self.hired = False
                 self._adopt(value, descriptors)
                 return True
             last = value["failed"]
@@ -352,10 +387,9 @@ class Shim:
     def _finish(self) -> None:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
         self.service.close()
-        for office in (self.rules, self.recorder):
-            if office is not None:
-                office.close()
         incarnation.remove_directory(self.wishes.get("run") or "")
+        if self._adopted["steward"] and not self.hired:
+            self._leave_unhired()
         cleanup = self.plan().wishes.get("cleanup") or []
         client = self.foreground
         patience = time.monotonic() + _PATIENCE
@@ -383,29 +417,24 @@ class Shim:
         except OSError:
             pass  # no memory for a process: the journal never stops a container
 
+    def _hire(self) -> None:
+        self.hired = True
+        self._try(lambda: steward.hire(lambda: self.plan().wishes["paths"]))
+
+    def _leave_unhired(self) -> None:
+        """Our container was over before the moment came."""
+        run = self.plan().wishes["paths"]["run"]
+        try:
+            others = os.listdir(f"{run}/containers")
+        except OSError:
+            others = []
+        if others:
+            self._hire()
+        else:
+            offices.leave_vacant(f"{run}/{offices.STEWARD}")
+
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
         except (OSError, errors.PyctrError):
             pass  # the next pyctr finds what is left
-
-
-def sleep(watch: select.epoll, client: int, when: bytes = worker.LATER) -> bool:
-    """Until something happens that is more than a client's leaving, as most do when their container runs, or `when` it
-    is to go on by itself; whether the client has left.
-
-    Before the answer of the worker has even been looked at: many containers never say a word, and their shims then
-    have hardly a page that is not shared with the others.
-    """
-    left = False
-    deadline = time.monotonic() + offices.RECORDER_WAITS if when == worker.SOON else 0.0
-    while True:
-        heard = watch.poll(max(0.0, deadline - time.monotonic()) if deadline else None)
-        if not heard or any(fd != client for fd, _ in heard):
-            break
-        if fcntl.ioctl(client, termios.FIONREAD, b"1234") != b"\0\0\0\0":
-            break  # it says something
-        watch.unregister(client)
-        os.close(client)
-        left = True
-    return left

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from pyctr.core import bytecode
+from pyctr.core.linux import process
 from pyctr.core.runtime.shim import Shim
 
 TYPE_CHECKING = False
@@ -43,6 +44,24 @@ def main(run: str = "", key: str = "") -> NoReturn:
         os._exit(code)
 
 
+def resume(said: bytes, descriptors: list[int]) -> int:
+    """Go on where a shim went to sleep without its interpreter (`doze`)."""
+    for fd in descriptors:
+        os.set_inheritable(fd, False)
+    _identity()
+    # what it needs beyond this it loads then: the snapshot has it
+    shim = Shim()
+    shim.hired = True
+    return shim.live(said, descriptors)
+
+
+def _identity() -> None:
+    process.subreaper()
+    # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
+    process.set_dumpable(False)
+    process.set_name("pyctr-shim")
+
+
 def prepare() -> Shim:
     """What a start will need, while the client is still thinking: a shim that has no container yet."""
     import fcntl
@@ -58,7 +77,6 @@ def prepare() -> Shim:
         loopback,
         mount,
         namespaces,
-        process,
         procfs,
         pty,
         seccomp,
@@ -71,10 +89,7 @@ def prepare() -> Shim:
     process.close_range(4)
     os.chdir("/")
     os.umask(0o077)
-    process.subreaper()
-    # nobody of our uid, in a container that shares our pid namespace either, looks into our memory
-    process.set_dumpable(False)
-    process.set_name("pyctr-shim")
+    _identity()
     shim = Shim()
     import gc
 

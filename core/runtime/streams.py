@@ -63,6 +63,18 @@ class Streams:
         """Whether anything may still come out."""
         return bool(self._out)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is kept here that is not in a descriptor."""
+        return not (self._input or self._lost or self._stalled or self.audience)
+
+    def descriptors(self) -> list[int]:
+        """Those that it was made with, -1 for what has been closed since."""
+        if self.terminal:
+            return [self._in, -1, -1]
+        numbers = {number: fd for fd, number in self._out.items()}
+        return [self._in, numbers.get(1, -1), numbers.get(2, -1)]
+
     def _reader(self, fd: int) -> Callable[[int], None]:
         def readable(events: int) -> None:
             self._readable(fd)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 16
 NOW, LATER, SOON = b"0", b"1", b"2"
-"""When the shim has to look at an answer: at once, once something is heard of the container, or after a moment, too."""
+"""When the shim has to look at an answer: at once, or once something is heard of the container; with SOON the host
+needs a steward, too."""
 
 
 class Worker:
@@ -58,6 +59,10 @@ class Worker:
         """Those that came with the answer."""
         return sync.descriptors(self._ancillary)
 
+    def answered(self) -> bytes:
+        """What it has said, for `answer`."""
+        return b"".join(self._pieces)
+
     def answer(self) -> tuple[Any, list[int]] | None:
         """What it hands back, with descriptors; None when it ended without a word: killed, or with nothing to say.
 
@@ -65,19 +70,29 @@ class Worker:
         """
         if not self._pieces:
             self.receive()
-        descriptors = self.descriptors()
-        try:
-            failure, count, value = marshal.loads(b"".join(self._pieces)[1:])
-        except (EOFError, ValueError, TypeError):
-            failure, count, value = None, -1, None  # it was killed in the middle of it
+        said, descriptors = self.answered(), self.descriptors()
         self._pieces.clear()
-        if failure is None and len(descriptors) == count:
-            return value, descriptors
-        for fd in descriptors:
-            os.close(fd)
-        if count < 0:
-            return None
-        raise start.Failed(*(failure or ("RuntimeFailure", "the shim has no file descriptors left", "'ulimit -n'")))
+        return answer(said, descriptors)
+
+
+def said(value: Any, count: int, when: bytes = NOW) -> bytes:
+    """A good answer, with so many descriptors."""
+    return when + marshal.dumps((None, count, value))
+
+
+def answer(said: bytes, descriptors: list[int]) -> tuple[Any, list[int]] | None:
+    """What a worker means that has said this, see `Worker.answer`."""
+    try:
+        failure, count, value = marshal.loads(said[1:])
+    except (EOFError, ValueError, TypeError):
+        failure, count, value = None, -1, None  # it was killed in the middle of it
+    if failure is None and len(descriptors) == count:
+        return value, descriptors
+    for fd in descriptors:
+        os.close(fd)
+    if count < 0:
+        return None
+    raise start.Failed(*(failure or ("RuntimeFailure", "the shim has no file descriptors left", "'ulimit -n'")))
 
 
 def fork(work: Callable[[Reply], None], doing: str = "") -> Worker:
@@ -113,7 +128,7 @@ def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shi
         channel = sync.Channel(socket)
 
         def reply(value: Any, descriptors: tuple[int, ...] = (), *, when: bytes = NOW) -> None:
-            channel.send(when + marshal.dumps((None, len(descriptors), value)), descriptors)
+            channel.send(said(value, len(descriptors), when), descriptors)
             socket.shutdown(_socket.SHUT_WR)
 
         try:

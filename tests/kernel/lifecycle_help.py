@@ -41,9 +41,9 @@ def finished(host: Host, script: str, **fields: object) -> Container:
 
 
 def log(container: Container) -> bytes:
-    from pyctr.core import logs
+    from pyctr.core import logreading
 
-    return b"".join(line for _, _, line in logs.read(container.log_path))
+    return b"".join(line for _, _, line in logreading.read(container.log_path))
 
 
 def eventually(question: Callable[[], object], seconds: float = 60.0) -> None:

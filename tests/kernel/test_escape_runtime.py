@@ -88,7 +88,7 @@ def test_pid_1_of_init_holds_nothing_of_the_host(host: Host) -> None:
 
 
 @pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("name", ["init", "gate", "spawn"])
+@pytest.mark.parametrize("name", ["init", "gate", "spawn", "doze"])
 def test_the_programs_are_what_their_sources_say(tmp_path: Path, name: str, arch: str) -> None:
     tools = "" if arch == MACHINE else f"{arch.replace('_', '-')}-linux-gnu-"
     source = Path(machine.__file__).parent / "asm" / f"{name}.{arch}.S"

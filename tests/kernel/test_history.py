@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from pyctr.core import containers, hosthistory, ring
+from pyctr.core import containers, heaviest, hosthistory, ring
 from pyctr.core.cgroupstats import rates
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
-from pyctr.core.runtime import offices
 from pyctr.core.runtime.flight import Recorder
 from pyctr.tui.engine import Poller
 from pyctr.tui.snapshot import Focus
 from tests.support.bundle import gone
 from tests.support.host import Host
+from tests.support.processes import named
 
 
 def find(host: Host, name: str) -> Container:
@@ -39,28 +40,37 @@ def eventually(what: Callable[[], Any], patience: float = 60) -> Any:
     return found
 
 
-def holds(host: Host, container: Container) -> bool:
-    """Whether the container's shim has the lock open; the one that took it was its worker, which is gone."""
-    process = container.reload().state.process
-    assert process is not None
-    path = f"/proc/{process.shim_pid}/fd"
-    return any(os.path.realpath(f"{path}/{fd}") == f"{host.paths.run}/recorder" for fd in os.listdir(path))
+def recorded(container: Container) -> None:
+    """Wait for a reading."""
+    before = len(readings(container))
+    eventually(lambda: len(readings(container)) > before)
 
 
-def vacant(host: Host) -> bool:
-    """Whether nobody has the lock."""
-    if (lock := offices.take(f"{host.paths.run}/recorder")) >= 0:
-        os.close(lock)
-    return lock >= 0
+def dozes(pid: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/exe").startswith("/memfd:pyctr-doze")
+    except FileNotFoundError:
+        return False
 
 
-def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> None:
-    """By whoever is there: the first shim, after its end another one, after that one was killed the next start's."""
+def steward(host: Host) -> int:
+    """The process that has the lock, 0 when nobody has."""
+    for pid in named(host, "pyctr-steward"):
+        try:
+            held = [os.path.realpath(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        except FileNotFoundError:
+            continue
+        if f"{host.paths.run}/steward" in held:
+            return pid
+    return 0
+
+
+def test_it_is_recorded_from_the_start_until_the_end(host: Host) -> None:
+    """By one process for all, which outlives the containers that it was made for and goes with the last one."""
     host.run("run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000")
     host.run("run", "-d", "--name", "busy", "base", "sh", "-c", "while :; do :; done")
     first, busy = find(host, "first"), find(host, "busy")
-    eventually(lambda: holds(host, first))
-    assert not holds(host, busy)
+    recorder = eventually(lambda: steward(host))
     eventually(lambda: len(readings(busy)) > 1 and readings(first))
     begun = readings(busy)
     assert begun[0].pid == busy.pid
@@ -72,6 +82,11 @@ def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> N
     assert share and machine[-1].sample.memory_limit and machine[-1].sample.load is not None, "the host has a ring, too"
     closer = eventually(lambda: next((one.sample for one in readings(first) if one.sample.layer is not None), None))
     assert (closer.processes, closer.threads, closer.waiting) == (1, 1, 0) and closer.open_files
+
+    seen = eventually(lambda: heaviest.read(busy.path(heaviest.FILE)))[-1]
+    (shell,) = seen.rows
+    assert (seen.total, seen.first, shell.pid, shell.name) == (1, busy.pid, busy.pid, "sh")
+    assert shell.cpu_ms and shell.memory and shell.state == "R"
 
     lines = host.run("stats", "--history", "--json", "--since", "-2m", "busy").stdout.splitlines()
     last = json.loads(lines[-1])
@@ -87,20 +102,14 @@ def test_it_is_recorded_from_the_start_and_the_office_passes_on(host: Host) -> N
     assert detail is not None and detail.series["cpu"], "of the time before: one look alone has no rate"
 
     host.run("stop", "-t", "0", "first")
-    eventually(lambda: holds(host, busy))
-    eventually(lambda: len(readings(busy)) > len(begun))
+    recorded(busy)
     assert readings(first), "its past is kept until it is removed"
-
-    process = busy.state.process
-    assert process is not None
-    os.kill(process.shim_pid, signal.SIGKILL)
-    gone(process.shim_pid)
-    eventually(lambda: vacant(host))  # a copy of the killed one, made for a moment's work, has the lock until its end
+    assert steward(host) == recorder
+    host.run("rm", "-f", "busy")
+    gone(recorder)
     host.run("start", "first")
-    eventually(lambda: holds(host, first))  # it may be on its way from the worker to the shim
-    before = len(readings(first))
-    eventually(lambda: len(readings(first)) > before)
-    assert {reading.pid for reading in readings(first)} >= {first.reload().pid}
+    recorded(first)
+    assert steward(host) and {reading.pid for reading in readings(first)} >= {first.reload().pid}
 
 
 def shim(container: Container) -> int:
@@ -115,28 +124,37 @@ def slept(pid: int) -> str:
         return next(line for line in file if line.startswith("voluntary_ctxt_switches"))
 
 
-def test_a_recorder_that_is_killed_has_an_heir_and_nobody_else_wakes_up(host: Host) -> None:
-    names = ("first", "second", "third", "fourth")
+def test_a_recorder_that_is_killed_has_an_heir_and_no_shim_wakes_up(host: Host) -> None:
+    names = ("first", "second")
     for name in names:
         host.run("run", "-d", "--name", name, "--network", "none", "base", "sleep", "1000")
-    first, *others = (find(host, name) for name in names)
-    eventually(lambda: holds(host, first))
-    eventually(lambda: len(readings(first)) > 1)  # in the first interval it has asked one to be its heir
-    woken = {one.id: slept(shim(one)) for one in others}
+    first, second = (find(host, name) for name in names)
+    for _ in range(2):
+        killed = eventually(lambda: steward(host))
+        recorded(second)
+        eventually(lambda: any(dozes(pid) for pid in named(host, "pyctr-steward")))  # its heir
+        woken = {one.id: slept(shim(one)) for one in (first, second)}
+        os.kill(killed, signal.SIGKILL)
+        gone(killed)
+        heir = eventually(lambda: steward(host))
+        assert heir != killed
+        recorded(first)
+        # more than their look at what they cost, twelve seconds after their start, nobody has done
+        assert all(int(slept(shim(one)).split()[1]) <= int(woken[one.id].split()[1]) + 2 for one in (first, second))
 
-    os.kill(shim(first), signal.SIGKILL)
-    heir = eventually(lambda: next((one for one in others if holds(host, one)), None))
-    begun = len(readings(heir))
-    eventually(lambda: len(readings(heir)) > begun + 1)
-    assert first.reload().pid and readings(first)[-1].time > readings(heir)[begun].time, "it is recorded as before"
-    # the new one has an heir, too: of the other two one has been woken, to be that
-    assert sum(slept(shim(one)) != woken[one.id] for one in others) == 2
 
-    os.kill(shim(heir), signal.SIGKILL)
-    rest = [one for one in others if one is not heir]
-    eventually(lambda: any(holds(host, one) for one in rest))
-    begun = len(readings(first))
-    eventually(lambda: len(readings(first)) > begun)
+def test_when_all_are_killed_the_next_start_records(host: Host) -> None:
+    host.run("run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000")
+    first = find(host, "first")
+    eventually(lambda: steward(host) and readings(first))
+    # it and its heir, which may be one by now
+    while found := named(host, "pyctr-steward"):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            gone(pid)
+    host.run("run", "-d", "--name", "second", "--network", "none", "base", "sleep", "1000")
+    recorded(first)
 
 
 def test_a_frozen_container_is_measured_and_one_that_does_not_run_is_not(host: Host) -> None:

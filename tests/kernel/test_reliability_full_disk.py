@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import logs, networks
+from pyctr.core import logreading, logs, networks
 from tests.support.host import Host
 
 
@@ -70,7 +70,7 @@ def test_a_log_on_a_full_disk_keeps_whole_entries_and_goes_on_later(small: Host)
     os.unlink(f"{small.paths.root}/fill")
     writer.write("stdout", b"later\n")
     writer.close()
-    assert [line for _, _, line in logs.read(path)] == [b"first\n", b"later\n"]
+    assert [line for _, _, line in logreading.read(path)] == [b"first\n", b"later\n"]
 
 
 def test_a_log_that_cannot_rotate_never_writes_into_another_file(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_log_that_cannot_rotate_never_writes_into_another_file(tmp_path: Path)
     directory.mkdir()
     writer.write("stdout", b"again\n")
     writer.close()
-    assert [line for _, _, line in logs.read(str(directory / "ctr.log"))] == [b"again\n"]
+    assert [line for _, _, line in logreading.read(str(directory / "ctr.log"))] == [b"again\n"]
 
 
 def test_a_start_whose_record_cannot_be_written_leaves_nothing_running(small: Host) -> None:
