@@ -140,7 +140,9 @@ def _seccomp(it: Confinement) -> Iterable[Finding]:
 
 
 def _label(it: Confinement) -> Iterable[Finding]:
-    if it.label:
+    if it.label and it.label.endswith("(complain)"):
+        yield Finding("label", WARN, "its AppArmor profile forbids nothing", it.label, "an enforced apparmor=PROFILE")
+    elif it.label:
         yield Finding("label", GOOD, "confined by the host's policy", it.label)
     elif it.modules and it.label is not None:
         yield Finding("label", WARN, "unconfined by AppArmor and SELinux", "", "--security-opt apparmor=PROFILE")

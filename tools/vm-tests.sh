@@ -30,5 +30,9 @@ if program=$(command -v mkfs.xfs) && [ ! -e "$venv/guest/mkfs.xfs" ]; then
     chmod +x "$venv/guest/mkfs.xfs"
 fi
 [ $# -gt 0 ] || set -- tests/kernel
+if program=$(command -v apparmor_parser); then
+    mkdir -p "$venv/guest"
+    cp "$program" "$venv/guest/" # it needs no library but libc
+fi
 exec $PYCTR_GUEST -m "${PYCTR_GUEST_MEMORY:-2048}" -t "${PYCTR_GUEST_SECONDS:-7200}" -s "$repository" -- \
     sh "$repository/tools/vm-inside.sh" "$venv" "$packages" "$@"

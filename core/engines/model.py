@@ -109,7 +109,7 @@ class Foreign(NamedTuple):
 
 def moment(text: object) -> float:
     """Seconds since the epoch of "2026-11-20T23:14:07.412345678Z" or "...+02:00"; 0 for Go's zero time and nonsense."""
-    from pyctr.core.logs import timestamp_ns
+    from pyctr.core.logentries import timestamp_ns
 
     if not isinstance(text, str) or text.startswith("0001-"):
         return 0.0

@@ -9,6 +9,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -20,11 +21,13 @@ from typing import Any
 
 import pytest
 
+from pyctr.core import ring
 from pyctr.core.cgroups import detect
 from pyctr.core.engines.finder import Finder
-from pyctr.core.hostrecord import HostRecorder
-from pyctr.core.linux import procfs
+from pyctr.core.hostrecord import HostRecorder, place, recorded
+from pyctr.core.linux import inotify, procfs
 from pyctr.core.paths import Paths
+from tests.kernel.test_capture import capture, content, replayed
 from tests.support import manager as managers
 from tests.support.host import Host
 from tests.support.manager import Manager
@@ -224,16 +227,20 @@ def test_what_it_says_is_what_docker_says(docker: Dockerd) -> None:
     assert listed(docker, "-a") == {}
 
 
-def test_a_log_of_dockers_local_driver_is_read_and_followed_while_docker_is_stopped(docker: Dockerd) -> None:
-    """Rotated three times and compressed, with a line that docker cuts into parts."""
+@pytest.mark.parametrize("driver", ["local", "json-file"])
+def test_a_log_that_docker_rotates_and_compresses_is_read_and_followed_while_docker_is_stopped(
+    docker: Dockerd, driver: str
+) -> None:
+    """Rotated three times and more, with a line that docker cuts into parts."""
     script = "i=0; while [ $i -lt 900 ]; do i=$((i+1)); echo line $i; echo bad $i >&2; done; "
     script += "x=xxxxxxxxxx; while [ ${#x} -lt 40000 ]; do x=$x$x; done; echo $x; sleep 1000"
-    options = ("--log-driver", "local", "--log-opt", "max-size=16k", "--log-opt", "max-file=5")
+    size, compress = ("16k", ()) if driver == "local" else ("48k", ("--log-opt", "compress=true"))
+    options = ("--log-driver", driver, "--log-opt", f"max-size={size}", "--log-opt", "max-file=30", *compress)
     id = docker.run("--name", "packed", *options, "box", "sh", "-c", script).stdout.strip()
     own = docker.host.run
     docker.until(lambda: docker("logs", "packed").stdout.rstrip().endswith("xxx"), "all of its log")
-    files = Path(f"{docker.base}/d/containers/{id}/local-logs")
-    docker.until(lambda: len(list(files.glob("container.log.*.gz"))) > 1, "compressed files")
+    files = Path(f"{docker.base}/d/containers/{id}" + ("/local-logs" if driver == "local" else ""))
+    docker.until(lambda: len(list(files.glob("*.log.*.gz"))) > 1, "compressed files")
     theirs, stamped = docker("logs", "packed"), docker("logs", "-t", "packed")
     daemons = docker.daemons()
     for daemon in daemons:
@@ -246,6 +253,8 @@ def test_a_log_of_dockers_local_driver_is_read_and_followed_while_docker_is_stop
         assert own("logs", "-t", f"docker:{id}").stderr == stamped.stderr != ""
         ours = own("logs", "-n", "30", f"docker:{id}")
         assert theirs.stderr.endswith(ours.stderr) and (ours.stdout + ours.stderr).count("\n") == 30
+        ours = own("logs", "-n", "1500", f"docker:{id}")
+        assert theirs.stderr.endswith(ours.stderr) and (ours.stdout + ours.stderr).count("\n") == 1500
     finally:
         for daemon in daemons:
             os.kill(daemon, signal.SIGCONT)
@@ -254,10 +263,14 @@ def test_a_log_of_dockers_local_driver_is_read_and_followed_while_docker_is_stop
     )
     # it follows once it watches the directory
     docker.until(lambda: _watches(follower.pid, files.stat().st_ino), "the follower")
-    docker("exec", "packed", "sh", "-c", "echo said later > /proc/1/fd/1")
-    assert follower.stdout is not None and follower.stdout.readline() == b"said later\n"
+    # through some rotations, and to the end
+    later = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo later $i; done > /proc/1/fd/1"
+    docker("exec", "packed", "sh", "-c", later)
+    assert follower.stdout is not None
+    said = [follower.stdout.readline() for _ in range(3000)]
+    assert said == [b"later %d\n" % number for number in range(1, 3001)]
     docker("rm", "-f", "packed")
-    assert follower.wait(30) == 0
+    assert follower.stdout.read() == b"" and follower.wait(30) == 0
     follower.stdout.close()
 
 
@@ -291,6 +304,106 @@ def test_docker_is_told_to_stop_start_and_remove_and_not_waited_for_when_it_hang
             os.kill(daemon, signal.SIGCONT)
     own("rm", "-f", f"docker:{id}")
     assert listed(docker, "-a") == {}
+
+
+def test_a_container_of_docker_is_frozen_bounded_and_killed_and_all_of_it_taken_back_while_docker_is_stopped(
+    docker: Dockerd,
+) -> None:
+    ignoring = "trap '' HUP INT TERM; while :; do (trap '' TERM; exec sleep 1000) & sleep 0.05; done"
+    id = docker.run("--name", "treated", "--memory", "128m", "box", "sh", "-c", ignoring).stdout.strip()
+    own, ref = docker.host.run, f"docker:{id}"
+    pid = int(docker.state("treated", "{{.State.Pid}}"))
+
+    def status() -> str:
+        return str(inspected(docker, ref)["State"]["Status"])
+
+    def limits() -> list[str]:
+        return own("update", "--dry-run", "-m", "48m", "--pids-limit", "77", "--cpus", "0.5", ref).stdout.splitlines()
+
+    stopped = docker.daemons()
+    for daemon in stopped:
+        os.kill(daemon, signal.SIGSTOP)
+    try:
+        file, _, change = own("pause", "--dry-run", ref).stdout.strip().partition(": ")
+        assert id in file and change in ("0 -> 1", "THAWED -> FROZEN") and status() == "running"
+        own("pause", ref)
+        assert Path(file).read_text().strip() == change.split()[-1] and status() == "paused"
+        own("unpause", ref)
+        assert Path(file).read_text().strip() == change.split()[0] and status() == "running"
+        before = limits()
+        assert len(before) >= 3 and all(id in line for line in before)
+        own("update", "--for", "1h", "-m", "48m", "--pids-limit", "77", "--cpus", "0.5", ref)
+        for line in limits():
+            written, _, now = line.partition(": ")
+            assert now.split(" -> ")[0] == now.split(" -> ")[1] == Path(written).read_text().strip()
+        own("revert", ref)
+        assert limits() == before
+        everything = set(map(int, own("kill", "--all", "--dry-run", "-s", "USR1", ref).stdout.split()[2:]))
+        assert pid in everything and len(everything) > 2
+        planned = own("kill", "--all", "--dry-run", ref).stdout
+        watch = inotify.init()
+        try:
+            by_file = "cgroup.kill: 1" in planned  # a v1 group of docker has no twin that could
+            if by_file:
+                inotify.add_watch(watch, planned.partition(": ")[0], inotify.IN_MODIFY)
+            own("kill", "--all", ref)
+            assert inotify.drain(watch) == by_file
+        finally:
+            os.close(watch)
+        docker.until(lambda: not {one for one in everything if _alive(one)}, "the end of those that were there")
+        assert not [path for path in docker.groups() if id in path and Path(path, "cgroup.procs").read_text()]
+    finally:
+        for daemon in stopped:
+            os.kill(daemon, signal.SIGCONT)
+    docker.until(lambda: docker.state("treated", "{{.State.ExitCode}}") == "137", "what docker says of it")
+    docker("rm", "-f", "treated")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def test_a_capture_with_docker_and_podman_is_looked_at_elsewhere_by_nobody(docker: Dockerd, podman: Podman) -> None:
+    say = "echo password=pl4nted-said; echo ready; while :; do sleep 1; done"
+    words = (
+        "-e",
+        "DB_PASSWORD=pl4nted-env",
+        "--memory",
+        "64m",
+        "-v",
+        f"{docker.base}/home:/data",
+        "box",
+        "sh",
+        "-c",
+        say,
+    )
+    ids = {engine.name: engine.run("--name", "shot", *words).stdout.strip() for engine in (docker, podman)}
+    for name, id in ids.items():
+        docker.until(lambda ref=f"{name}:{id}": "ready" in docker.host.run("logs", ref).stdout, "its log")
+    path = capture(docker.host)
+    assert b"pl4nted" not in content(path)
+    for engine in (docker, podman):
+        engine.remove("shot")
+
+    def looked(*more: str) -> dict[str, Any]:
+        return dict(json.loads(replayed(path, "--engine", "all", "--json", *more)))
+
+    keys = {name: f"{name}:{id}" for name, id in ids.items()}
+    found = looked("--select", keys["docker"], "--tab", "mounts")
+    assert "/data" in json.dumps(found["detail"])
+    rows = {row["engine"]: row for row in found["containers"] if row["name"] == "shot"}
+    assert {name: row["id"] for name, row in rows.items()} == keys
+    for row in rows.values():
+        assert (row["status"], row["pids"] >= 1, row["cpu"] is not None) == ("running", True, True)
+        assert row["memory_limit"] == 64 << 20 and "box" in row["image"] and row["command"].startswith("sh -c")
+    for key in keys.values():
+        said = [(line["stream"], line["text"]) for line in looked("--select", key, "--tab", "logs")["log"]]
+        assert said == [("stdout", "password=[redacted]"), ("stdout", "ready")]
+    rated = {one["id"]: json.dumps(one) for one in looked("--screen", "posture")["posture"]}
+    assert all("runs as root" in rated[key] for key in keys.values())
 
 
 RIGHTS = """
@@ -383,10 +496,17 @@ def test_podmans_containers_and_pods(podman: Podman) -> None:
     own = podman.host.run
     podman.until(lambda: own("logs", f"podman:{id}").stdout.count("tick") > 1, "two lines of its log")
     pid, image = int(podman.state("web", "{{.State.Pid}}")), podman.state("web", "{{.ImageName}}")
-    # podman has no daemon: what stays beside a container is its conmon
-    conmon = inspected(podman, f"podman:{id}")["Supervisor"]
-    os.kill(conmon, signal.SIGSTOP)
+    # podman has no daemon, only a service for those who want one; what stays beside a container is its conmon
+    service = subprocess.Popen(
+        podman.command("system", "service", "--time=0", f"unix://{podman.base}/p.sock"), env=podman.env
+    )
+    stopped = [inspected(podman, f"podman:{id}")["Supervisor"], service.pid]
     try:
+        podman.until(lambda: _pinged(f"{podman.base}/p.sock", 5) == b"OK", "podman's service")
+        for pid_of_theirs in stopped:
+            os.kill(pid_of_theirs, signal.SIGSTOP)
+            podman.until(lambda pid=pid_of_theirs: procfs.stat(pid).state == "T", "its stop")  # type: ignore[misc]
+        assert _pinged(f"{podman.base}/p.sock", 1) == b""
         document = inspected(podman, f"podman:{id}")
         assert (document["State"]["Pid"], document["Image"]) == (pid, image)
         stats = json.loads(own("stats", "--no-stream", "--format", "json", f"podman:{id}").stdout)
@@ -394,8 +514,29 @@ def test_podmans_containers_and_pods(podman: Podman) -> None:
         assert "tick" in own("logs", "-n", "4", f"podman:{id}").stdout and "tick" in own("top", f"podman:{id}").stdout
         assert own("exec", f"podman:{id}", "sh", "-c", "echo inside").stdout == "inside\n"
         assert "runs as root" in own("posture", f"podman:{id}").stdout
+        assert {name: row["State"] for name, row in _shown(podman).items()}["web"] == "running"
     finally:
-        os.kill(conmon, signal.SIGCONT)
+        os.kill(stopped[0], signal.SIGCONT)
+        service.kill()
+        service.wait()
+
+
+def _pinged(path: str, seconds: float) -> bytes:
+    """What a service says to a ping within these seconds."""
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.settimeout(seconds)
+        try:
+            asking.connect(path)
+            asking.sendall(b"GET /_ping HTTP/1.0\r\nHost: podman\r\n\r\n")
+            return b"".join(iter(lambda: asking.recv(4096), b"")).rpartition(b"\r\n\r\n")[2]
+        except (OSError, TimeoutError):
+            return b""
+
+
+def _shown(manager: Manager) -> dict[str, dict[str, Any]]:
+    """Rows of this engine, by name, without asking it anything."""
+    done = manager.host.run("ps", "--no-trunc", "--engine", manager.name, "--format", "json")
+    return {row["Names"]: row for row in map(json.loads, done.stdout.splitlines())}
 
 
 def test_how_podmans_containers_died_is_told_with_their_last_minute(podman: Podman) -> None:
@@ -403,10 +544,14 @@ def test_how_podmans_containers_died_is_told_with_their_last_minute(podman: Podm
     flags = ("--memory", "32m", "--memory-swap", "32m")
     ids = [
         podman.run("--name", name, *more, "box", *words).stdout.strip()
-        for name, more, words in (("hog", flags, ("sh", "-c", hog)), ("victim", (), ("sleep", "1000")))
+        for name, more, words in (
+            ("hog", flags, ("sh", "-c", hog)),
+            ("victim", (), ("sh", "-c", "head -c 3000000 /dev/zero >/big; touch /done; exec sleep 1000")),
+        )
     ]
     # by whose processes this engine's roots are known
     podman.run("--name", "bystander", "box", "sleep", "1000")
+    podman.until(lambda: podman("exec", "victim", "test", "-e", "/done", check=False).returncode == 0, "its file")
     paths = podman.host.paths
     # their cgroups are below what is ours in this test, which a recorder of the machine leaves alone
     recorder = HostRecorder(Paths(root=paths.root, run=paths.run, cgroup_parent="none", bridge=paths.bridge))
@@ -420,6 +565,9 @@ def test_how_podmans_containers_died_is_told_with_their_last_minute(podman: Podm
         for name in ("hog", "victim"):
             podman("wait", name)
         recorder.find()  # their cgroups are gone: what is on record of them stays
+        [group] = [group for group, _ in recorded(paths) if ids[1] in group]
+        layers = [one.sample.layer for one in ring.read(place(paths, group)) if one.sample.layer]
+        assert layers and layers[0] >= 3_000_000, "what it wrote to its layer"
     finally:
         recorder.close()
     hogs, victims = (json.loads(podman.host.run("deaths", "--json", f"podman:{id}").stdout) for id in ids)

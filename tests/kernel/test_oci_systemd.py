@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
-import shutil
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,91 +11,46 @@ import pytest
 
 from tests.support.host import Host
 from tests.support.oci import Done, Oci
-
-SYSTEMD = "/lib/systemd/systemd"
-SCRIPT = f"""
-echo 0 >/sys/fs/cgroup/$0/cgroup.procs
-exec unshare --cgroup sh -ec '
-mount -t tmpfs tmpfs /run
-mkdir -p /run/lock /run/systemd/system
-printf "[Unit]\\nDefaultDependencies=no\\n" >/run/systemd/system/nothing.target
-umount -l /sys/fs/cgroup
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-container=other exec {SYSTEMD} --system --unit=nothing.target --log-target=null --show-status=0'
-"""
-"""A systemd that is PID 1 of its own pid namespace and sees only its own part of the cgroup tree. Its target wants
-nothing: what a boot does otherwise, such as emptying /tmp, would happen to this host."""
+from tests.support.systemd import Systemd, unified
 
 
-class Systemd:
-    def __init__(self, prefix: list[str], top: str) -> None:
-        self.prefix = prefix
-        """How a command gets to where it is PID 1."""
-        self.top = top
-        """Directory of its cgroup tree, from here."""
+class Booted:
+    """The host's own systemd, which runs already."""
+
+    prefix: tuple[str, ...] = ()
+    top = "/sys/fs/cgroup"
 
     def show(self, unit: str, *names: str) -> dict[str, str]:
         words = ["systemctl", "show", unit, f"--property={','.join(names)}"]
-        done = subprocess.run([*self.prefix, *words], capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
         return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
 @pytest.fixture(scope="module")
-def systemd() -> Iterator[Systemd]:
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Systemd | Booted]:
     if Path("/run/systemd/private").exists():
-        yield Systemd([], "/sys/fs/cgroup")
+        yield Booted()
         return
-    if not os.path.exists(SYSTEMD) or not shutil.which("systemctl"):
-        pytest.skip("systemd does not run here and is not installed: apt install systemd")
-    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+    if unified() != Path("/sys/fs/cgroup"):
         pytest.skip("systemd does not run here, and one of our own needs a host with cgroup v2 only")
-    name = f"pt-systemd-{os.getpid()}"
-    top = Path("/sys/fs/cgroup") / name
-    for controller in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
-        Path("/sys/fs/cgroup/cgroup.subtree_control").write_text(f"+{controller}")
-    top.mkdir()
-    words = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "sh", "-ec", SCRIPT, name]
-    outer = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    made = Systemd(f"pt-systemd-{os.getpid()}", "/tmp")
     try:
-        pid = 0
-        deadline = time.monotonic() + 120
-        while not pid or not os.path.exists(f"/proc/{pid}/root/run/systemd/private"):
-            assert outer.poll() is None and time.monotonic() < deadline, "systemd did not come up"
-            children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
-            pid = int(children[0]) if children else 0
-            time.sleep(0.1)  # a socket in another mount namespace appears without a sign
-        yield Systemd(["nsenter", f"--target={pid}", "--mount", "--cgroup", "--pid", "--"], str(top))
+        yield made
     finally:
-        outer.send_signal(signal.SIGKILL)
-        outer.wait(30)
-        (top / "cgroup.kill").write_text("1")
-        emptied(top)
-        for directory in sorted((path for path in top.rglob("*") if path.is_dir()), key=lambda path: -len(path.parts)):
-            directory.rmdir()
-        top.rmdir()
-
-
-def emptied(group: Path) -> None:
-    """Until no process is in it or below."""
-    with open(group / "cgroup.events") as file:
-        poll = select.poll()
-        poll.register(file, select.POLLPRI)
-        while "populated 1" in file.read():
-            poll.poll(10_000)
-            file.seek(0)
+        made.close()
 
 
 class InScope(Oci):
     """Its commands run where that systemd is PID 1."""
 
-    systemd: Systemd
+    systemd: Systemd | Booted
 
     def command(self, *words: str) -> list[str]:
         return [*self.systemd.prefix, *super().command("--systemd-cgroup", *words)]
 
 
 @pytest.fixture
-def oci(bare_host: Host, systemd: Systemd) -> Iterator[InScope]:
+def oci(bare_host: Host, systemd: Systemd | Booted) -> Iterator[InScope]:
     oci = InScope(bare_host)
     oci.systemd = systemd
     yield oci

@@ -64,6 +64,7 @@ def test_a_tight_container_has_no_gap_and_says_what_holds() -> None:
         ({"no_new_privs": False}, "no_new_privs", "warn", "no-new-privileges"),
         ({"seccomp": 0}, "seccomp", "bad", "seccomp=unconfined"),
         ({"label": ""}, "label", "warn", "apparmor="),
+        ({"label": "docker-default (complain)"}, "label", "warn", "apparmor="),
         ({"shared": ("pid", "user")}, "namespace", "bad", "--pid host"),
         ({"shared": ("net", "user")}, "namespace", "bad", "--network host"),
         ({"shared": ("ipc", "user")}, "namespace", "warn", "--ipc host"),

@@ -88,7 +88,18 @@ def _layers(engine: Engine, one: Foreign, before: object) -> object:
     if not found:
         return Told((("image", one.image or "-"),), "its root is no overlay: there are no layers to tell apart")
     below = [("" if place else "below", path) for place, path in enumerate(found[1:])]
-    return Told((("image", one.image or "-"), ("writable", found[0]), *below))
+    return Told((("image", one.image or "-"), ("writable", found[0]), ("its size", _size(found[0])), *below))
+
+
+def _size(upper: str) -> str:
+    from pyctr.core import closelook
+    from pyctr.tui import format as f
+
+    try:
+        size = closelook.written(upper)
+    except OSError:
+        return "-"  # not ours to look at
+    return "too many files to add up" if size is None else f.size(size)
 
 
 def _mounts(engine: Engine, one: Foreign, before: object) -> object:

@@ -202,11 +202,12 @@ def test_what_only_we_do_is_not_offered_for_theirs(poller: Poller) -> None:
         assert keys.find(name).available(row, False), name
 
 
-@pytest.mark.parametrize("width", [76, 116, 150])
-def test_there_is_an_engine_column_where_there_are_several(width: int) -> None:
-    titles = [column.key for column in container_table.columns(width, engines=True)]
-    assert "engine" in titles
-    assert "engine" not in [column.key for column in container_table.columns(width)]
+@pytest.mark.parametrize("width", [77, 110, 115, 128, 139, 140, 150])
+def test_there_is_an_engine_column_where_there_are_several_and_all_columns_fit(width: int) -> None:
+    for engines in (True, False):
+        columns = container_table.columns(width, engines=engines)
+        assert ("engine" in [column.key for column in columns]) == engines
+        assert sum(column.width for column in columns) + sum(column.gap for column in columns[1:]) <= width
 
 
 def test_rows_are_filtered_by_engine(poller: Poller) -> None:
