@@ -1,7 +1,9 @@
-"""`python -m bench.cgroupstats [--groups N]`: microseconds per sample of a container, as root, on this host's cgroups.
+"""`python -m bench.cgroupstats [--groups N...]`: what a sample of a container costs, as root, on this host's cgroups.
 
-Prints the median over rounds of three cases: what every tick reads; all files; all files and the network; and what a
-container costs at one tick a second, with the caches cold as they are then.
+Prints for 10, 100 and 1,000 of them the processor time of one sample in microseconds, the median over rounds, in three
+cases: what every tick reads; all files; all files and the network; and what a container costs at one tick a second,
+with the caches cold as they are then. Processor time, because others are at work on the machine, too; that makes
+caches cold.
 """
 
 from __future__ import annotations
@@ -21,8 +23,14 @@ ROUNDS = 30
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--groups", type=int, default=100)
-    count = parser.parse_args().groups
+    parser.add_argument("--groups", type=int, nargs="+", default=[10, 100, 1000])
+    load = os.getloadavg()[0]
+    print(f"{'':24}{'one sample':>11}   load average {load:.1f} on {os.cpu_count()} processors")
+    for count in parser.parse_args().groups:
+        measured(count)
+
+
+def measured(count: int) -> None:
     layout = cgroups.detect()
     parent = f"/pyctr-bench-{os.getpid()}"
     managers = [cgroups.manager(layout, f"{parent}/{number}") for number in range(count)]
@@ -32,15 +40,22 @@ def main() -> None:
         for manager in managers:
             manager.create(limits)
             sampler.sample(manager.group)
-        measure("tick", managers, lambda manager: sampler.sample(manager.group))
-        measure("all files", managers, lambda manager: sampler.sample(manager.group, fresh=True))
-        measure("all files + network", managers, lambda manager: sampler.sample(manager.group, os.getpid(), fresh=True))
-        spent = time.process_time()
-        for _ in range(10):
+        measure(f"{count:5} tick", managers, lambda manager: sampler.sample(manager.group))
+        measure(f"{count:5} all files", managers, lambda manager: sampler.sample(manager.group, fresh=True))
+        measure(
+            f"{count:5}   and the network",
+            managers,
+            lambda manager: sampler.sample(manager.group, os.getpid(), fresh=True),
+        )
+        taken = []
+        for _ in range(ROUNDS):
             time.sleep(1)
+            spent = time.process_time()
             for manager in managers:
                 sampler.sample(manager.group)
-        print(f"{'at one tick a second':24}{(time.process_time() - spent) / 10 / count * 1e6:8.1f} us of CPU")
+            taken.append((time.process_time() - spent) / count)
+        each = statistics.median(taken)
+        print(f"{count:5} at one tick a second {each * 1e6:7.1f} us, {each * count * 100:.2f} % of a core")
     finally:
         sampler.close()
         for manager in managers:
@@ -51,10 +66,10 @@ def main() -> None:
 def measure(name: str, managers: list[Manager], sample: Callable[[Manager], object]) -> None:
     taken = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         for manager in managers:
             sample(manager)
-        taken.append((time.perf_counter() - start) / len(managers))
+        taken.append((time.process_time() - start) / len(managers))
     print(f"{name:24}{statistics.median(taken) * 1e6:8.1f} us")
 
 

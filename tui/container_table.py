@@ -148,13 +148,14 @@ def _descending(value: float | None) -> float:
 
 def columns(total: int, *, engines: bool = False) -> list[Column]:
     """What fits: everything from `WIDE` cells on, the essential eight at 80 columns. `engines`: not all are ours."""
-    wide, middle = total >= WIDE, total >= MIDDLE
+    wide, middle = total >= WIDE + 12 * engines, total >= MIDDLE
+    roomy = wide or (middle and not engines)
     chosen = [
         Column("glyph", "", 1, _glyph),
         Column("name", "NAME", 12, _name, grow=3, limit=30, gap=1, sort=lambda row: row.name.lower(), sort_key="N"),
     ]
     if engines:
-        size = 11 if middle else 6
+        size = 11 if wide else 10 if middle else 6
         chosen.append(Column("engine", "ENGINE", size, _engine, gap=1, sort=lambda row: row.engine, sort_key="E"))
     if middle:
         chosen.append(Column("image", "IMAGE", 12, _image, grow=2, limit=28, sort=lambda row: row.image, sort_key="I"))
@@ -163,9 +164,9 @@ def columns(total: int, *, engines: bool = False) -> list[Column]:
             "cpu", "CPU%", 5, _cpu, align="right", sort=lambda row: _descending(row.cpu), descending=True, sort_key="C"
         )
     )
-    if middle:
+    if roomy or total >= 115:
         chosen.append(Column("oflimit", "% lim", 6, _cpu_of_limit, align="right", gap=1))
-    chosen.append(Column("spark", "last 60s" if middle else "60 s", 8 if middle else 6, _spark, gap=1))
+    chosen.append(Column("spark", "last 60s" if roomy else "60 s", 8 if roomy else 6, _spark, gap=1))
     chosen.append(
         Column(
             "memory",
@@ -178,7 +179,7 @@ def columns(total: int, *, engines: bool = False) -> list[Column]:
             sort_key="M",
         )
     )
-    chosen.append(Column("bar", "of limit", 13 if middle else 11, _memory_bar, gap=1))
+    chosen.append(Column("bar", "of limit", 13 if roomy else 11, _memory_bar, gap=1))
     chosen.append(
         Column(
             "pids",
@@ -189,7 +190,7 @@ def columns(total: int, *, engines: bool = False) -> list[Column]:
             sort=lambda row: _descending(row.pids),
             descending=True,
             sort_key="P",
-            gap=1 + middle,
+            gap=1 + roomy,
         )
     )
     chosen.append(

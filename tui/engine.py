@@ -13,7 +13,7 @@ import os
 import threading
 import time
 
-from pyctr.core import errors
+from pyctr.core import errors, redo
 from pyctr.core.engine import Engine
 from pyctr.core.engines.model import Log
 from pyctr.core.paths import Paths
@@ -74,6 +74,7 @@ class Poller:
         self.engine = engine or Engine(paths)
         self.clock = clock or Clock()
         self.engine.monotonic = self.clock.monotonic
+        redo.mend(paths)
         self.interval = interval
         self.read_only = read_only
         self.focus = Focus()

@@ -179,9 +179,13 @@ _SCREENS = {
 
 
 def _processes(snapshot: Snapshot, log: Log) -> Sheet:
+    from pyctr.core import heaviest
     from pyctr.tui.details.processes import Process
 
     found: Any = snapshot.detail.document if snapshot.detail is not None else None
+    if isinstance(found, heaviest.Seen):
+        rows = [one.to_dict() for one in found.rows]
+        return heaviest.FIELDS, ([*row.values()] for row in rows)
     names = [name for name in Process._fields if name not in ("ticks", "start_time")]
     return names, ([getattr(row, name) for name in names] for row in (found.rows if found is not None else ()))
 

@@ -63,9 +63,9 @@ def test_the_birth_certificate_tells_what_comes_after_the_filter(host: Host) -> 
 
 
 def test_a_port_that_can_never_be_published_is_refused_before_anything_is_made(host: Host) -> None:
-    done = host.run("run", "-d", "-p", "[::1]:8080:80", "base", "sleep", "1000", check=False)
+    done = host.run("run", "-d", "-p", "[::1]:8080:80/sctp", "base", "sleep", "1000", check=False)
     assert done.returncode == 125
-    assert "a port cannot be published on '::1'" in done.stderr and "hint: use 127.0.0.1" in done.stderr
+    assert "an SCTP port cannot be published on '::1'" in done.stderr and "hint: use 127.0.0.1" in done.stderr
     assert host.run("ps", "-aq").stdout == ""
 
 

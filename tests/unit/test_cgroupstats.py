@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from pyctr.core import cgroups
+from pyctr.core import cgroups, cgroupstats
 from pyctr.core.cgroupstats import HostSample, Sample, Sampler, host_rates, rates
 from tests.support.record_host import unpack
 
@@ -144,6 +146,34 @@ def test_values_follow_the_files_and_slow_ones_when_due_or_asked(tmp_path: Path)
     sampler.forget(GROUP)
     assert sampler.sample(GROUP).memory_limit == 9000
     sampler.close()
+
+
+def test_of_many_groups_only_some_are_read_in_full_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every one when its time has come; few groups wait no longer than they are told."""
+    monkeypatch.setattr(cgroupstats, "_SLOW_PER_SECOND", 2)
+    layout = make_v2(tmp_path)
+    names = [f"/many/{number}" for number in range(20)]
+    for name in names:
+        shutil.copytree(tmp_path / GROUP.strip("/"), tmp_path / name.strip("/"))
+    now = 100.0
+    sampler = Sampler(layout, slow=5, clock=lambda: now)
+    for name in [*names, *names]:
+        sampler.sample(name, fresh=True)
+    for name in names:
+        (tmp_path / name.strip("/") / "memory.max").write_text("9000\n")
+    told = []
+    for _ in range(13):
+        now += 1
+        told.append(sum(sampler.sample(name).memory_limit == 9000 for name in names))
+    assert told[4] == 0 and told[-1] == 20, told
+    assert all(later - earlier <= 5 for earlier, later in pairwise(told)), told
+    few = Sampler(layout, slow=5, clock=lambda: now)
+    few.sample(names[0])
+    (tmp_path / names[0].strip("/") / "memory.max").write_text("7000\n")
+    now += 5
+    assert few.sample(names[0]).memory_limit == 7000
+    sampler.close()
+    few.close()
 
 
 def test_a_group_that_runs_again_is_read_in_full_again(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def closely(engine: Engine, container: Container | Foreign, before: object) -> d
 
 def _last_words(container: Container) -> list[tuple[str, str]]:
     """(stream, line) of the end of its log."""
-    from pyctr.core import logs
+    from pyctr.core import logreading
     from pyctr.tui.logfollow import readable
 
-    lines = logs.read(container.path("log", "ctr.log"), tail=LAST_WORDS)
+    lines = logreading.read(container.path("log", "ctr.log"), tail=LAST_WORDS)
     return [(stream, readable(raw)) for _, stream, raw in lines]
 
 

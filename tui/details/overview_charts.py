@@ -44,7 +44,9 @@ class Charts:
         elif peak > 40:
             ceiling = max(ceiling, 100.0)
         title = _title("CPU % of one core", f.percent(self.row.cpu), _limit(limit, "{:.0f}".format), width)
-        return [title, *self._area(points, width, height, ceiling, "{:.0f}".format, limit)]
+        # half of a low ceiling is no whole number
+        label = "{:.0f}".format if ceiling >= 10 else "{:.2g}".format
+        return [title, *self._area(points, width, height, ceiling, label, limit)]
 
     def memory(self, width: int, height: int) -> list[Line]:
         points = self.series.get("memory", ())
