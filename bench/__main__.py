@@ -67,10 +67,19 @@ def bundles(work: Path, rounds: int) -> Iterator[Row]:
 
 
 def memory(pyctr: Pyctr, count: int) -> Iterator[Row]:
-    for number in range(count):
-        pyctr.call("run", "-d", "--network", "none", "--name", f"idle-{number}", "localhost/base", "sleep", "600")
-    sizes = [pss(pid) for pid in pyctr.shims()]
-    yield f"PSS of a shim, {count} idle containers", f"median {statistics.median(sizes) / 2**20:.2f} MiB"
+    started = 0
+    for wanted in sorted({1, 3, 10, count}):
+        for number in range(started, wanted):
+            pyctr.call("run", "-d", "--network", "none", "--name", f"idle-{number}", "localhost/base", "sleep", "900")
+        started = wanted
+        pyctr.settle()
+        sizes = [pss(pid) / 2**20 for pid in pyctr.shims()]
+        whole = sum(pss(pid) for pid in pyctr.processes()) / 2**20
+        yield (
+            f"PSS of a shim, {wanted} idle container{'s' if wanted > 1 else ''}",
+            f"median {statistics.median(sizes):.2f} MiB, at most {max(sizes):.2f}; "
+            f"all that runs of pyctr {whole / wanted:.2f} MiB a container",
+        )
 
 
 def screen(pyctr: Pyctr, count: int) -> Iterator[Row]:

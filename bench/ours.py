@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -35,6 +36,23 @@ class Pyctr:
         ids = self.call("ps", "-q").split()
         pids = [int(self.call("inspect", "-f", "{{.State.Pid}}", id)) for id in ids]
         return [int(re.search(r"PPid:\t(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) for pid in pids]  # type: ignore[index]
+
+    def processes(self) -> dict[int, str]:
+        """pid -> name of whatever runs of ours: shims, their launcher, the steward."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and self.env["PYCTR_RUNROOT"].encode() in (entry / "cmdline").read_bytes():
+                    found[int(entry.name)] = (entry / "comm").read_text().strip()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        return found
+
+    def settle(self) -> None:
+        """Wait until the launcher has gone, and shims have looked at what they cost."""
+        while "pyctr-launcher" in self.processes().values():
+            time.sleep(0.5)
+        time.sleep(5)
 
     def close(self) -> None:
         ids = self.call("ps", "-aq").split()

@@ -35,12 +35,13 @@ def rows(pyctr: Pyctr, docker: Docker | None) -> Iterator[tuple[str, str]]:
             words = [*docker.base, "run", "-d", "--network", "none", "bench", "/bin/sleep", "3600"]
             subprocess.run(words, check=True, capture_output=True)
     env = {**pyctr.env, "PYCTR_ENGINES": "pyctr"}
-    shims = pyctr.shims()
+    pyctr.settle()
+    ours = [pid for pid, name in pyctr.processes().items() if name in ("pyctr-shim", "pyctr-steward")]
     told = [
         f"**`pyctr stats` {_watched([str(tools / 'pyctr'), 'stats'], env, []):.2f} s**",
         f"**`pyctr-tui` {_watched([str(tools / 'pyctr-tui')], env, []):.2f} s**",
     ]
-    still = [f"pyctr's {len(shims)} shims {_spent_by(shims):.2f} s"]
+    still = [f"pyctr's steward and {COUNT} shims {_spent_by(ours):.2f} s"]
     if docker is not None:
         base, behind = " ".join(docker.base), _behind(docker)
         again = f"while :; do {base} ps; {base} stats --no-stream; sleep 1; done"
