@@ -124,13 +124,14 @@ class Steward:
         """None where one cannot be had."""
         self.children.watch(self.loop)
         self._watch()
+        # before anything that takes time: there is an heir from the first moment on
+        self._look()
         try:
             from pyctr.core.runtime.flight import Flight
 
             self._flight = Flight(self.loop, paths)
         except Exception:
             pass  # nothing can be measured here, or our files were replaced
-        self._look()
 
     def work(self) -> None:
         """As long as there are containers."""
@@ -205,11 +206,21 @@ def _wait(steward: int, paths: Paths) -> NoReturn:
         os.setsid()
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        pidfd = os.pidfd_open(steward)
-        if os.getppid() == steward:
-            _become(pidfd, vars(paths))
+        _become(_end(steward), vars(paths))
     finally:
         os._exit(0)
+
+
+def _end(parent: int) -> int:
+    """A descriptor that can be read when our parent has ended."""
+    try:
+        pidfd = os.pidfd_open(parent)
+        if os.getppid() == parent:
+            return pidfd
+        os.close(pidfd)  # the number is somebody else's by now
+    except ProcessLookupError:
+        pass  # it was killed before we came here
+    return os.eventfd(1)
 
 
 def _become(when: int, paths: dict[str, str]) -> None:

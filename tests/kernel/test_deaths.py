@@ -16,6 +16,7 @@ import pytest
 from pyctr.core import containers, deaths
 from pyctr.core.engine import Engine
 from pyctr.core.linux import kmsg
+from tests.kernel.lifecycle_help import eventually
 from tests.support.bundle import gone
 from tests.support.host import Host
 
@@ -138,6 +139,8 @@ def test_nobody_saw_it_end_is_said_with_what_was_recorded(host: Host) -> None:
     container = containers.find(Engine(host.paths), "lost")
     process = container.state.process
     assert process is not None
+    # what the shim has not read yet goes with it
+    eventually(lambda: host.run("logs", "lost").stdout == "here\n")
     os.kill(process.shim_pid, signal.SIGKILL)
     gone(process.shim_pid)
     os.kill(process.pid, signal.SIGKILL)

@@ -93,7 +93,7 @@ def test_the_programs_are_what_their_sources_say(tmp_path: Path, name: str, arch
     tools = "" if arch == MACHINE else f"{arch.replace('_', '-')}-linux-gnu-"
     source = Path(machine.__file__).parent / "asm" / f"{name}.{arch}.S"
     try:
-        subprocess.run([f"{tools}as", source, "-o", tmp_path / "o"], check=True)
+        subprocess.run([f"{tools}as", "-I", source.parent, source, "-o", tmp_path / "o"], check=True)
     except FileNotFoundError:
         pytest.skip(f"no assembler for {arch}: apt install binutils{'-aarch64-linux-gnu' if tools else ''}")
     subprocess.run([f"{tools}objcopy", "-O", "binary", "-j", ".text", tmp_path / "o", tmp_path / "bin"], check=True)

@@ -31,7 +31,7 @@ class Podman(Manager):
 
     def __init__(self) -> None:
         super().__init__()
-        init = shutil.which("catatonit") or shutil.which("tini")
+        init = shutil.which("catatonit") or shutil.which("tini-static")
         words = CONFIGURATION.format(init=f'init_path = "{init}"' if init else "")
         Path(f"{self.base}/containers.conf").write_text(words)
         storage = f'[storage]\ndriver = "overlay"\nrunroot = "{self.base}/pr"\ngraphroot = "{self.base}/p"\n'

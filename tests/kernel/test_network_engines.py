@@ -39,7 +39,8 @@ class BridgedDocker(Dockerd):
 
 
 class BridgedPodman(Podman):
-    bridge = "podman0"
+    # what podman names it depends on who makes it
+    bridge = "podman0" if os.path.exists("/usr/lib/podman/netavark") else "cni-podman0"
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,21 +1,12 @@
-# Wait in the place of an interpreter, then become it again: argv[0], as spawn.x86_64.S does it.
+# Wait in the place of an interpreter, then become it again: argv[0].
 #
 # Descriptor 3 is an epoll(7); what it tells of is still to be heard when argv[0] runs. Behind the end of the code are two
 # texts: the process's name, and a file without which argv[0] could not run. While that is missing, or argv[0] cannot be
 # executed, this goes on waiting and tries again every second: our end would be a container's.
     .intel_syntax noprefix
-    .set base, 0x400000
-file:
-    .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0
-    .skip 8
-    .short 2, 62
-    .long 1
-    .quad base + start - file, program - file, 0
-    .long 0
-    .short 64, 56, 1, 0, 0, 0
-program:
-    .long 1, 5
-    .quad 0, base, base, end - file, end - file, 0x1000
+    .set machine, 62
+    .set page, 0x1000
+    .include "elf.inc"
 
 start:
     mov rax, [rsp]
@@ -52,40 +43,7 @@ wait:
     syscall
     test eax, eax
     jne later
-    mov edi, -100               # open_tree(AT_FDCWD, argv[0], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
-    mov rsi, [r13]
-    mov edx, 0x80001
-    mov eax, 428
-    syscall
-    test eax, eax
-    js plain
-    mov ebx, eax
-    mov edi, eax                # mount_setattr(tree, "", AT_EMPTY_PATH, {MOUNT_ATTR_RDONLY}, 32)
-    lea rsi, [rip + empty]
-    mov edx, 0x1000
-    lea r10, [rip + attributes]
-    mov r8d, 32
-    mov eax, 442
-    syscall
-    test eax, eax
-    js close
-    mov edi, ebx                # execveat(tree, "", argv, envp, AT_EMPTY_PATH)
-    lea rsi, [rip + empty]
-    mov rdx, r13
-    mov r10, r14
-    mov r8d, 0x1000
-    mov eax, 322
-    syscall
-close:
-    mov edi, ebx                # close(tree)
-    mov eax, 3
-    syscall
-plain:
-    mov rdi, [r13]              # execve(argv[0], argv, envp)
-    mov rsi, r13
-    mov rdx, r14
-    mov eax, 59
-    syscall
+    .include "become.x86_64.inc"
 later:
     lea rdi, [rip + second]     # nanosleep(second, NULL)
     xor esi, esi

@@ -6,18 +6,9 @@
 # One byte from `go` lets it pass. What fails is told as a frame to `said`: X, 8, errno, 0 (the filter) or 1 (execve).
 # From here on nothing of the host's is in this process: no interpreter, no library, no executable (CVE-2019-5736).
     .intel_syntax noprefix
-    .set base, 0x400000
-file:
-    .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0
-    .skip 8
-    .short 2, 62
-    .long 1
-    .quad base + start - file, program - file, 0
-    .long 0
-    .short 64, 56, 1, 0, 0, 0
-program:
-    .long 1, 5
-    .quad 0, base, base, end - file, end - file, 0x1000
+    .set machine, 62
+    .set page, 0x1000
+    .include "elf.inc"
 
 start:
     mov r14, rsp

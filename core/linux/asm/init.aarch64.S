@@ -1,16 +1,7 @@
 // PID 1 of a container with --init, see init.x86_64.S
-    .set base, 0x400000
-file:
-    .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0
-    .skip 8
-    .short 2, 183
-    .long 1
-    .quad base + start - file, program - file, 0
-    .long 0
-    .short 64, 56, 1, 0, 0, 0
-program:
-    .long 1, 5
-    .quad 0, base, base, end - file, end - file, 0x10000
+    .set machine, 183
+    .set page, 0x10000
+    .include "elf.inc"
 
 start:
     ldr x1, [sp, #16]

@@ -5,18 +5,9 @@
 #
 # It is a whole ELF file and nothing else: no interpreter, no library, no memory of whoever made it (CVE-2019-5736).
     .intel_syntax noprefix
-    .set base, 0x400000
-file:
-    .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0
-    .skip 8
-    .short 2, 62
-    .long 1
-    .quad base + start - file, program - file, 0
-    .long 0
-    .short 64, 56, 1, 0, 0, 0
-program:
-    .long 1, 5
-    .quad 0, base, base, end - file, end - file, 0x1000
+    .set machine, 62
+    .set page, 0x1000
+    .include "elf.inc"
 
 start:
     mov rsi, [rsp + 16]
