@@ -80,7 +80,7 @@ def test_a_newcomer_gets_from_clone_to_live_containers_and_back(bare_host: Host)
     env["PATH"] = f"{here}/.venv/bin:{env['PATH']}"
     said = ""
     for line in tour:
-        line = line.replace("8080:80", f"{port}:80")
+        line = line.replace("8081:80", f"{port}:80")
         done = subprocess.run(line, shell=True, cwd=here, env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         said += done.stdout
