@@ -181,6 +181,7 @@ def rehearse() -> None:
             rest.Sleep(watch, client.detach(), answer).until_heard(worker.NOW)
             os.close(fd)
         watch.close()
+        rest.size()
     gc.collect()
     gc.freeze()  # again: for what this process alone has imported
 

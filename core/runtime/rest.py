@@ -54,7 +54,7 @@ class Sleep:
                     self._hire()
                 else:
                     pause = _AGAIN
-                    if left and _size() > ENOUGH:
+                    if left and size() > ENOUGH:
                         # nobody shares our pages any more, or never did
                         _give_up(self._watch.fileno(), self._begun.answered(), self._begun.descriptors())
                 continue
@@ -98,7 +98,7 @@ class Rest:
         loop = self._shim.loop
         loop.at(time.monotonic() + self._idle, self._look)
         heard, self._heard = self._heard, loop.heard
-        if heard != loop.heard or self._busy() or _size() <= ENOUGH:
+        if heard != loop.heard or self._busy() or size() <= ENOUGH:
             return
         loop.add(self._shim.pidfd, READ, lambda _: None)
         given = self._held()
@@ -155,7 +155,7 @@ def _give_up(watch: int, said: bytes, descriptors: list[int]) -> None:
         os.close(fd)
 
 
-def _size() -> int:
+def size() -> int:
     """kB of memory that it costs to have us: proc_pid_smaps_rollup(5), Pss."""
     try:
         fd = os.open("/proc/self/smaps_rollup", os.O_RDONLY | os.O_CLOEXEC)
