@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import subprocess
 import sys
 import time
@@ -49,9 +51,14 @@ class Pyctr:
         return found
 
     def settle(self) -> None:
-        """Wait until the launcher has gone, and shims have looked at what they cost."""
-        while "pyctr-launcher" in self.processes().values():
-            time.sleep(0.5)
+        """Wait until the launcher has gone, and shims have looked at what they cost: of that nothing tells but its
+        hour, 12 s after a start."""
+        for pid, name in self.processes().items():
+            if name == "pyctr-launcher":
+                with contextlib.suppress(ProcessLookupError):
+                    pidfd = os.pidfd_open(pid)
+                    select.select([pidfd], [], [])
+                    os.close(pidfd)
         time.sleep(5)
 
     def close(self) -> None:

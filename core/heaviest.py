@@ -57,7 +57,8 @@ class Process:
         self.memory = memory * 1024
         """Bytes that are in memory."""
         self.threads = threads
-        self.state = chr(state)
+        # a file that somebody sent has any byte there
+        self.state = chr(state) if 0x20 < state < 0x7F else "?"
         self.name = name.rstrip(b"\0").decode("utf-8", "replace")
         self.cpu: float | None = None
         """Percent of a core since the look before; None for one that was not kept then."""

@@ -28,6 +28,7 @@ BACK = 3600.0
 """Seconds of the record that are looked at; what is older is known to be at least that old."""
 _MISSES = 2
 """Records in a row that may say otherwise: a mean of five seconds comes and goes where one of ten is steady."""
+_STEP = float(ring.TIERS[0][0])
 _APART, _COMPARED = 10.0, 120.0
 """Seconds between two looks at a layer of which the difference is growth: at least, and at most."""
 
@@ -69,10 +70,12 @@ def _rates(path: str, bare: Patient, machine: Machine, now: float, host: str) ->
     for moment in reversed(history.read(path, now - BACK, now)):
         there = None
         if host:
-            while busy and busy[0].time > moment.time + ring.TIERS[0][0]:
+            while busy and busy[0].time > moment.time + _STEP:
                 busy.pop(0)
             if not busy or busy[0].rates.cpu_percent_of_limit is None:
                 return
+            if moment.time - busy[0].time > history.PATIENCE * max(_STEP, moment.rates.interval):
+                return  # what the machine did at that moment is not on record
             there = machine._replace(cpu=busy[0].rates.cpu_percent_of_limit)
         interval = moment.rates.interval
         yield moment.time - interval, moment.time, interval, bare._replace(rates=moment.rates), there
@@ -103,4 +106,6 @@ def _zombies(path: str, bare: Patient, now: float) -> Iterator[_Look]:
         heaviest.read(f"{os.path.dirname(path)}/{heaviest.FILE}", now - BACK, now)
     )
     for seen in looks:
-        yield seen.time, seen.time, float(heaviest.FORMAT.tiers[0][0]), bare._replace(zombies=seen.zombies), None
+        # of what is longer ago than the finest tier reaches there are fewer
+        step = next((step for step, slots in heaviest.FORMAT.tiers if now - seen.time < step * slots), 0)
+        yield seen.time, seen.time, float(step), bare._replace(zombies=seen.zombies), None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float, window: float) -> dict[str, Past]:
     """What matters of the journal, by container; what is longer ago than `window` seconds is dropped."""
     known = dict(before)
+    begin = now - window
     for event in events:
         if event.type != "container":
             continue
@@ -22,10 +23,11 @@ def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float, windo
             known.pop(event.id, None)
         elif event.action == "oom":
             kills = _number(event, "kills", past.counted + 1)
-            known[event.id] = past._replace(kills=(*past.kills, (when, kills - past.counted)), counted=kills)
+            more = ((when, kills - past.counted),) if when > begin else ()
+            known[event.id] = past._replace(kills=(*past.kills, *more), counted=kills)
         elif event.action == "start":
             known[event.id] = past._replace(counted=0, unhealthy=0.0)
-        elif event.action == "die":
+        elif event.action == "die" and when > begin:
             oom = event.attributes.get("oom_killed") == "True"
             known[event.id] = past._replace(deaths=(*past.deaths, Death(when, _number(event, "exitCode", 0), oom)))
         elif event.action == "pause":
@@ -35,8 +37,8 @@ def pasts(before: Mapping[str, Past], events: Iterable[Event], now: float, windo
             known[event.id] = past._replace(unhealthy=(past.unhealthy or when) if sick else 0.0)
     return {
         id: past._replace(
-            kills=tuple(kill for kill in past.kills if kill[0] > now - window),
-            deaths=tuple(death for death in past.deaths if death.time > now - window),
+            kills=tuple(kill for kill in past.kills if kill[0] > begin),
+            deaths=tuple(death for death in past.deaths if death.time > begin),
         )
         for id, past in known.items()
     }

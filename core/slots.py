@@ -146,9 +146,12 @@ def read(path: str, format: Format, since: float = 0.0, until: float = float("in
     low, high = int(since * 1000), until * 1000
     try:
         base = size = format.size
+        end = os.fstat(fd).st_size
         for step, slots in format.known(os.pread(fd, size, 0)):
             for first, count in _slots(since, until, step, slots):
-                data = os.pread(fd, count * size, base + first * size)
+                # a header may say that there are more than there are
+                begin = base + first * size
+                data = os.pread(fd, max(0, min(count * size, end - begin)), begin)
                 for at in range(0, len(data) - size + 1, size):
                     # before all of it is taken apart; a hole has been at no time
                     wall = int.from_bytes(data[at + 8 : at + 16], "little")

@@ -16,6 +16,7 @@ from pyctr.core.linux import foreign, libc
 _GET_INFO = 64
 """IPT_SO_GET_INFO, IP6T_SO_GET_INFO."""
 _GET_ENTRIES = 65
+_NAMES = {_GET_INFO: "IPT_SO_GET_INFO", _GET_ENTRIES: "IPT_SO_GET_ENTRIES"}
 _NAME, _INFO = 32, 84
 _HEAD = 40
 """Bytes of struct ipt_get_entries before its entries: name, size, padding."""
@@ -32,7 +33,7 @@ def shape(proc: str) -> bytes:
             for table in loaded:
                 found += _info(family, level, table)
         except OSError:
-            continue  # not in this kernel, or not for us to ask
+            continue  # not in this kernel, not for us to ask, or unloaded just now: then its absence is its shape
     return found
 
 
@@ -56,7 +57,7 @@ def _asked(family: int, level: int, option: int, request: bytes, length: int) ->
     there = foreign.c_ulong(foreign.addressof(size))
     socket = _socket.socket(family, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _socket.IPPROTO_RAW)
     try:
-        libc.check(libc.libc.getsockopt(socket.fileno(), level, option, answer, there), "getsockopt IPT_SO_GET_INFO")
+        libc.check(libc.libc.getsockopt(socket.fileno(), level, option, answer, there), f"getsockopt {_NAMES[option]}")
     finally:
         socket.close()
     return bytes(answer)

@@ -55,7 +55,7 @@ def write_host(paths: Paths, begin: float, seconds: int, percent: int) -> None:
         sample.cpu_busy_us = moment * percent * 20_000
         sample.memory_total, sample.memory_used = 8 << 30, 3 << 30
         sample.psi = {"memory": (0.0, 0.0, moment * 120_000, moment * 20_000)}
-        writer.add(begin + moment, float(moment), sample)
+        writer.add(begin + moment, begin % 100_000 + moment, sample)
 
 
 async def show(app: PyctrApp, host: screens.Replay, pilot: object) -> str:
@@ -174,6 +174,9 @@ def test_who_was_starved_is_told_by_the_machines_record_too(host: screens.Replay
     write_host(host.paths, now - 600, 300, 50)
     write_host(host.paths, now - 300, 300, 97)  # only then nobody left it a core
     assert since() == pytest.approx(now - 300, abs=11)
+    Path(hosthistory.place(host.paths)).unlink()
+    write_host(host.paths, now - 600, 100, 97)
+    assert since() == 0.0, "what the machine did long before says nothing of now"
 
 
 def test_since_when_a_disk_fills_and_zombies_are_left_is_on_record(tmp_path: Path) -> None:
@@ -190,6 +193,15 @@ def test_since_when_a_disk_fills_and_zombies_are_left_is_on_record(tmp_path: Pat
     sick = PATIENT._replace(disk=disk, zombies=9)
     assert onset(place, sick, "disk", Machine(), now, USUAL) == pytest.approx(now - 300, abs=41)
     assert onset(place, sick, "zombies", Machine(), now, USUAL) == pytest.approx(now - 400, abs=21)
+
+
+def test_zombies_are_followed_back_to_where_the_record_has_one_look_in_ten_minutes(tmp_path: Path) -> None:
+    now, place = 1_700_000_400.0, str(tmp_path / ring.FILE)
+    processes = heaviest.Writer(str(tmp_path / heaviest.FILE))
+    for moment in range(0, 4000, 20):
+        processes.add(now - 4000 + moment, 1, 7, [], 1, 3 if moment < 1000 else 9)
+    since = onset(place, PATIENT._replace(zombies=9), "zombies", Machine(), now, USUAL)
+    assert since == pytest.approx(now - 3000, abs=601)
 
 
 def test_the_list_and_the_charts_are_of_that_time_and_the_present_is_one_key_away(host: screens.Replay) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 from pyctr.core import heaviest, redo, slots
@@ -97,3 +98,14 @@ def test_a_power_cut_costs_none_that_was_seen(tmp_path: Path) -> None:
     assert [one.time for one in read(place)] == [BEGIN]
     (step, record), *_ = slots.read(place, heaviest.FORMAT)
     assert step == 20 and slots.time_of(record) == BEGIN * 1000
+
+
+def test_a_file_that_somebody_sent_is_not_believed(tmp_path: Path) -> None:
+    """Its header may tell of more than there is, a state may be a byte that a terminal obeys."""
+    path = tmp_path / "processes"
+    Writer(str(path)).add(BEGIN, 1, 100, [process(100, state="\x1b")], 1)
+    data = bytearray(path.read_bytes())
+    data[14:22] = struct.pack("<II", 20, 0xFFFFFFFF)
+    path.write_bytes(data)
+    (seen,) = read(str(path))
+    assert [one.state for one in seen.rows] == ["?"]

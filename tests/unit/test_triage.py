@@ -221,3 +221,13 @@ def test_since_when_it_is_unhealthy_is_what_the_journal_tells() -> None:
     assert told(sick, well, "pause", sick) == NOW - 57
     assert told(sick, "start", sick) == NOW - 58
     assert told(sick, "start") == 0, "of this life nothing is known"
+
+
+def test_what_is_longer_ago_than_the_window_is_not_kept_but_counted_on() -> None:
+    oom = [
+        Event(time_ns=int((NOW - at) * 1e9), action="oom", id="a", attributes={"kills": str(kills)})
+        for at, kills in ((9000, 3), (10, 5))
+    ]
+    deaths = [Event(time_ns=int((NOW - at) * 1e9), action="die", id="a") for at in (9000, 20)]
+    past = pasts({}, [oom[0], deaths[0], deaths[1], oom[1]], NOW, USUAL.window_seconds)["a"]
+    assert past.kills == ((NOW - 10, 2),) and [death.time for death in past.deaths] == [NOW - 20]

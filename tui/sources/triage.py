@@ -207,7 +207,10 @@ def _children(engine: Engine, row: ContainerRow, seen: Seen) -> int:
     if engine.recorded is None:
         return zombies(row.pid, engine.paths.proc)
     path = _ring(engine, row, seen)
-    found = heaviest.at(f"{os.path.dirname(path)}/{heaviest.FILE}", seen.time) if path else None
+    try:
+        found = heaviest.at(f"{os.path.dirname(path)}/{heaviest.FILE}", seen.time) if path else None
+    except OSError:
+        return 0  # not ours to read
     return found.zombies if found is not None else 0
 
 
