@@ -10,6 +10,7 @@ only read, and with suspicion: nothing in it is larger than it may be, and what 
 from __future__ import annotations
 
 import os
+import re
 import struct
 
 from pyctr.core.logentries import Form, ForwardsOnly
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 MOST = 1_000_000
 """Bytes of an entry: docker refuses longer ones when it reads."""
 _EDGE = 4
-_MARKS = (b"\x0a\x06stdout", b"\x0a\x06stderr")
-"""How every entry begins: its first field."""
+_MARK = re.compile(rb"\x0a\x06std(?:out|err)")
+"""How every entry begins: its first field. One search for both, or one that is nowhere is looked for each time."""
+_MARK_SIZE = 8
 
 
 def parse(entry: bytes) -> Entry | None:
@@ -102,10 +104,10 @@ def cut(buffer: bytes) -> tuple[list[bytes], int]:
             found.append(buffer[at + _EDGE : end - _EDGE])
             at = end
             continue
-        places = [place for mark in _MARKS if (place := buffer.find(mark, at + _EDGE + 1)) >= 0]
-        if not places:
-            return found, max(at, len(buffer) - _EDGE - len(_MARKS[0]))
-        at = min(places) - _EDGE
+        mark = _MARK.search(buffer, at + _EDGE + 1)
+        if mark is None:
+            return found, max(at, len(buffer) - _EDGE - _MARK_SIZE)
+        at = mark.start() - _EDGE
     return found, at
 
 
@@ -115,10 +117,11 @@ def _backwards(file: LogFile) -> Iterator[tuple[int, bytes]]:
         raise ForwardsOnly
     at = file.size
     while at > 2 * _EDGE:
-        (size,) = struct.unpack(">I", os.pread(file.fd, _EDGE, at - _EDGE))
+        edge = os.pread(file.fd, _EDGE, at - _EDGE)
+        size = int.from_bytes(edge)
         begin = at - size - 2 * _EDGE
-        if not 0 < size <= MOST or begin < 0 or os.pread(file.fd, _EDGE, begin) != struct.pack(">I", size):
-            raise ForwardsOnly  # torn, or being written
+        if not 0 < size <= MOST or begin < 0 or os.pread(file.fd, _EDGE, begin) != edge:
+            raise ForwardsOnly  # torn, being written, or emptied since its size was asked for
         yield at, os.pread(file.fd, size, begin + _EDGE)
         at = begin
 

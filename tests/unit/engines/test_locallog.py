@@ -6,12 +6,13 @@ import gzip
 import os
 import struct
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from pyctr.core import logfiles
-from pyctr.core.engines import output
+from pyctr.core.engines import locallog, output
 from pyctr.core.engines.model import Foreign, Log
 
 NS = 1795216447412345678
@@ -151,3 +152,25 @@ def test_one_that_has_not_written_yet_is_followed(tmp_path: Path) -> None:
     path.write_bytes(entry("first"))
     followed.until("first\n")
     assert followed.stop() == ["first\n"]
+
+
+def test_false_beginnings_cost_no_more_than_their_number() -> None:
+    """Each has a length that may be, none ends where it says, and one of the two marks is nowhere."""
+
+    def seconds(count: int) -> float:
+        false = struct.pack(">I", 7) + b"\x0a\x06stdout" + b"\0" * 4
+        begun = time.process_time()
+        found, used = locallog.cut(false * count)
+        assert not found and used > 16 * (count - 2)
+        return time.process_time() - begun
+
+    assert seconds(64_000) < 100 * min(seconds(4_000) for _ in range(3))
+
+
+def test_a_log_that_is_emptied_while_it_is_read_from_its_end_is_read_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = docker(tmp_path / "log", entry("one"))
+    size = logfiles.LogFile.size.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(logfiles.LogFile, "size", property(lambda file: size(file) + 100))
+    assert texts(one, tail=2) == ["one\n"]
