@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     """The whole entries at the beginning of some bytes, and how many bytes those are."""
 
 BLOCK = 1 << 16
-UNPACKED = 1 << 31
-"""Bytes that one compressed file gives at most: it may be made to fill a disk, or to take for ever."""
+UNPACKED = 1 << 30
+"""Bytes that one compressed file gives at most, each time it is read: it may be made to take for ever."""
+FILES = 1000
+"""Files of one log at most, as many of each kind of name: each takes a descriptor."""
 
 
 class LogFile:
@@ -89,12 +91,28 @@ class LogFile:
 def chain(path: str, flags: int = 0, *, packed: bool = False) -> list[LogFile]:
     """All files of a log, oldest first; `packed` with compressed ones, too. Raises OSError for one that cannot be read.
 
-    While files are moved up, one may be seen twice, which is told by its inode; and there may be a gap.
+    No more than the newest FILES of those that are counted, and of those that have a time. While files are moved up,
+    one may be seen twice, which is told by its inode; and there may be a gap.
     """
-    ends = ("", ".gz") if packed else ("",)
     found: list[LogFile] = []
-    number = 0
-    while True:
+    try:
+        _numbered(found, path, flags, packed)
+        found.reverse()
+        if packed:
+            numbered = len(found)
+            _dated(found, path, flags)
+            found = found[numbered:] + found[:numbered]
+    except BaseException:
+        for file in found:
+            file.close()
+        raise
+    return found
+
+
+def _numbered(found: list[LogFile], path: str, flags: int, packed: bool) -> None:
+    """Add those that are counted, newest first."""
+    ends = ("", ".gz") if packed else ("",)
+    for number in range(FILES):
         for end in ends if number else ("",):
             try:
                 file = LogFile(f"{path}.{number}{end}" if number else path, flags)
@@ -108,26 +126,21 @@ def chain(path: str, flags: int = 0, *, packed: bool = False) -> list[LogFile]:
         else:
             if number and not any(os.path.exists(f"{path}.{number + 1}{end}") for end in ends):
                 break
-        number += 1
-    found.reverse()
-    return [*_dated(path, flags), *found] if packed else found
 
 
-def _dated(path: str, flags: int) -> list[LogFile]:
-    """Those that have the time of their rotation for a name, oldest first."""
+def _dated(found: list[LogFile], path: str, flags: int) -> None:
+    """Add those that have the time of their rotation for a name, oldest first."""
     directory, name = os.path.split(path)
     names: dict[str, str] = {}
     for one in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
         time = one.removeprefix(f"{name}.").removesuffix(".gz")
         if len(time) == 15 and time[8] == "-" and time[:8].isdigit() and time[9:].isdigit():
             names.setdefault(time, one)  # without .gz: whole as long as it is there
-    found = []
-    for one in names.values():
+    for one in list(names.values())[-FILES:]:
         try:
             found.append(LogFile(f"{directory}/{one}", flags))
         except FileNotFoundError:
             continue  # compressed or thrown away just now
-    return found
 
 
 def next_after(file: LogFile | None, path: str, flags: int = 0, *, packed: bool = False) -> LogFile | None:

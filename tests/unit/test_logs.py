@@ -152,3 +152,31 @@ def test_follow_waits_for_a_log_that_is_not_there_yet(tmp_path: Path) -> None:
     os.close(stop)
     os.close(stopper)
     assert seen == [b"hello\n", b"prompt> "]
+
+
+@pytest.mark.parametrize("name", ["ctr.log.1", "ctr.log.20261120-010000"])
+def test_one_file_that_cannot_be_opened_leaves_no_other_open(tmp_path: Path, name: str) -> None:
+    (tmp_path / "ctr.log").touch()
+    (tmp_path / name).symlink_to(tmp_path / "ctr.log")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError):
+        logfiles.chain(str(tmp_path / "ctr.log"), os.O_NOFOLLOW, packed=True)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_log_of_very_many_files_is_its_newest_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logfiles, "FILES", 3)
+    for name in ("", ".1", ".2", ".3", ".4", *(f".2026112{day}-010000" for day in range(5))):
+        (tmp_path / f"ctr.log{name}").write_text(f"2026-01-01T00:00:00Z stdout F {name}\n")
+    files = logfiles.chain(str(tmp_path / "ctr.log"), packed=True)
+    found = [line.decode().strip() for file in files for line in file.entries(logentries.cut_lines)]
+    for file in files:
+        file.close()
+    assert [line.split()[3:] for line in found] == [
+        [".20261122-010000"],
+        [".20261123-010000"],
+        [".20261124-010000"],
+        [".2"],
+        [".1"],
+        [],
+    ]
