@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 PRIORITY = select.EPOLLPRI
-HANGUP = select.EPOLLHUP | select.EPOLLERR
+ERROR = select.EPOLLERR
+HANGUP = select.EPOLLHUP | ERROR
+EDGE = select.EPOLLET
+"""With others: when it comes to be so, not as long as it is so."""
 
 
 class Loop:

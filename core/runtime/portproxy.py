@@ -114,12 +114,13 @@ class Proxy:
         self.loop.at(None, self._end)
         return True
 
-    def turn(self) -> None:
-        """Wait, and do what there is to do."""
-        self.loop.turn()
+    def turn(self, deadline: float | None = None) -> bool:
+        """Wait, and do what there is to do; False if the time (time.monotonic) was up."""
+        busy = self.loop.turn(deadline)
         for socket in self._left:
             socket.close()
         self._left.clear()
+        return busy
 
     def leave(self, socket: _socket.socket) -> None:
         """Close a socket when this turn is over: its number may still be among what is ready."""

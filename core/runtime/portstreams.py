@@ -1,4 +1,8 @@
-"""TCP connections that a `portproxy` carries: each way ends for itself, and a reset is passed on."""
+"""TCP connections that a `portproxy` carries: each way ends for itself, and a reset is passed on.
+
+caller ── kernel ──(peek, send)──> kernel ── container      what has been sent on is dropped behind us, what has
+                                                            not been stays in the kernel and slows its sender down
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import _socket
 import errno
 import struct
 
-from pyctr.core.runtime.loop import HANGUP, PRIORITY, READ, WRITE
+from pyctr.core.runtime.loop import EDGE, ERROR, HANGUP, READ, WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +21,13 @@ AT_ONCE = 16
 _RESET = struct.pack("=ii", 1, 0)
 """struct linger: close with a RST."""
 _buffer = memoryview(bytearray(1 << 18))
-"""What is on its way: a process does one thing at a time."""
+"""What is on its way: a process does one thing at a time, and keeps nothing of it."""
+_UNSENT = 1 << 16
+"""Bytes that wait in the kernel for a receiver that is slow (TCP_NOTSENT_LOWAT): it would keep 4 MB of each caller, in
+no container's account. More is not faster, also with four times as much in our buffer."""
+_ORPHANED = 120_000
+"""Milliseconds in which the one has to take something once the other is gone for good: the kernel does not keep last
+words for ever either (tcp_orphan_retries in tcp(7)), but knows ours for a connection that is in use."""
 
 
 class Door:
@@ -49,13 +59,14 @@ class Door:
 
 
 class _End:
-    """One of a link's two sockets, and what has been read from the other one and not yet been sent here."""
+    """One of a link's two sockets."""
 
-    __slots__ = ("ended", "shut", "socket", "waiting")
+    __slots__ = ("ended", "full", "shut", "socket")
 
     def __init__(self, socket: _socket.socket) -> None:
         self.socket = socket
-        self.waiting = b""
+        self.full = False
+        """It has not taken all that the other one has said."""
         self.ended = False
         """It has said its last word."""
         self.shut = False
@@ -73,7 +84,7 @@ class _Link:
         self._through = False
         _patient(caller)
         # until somebody answers inside we only notice that the caller goes
-        proxy.loop.add(caller.fileno(), PRIORITY, self._of_caller)
+        proxy.loop.add(caller.fileno(), HANGUP, self._of_caller)
         self._call()
 
     def _call(self) -> None:
@@ -128,23 +139,14 @@ class _Link:
     def _ready(self, end: _End, other: _End, events: int) -> None:
         """Carry what can be carried between `end`, which is ready, and the other one."""
         try:
-            if events & WRITE and end.waiting:
-                end.waiting = end.waiting[end.socket.send(end.waiting) :]
-            if not end.ended and not other.waiting and events & ~WRITE:
-                count = end.socket.recv_into(_buffer)
-                if not count:
-                    end.ended = True
-                else:
-                    sent = _send(other.socket, _buffer[:count])
-                    other.waiting = bytes(_buffer[sent:count])
+            if events & WRITE and end.full:
+                _carry(other, end)
+            if not end.ended and not other.full and events & ~WRITE:
+                _carry(end, other)
             elif events & HANGUP:
-                raise OSError(errno.ECONNRESET, "it is gone")
-            for one, from_whom in ((end, other), (other, end)):
-                if from_whom.ended and not one.waiting and not one.shut:
-                    one.socket.shutdown(_socket.SHUT_WR)
-                    one.shut = True
-        except BlockingIOError:
-            pass
+                if events & ERROR or not end.shut:
+                    raise OSError(errno.ECONNRESET, "it is gone")
+                other.socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_USER_TIMEOUT, _ORPHANED)
         except OSError:
             self._close(reset=True)
             return
@@ -152,12 +154,12 @@ class _Link:
             self._close(reset=False)
             return
         for one, from_whom in ((end, other), (other, end)):
-            if not one.ended and not from_whom.waiting:
+            if not one.ended and not from_whom.full:
                 reads = READ
             else:
-                # only that it goes; which one that has been told the last word need not say
-                reads = 0 if one.shut else PRIORITY
-            self._proxy.loop.want(one.socket.fileno(), reads | (WRITE if one.waiting else 0))
+                # only that it goes; which is true for ever of one that said its last word and has been told the other's
+                reads = HANGUP | EDGE if one.shut else HANGUP
+            self._proxy.loop.want(one.socket.fileno(), reads | (WRITE if one.full else 0))
 
     def _close(self, *, reset: bool) -> None:
         for end in (self._caller, self._inside):
@@ -168,14 +170,34 @@ class _Link:
         self._proxy.gone()
 
 
-def _send(socket: _socket.socket, data: memoryview) -> int:
+def _carry(giver: _End, taker: _End) -> None:
+    """One piece, or that there is no more. Raises OSError."""
     try:
-        return socket.send(data)
+        count = giver.socket.recv_into(_buffer, 0, _socket.MSG_PEEK)
     except BlockingIOError:
-        return 0
+        return
+    if not count:
+        giver.ended = True
+        taker.full = False
+        taker.socket.shutdown(_socket.SHUT_WR)
+        taker.shut = True
+        return
+    try:
+        sent = taker.socket.send(_buffer[:count])
+    except BlockingIOError:
+        sent = 0
+    taker.full = sent < count
+    if sent:
+        # TCP copies nothing then, see tcp(7)
+        giver.socket.recv_into(_buffer, sent, _socket.MSG_TRUNC)
 
 
 def _patient(socket: _socket.socket) -> None:
-    """Notice a peer that vanished without a word, and hold no small answers back."""
+    """Notice a peer that vanished without a word, hold no small answers back, and little of what is too much.
+
+    An urgent byte is one like others: out of line and alone it makes a socket ready that has nothing to peek at.
+    """
     socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1)
+    socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_OOBINLINE, 1)
     socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NOTSENT_LOWAT, _UNSENT)
