@@ -23,7 +23,7 @@ from _frozen_importlib_external import MAGIC_NUMBER, SourceFileLoader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import CodeType, ModuleType
 
     Facts = tuple[int, int, int, int]
@@ -41,7 +41,7 @@ _FORMAT = 3
 _WORDS = 16
 """Where a verb stands at the latest, as a rule."""
 _BEFORE = frozenset(sys.modules)
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Finder:
@@ -168,15 +168,24 @@ class _Loader(SourceFileLoader):
             self._finder.singles[-1].append(module.__name__)
 
 
+class _Noter:
+    """Finds nothing; notes what the interpreter's own finders are about to import."""
+
+    def find_spec(self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None) -> None:
+        if name.startswith(_PACKAGE) and path:
+            start = f"{path[0]}/{name.rpartition('.')[2]}"
+            _ran[name] = facts_of(f"{start}.py") or facts_of(f"{start}/__init__.py")
+
+
 _finder: Finder | None = None
-_needed: list[str] = []
-"""What had been imported when `done` was called."""
+_ran: "dict[str, Facts | None]" = {}
+"""Of modules that have not come from `_finder`, since `done`: the source they were made of."""
 
 
 def guess(program: str) -> None:
     """`use` for the first word of the command line that there is a file for, before anybody can say what it means."""
     for word in sys.argv[1:_WORDS]:
-        if word.isalpha() and os.path.exists(_path(f"{program}-{word}")):
+        if word.isalpha() and os.path.exists(place(f"{program}-{word}")):
             use(f"{program}-{word}")
             return
 
@@ -184,40 +193,39 @@ def guess(program: str) -> None:
 def use(name: str) -> None:
     """From now on import from the file `name`, a word of ours, as far as it is there and true."""
     global _finder
-    path = _path(name)
+    path = place(name)
     if sys.pycache_prefix is not None or (_finder is not None and _finder.path == path):
         return
     if _finder is not None:
         sys.meta_path.remove(_finder)
-    _finder = Finder(path, _ROOT)
+    _finder = Finder(path, ROOT)
     sys.meta_path.insert(0, _finder)
 
 
-def snapshot(name: str) -> int:
-    """A descriptor of what `resume` takes: the file `name` if it is there and true, else one in memory with all that
-    this process has imported (until `done`, if that was called). It stays what it is while sources change. Raises
-    OSError; SyntaxError in the midst of that."""
-    finder = Finder(_path(name), _ROOT)
-    needed = _needed or [module for module in sys.modules if module.startswith(_PACKAGE) and module not in _BEFORE]
-    if all(finder.find_spec(module) for module in needed):
-        return os.open(finder.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    content = _content(finder, lasting=False)
-    fd = os.memfd_create(f"pyctr-{name}", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
-    return fd
-
-
-def resume(fd: int, name: str) -> None:
+def resume(content: bytes, name: str) -> None:
     """Import from a `snapshot` from now on, whatever has become of the sources."""
     global _finder
-    _finder = Finder(_path(name), _ROOT, os.pread(fd, os.fstat(fd).st_size, 0))
-    os.close(fd)
-    sys.meta_path.insert(0, _finder)
+    _finder = Finder(place(name), ROOT, content)
+    sys.meta_path[:0] = _finder, _Noter()
 
 
-def _path(name: str) -> str:
-    return f"{_ROOT}/__pycache__/{name}.{sys.implementation.cache_tag}-{sys.flags.optimize}.modules"
+def current() -> Finder | None:
+    """Where modules come from just now."""
+    return _finder
+
+
+def running() -> "dict[str, Facts | None]":
+    """Of every module of ours that was imported until `done`, or since `resume`, and later: the source it was made of,
+    None for one that nobody can tell."""
+    found = dict(_ran)
+    if _finder is not None:
+        found |= {name: _finder.index[name][2] for name in _finder.served}
+    return {name: facts for name, facts in found.items() if name in sys.modules}
+
+
+def place(name: str) -> str:
+    """Of the file of that name."""
+    return f"{ROOT}/__pycache__/{name}.{sys.implementation.cache_tag}-{sys.flags.optimize}.modules"
 
 
 def at_once(stage: int) -> None:
@@ -232,9 +240,15 @@ def at_once(stage: int) -> None:
 def done() -> None:
     """Nothing that matters is imported any more: let go of the memory."""
     global _finder
+    if _ran:
+        return  # in a copy of who has said so
+    for name, module in sys.modules.items():
+        if (name + ".").startswith(_PACKAGE) and not (_finder is not None and name in _finder.served):
+            _ran[name] = facts_of(module.__file__ or "")
+    _ran.update(running())
+    sys.meta_path.insert(0, _Noter())
     if _finder is not None:
         sys.meta_path.remove(_finder)
-        _needed[:] = [module for module in sys.modules if module.startswith(_PACKAGE) and module not in _BEFORE]
         for name in _finder.served:
             loader = getattr(sys.modules.get(name), "__loader__", None)
             if isinstance(loader, _Loader):
@@ -254,32 +268,34 @@ def keep() -> None:
     if _finder is None or not pending():
         return
     try:
-        _write(_finder)
+        finder = _finder
+        write(finder.path, lambda: _content(finder))
     except (OSError, SyntaxError, ValueError):
         pass  # a place we may not write to, or a source being edited: as slow as before
 
 
-def _write(finder: Finder) -> None:
-    directory = os.path.dirname(finder.path)
-    if not _ours(os.stat(directory), os.stat(finder.root)):
+def write(path: str, make: "Callable[[], bytes]") -> None:
+    """What it makes, in the place of what is there; nothing where others may write. Raises OSError."""
+    directory = os.path.dirname(path)
+    if not _ours(os.stat(directory), os.stat(ROOT)):
         return
-    temporary = f"{finder.path}.{os.getpid()}"
+    temporary = f"{path}.{os.getpid()}"
     # before the work, which takes some 0.2 s: without permission it were done every time
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with open(fd, "wb") as file:
-            file.write(_content(finder))
+            file.write(make())
             file.flush()
             os.fchmod(fd, os.stat(__file__).st_mode & 0o644 | 0o600)
             os.fsync(fd)
-        os.rename(temporary, finder.path)
+        os.rename(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
 
 
-def _content(finder: Finder, *, lasting: bool = True) -> bytes:
-    """Of a file; one that is `lasting` must never be behind its sources."""
+def _content(finder: Finder) -> bytes:
+    """Of a file, which must never be behind its sources."""
     missed = finder.missed()
     stages = [list(names) for names, _, _ in finder.stages]
     if not missed:
@@ -294,11 +310,18 @@ def _content(finder: Finder, *, lasting: bool = True) -> bytes:
             codes[name], facts[name] = finder.code(name), (source, package, known)
     for name, source in missed.items():
         status = os.stat(source)
-        if lasting and time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _SETTLED:
-            continue  # may change once more without a trace
+        if not settled(_facts(status)):
+            continue
         with open(source, "rb") as file:
-            codes[name] = _compiled(name, file.read(), source)
+            codes[name] = compiled(name, file.read(), source)
         facts[name] = source, os.path.basename(source) == "__init__.py", _facts(status)
+    return packed(finder.root, stages, codes, facts)
+
+
+def packed(
+    root: str, stages: list[list[str]], codes: "dict[str, CodeType]", facts: "dict[str, tuple[str, bool, Facts]]"
+) -> bytes:
+    """A file's content. `codes` and `facts` have the same keys, `stages` are some of those."""
     pieces: list[bytes] = []
     index: "Index" = {}
     placed: "Stages" = []
@@ -316,10 +339,10 @@ def _content(finder: Finder, *, lasting: bool = True) -> bytes:
             end += len(pieces[-1])
     head = marshal.dumps((index, placed))
     lengths = (length.to_bytes(8, "little") for length in (len(head), end))
-    return b"".join((_header(finder.root), *lengths, head, *pieces))
+    return b"".join((_header(root), *lengths, head, *pieces))
 
 
-def _compiled(name: str, content: bytes, source: str) -> "CodeType":
+def compiled(name: str, content: bytes, source: str) -> "CodeType":
     """Without what takes a seventh of the room and nobody asks for: the columns of each instruction (lines are kept,
     for tracebacks) and the docstrings of the core (those of the commands are their help)."""
     import ast
@@ -337,6 +360,18 @@ def _compiled(name: str, content: bytes, source: str) -> "CodeType":
     return compile(tree, source, "exec", dont_inherit=True)
 
 
+def settled(facts: "Facts | None") -> bool:
+    """Whether a source of these cannot change once more without a trace."""
+    return facts is not None and time.time_ns() - max(facts[2:]) >= _SETTLED
+
+
+def facts_of(source: str) -> "Facts | None":
+    try:
+        return _facts(os.stat(source))
+    except OSError:
+        return None
+
+
 def _facts(status: os.stat_result) -> "Facts":
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -347,20 +382,30 @@ def _header(root: str) -> bytes:
 
 
 def _read(path: str, root: str) -> bytes:
-    """The file, if it is there and nobody can have written it who could not have written the package."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+    if (fd := opened(path, root)) < 0:
         return b""
     try:
-        package, status = os.stat(root), os.fstat(fd)
-        if not _ours(status, package) or not _ours(os.stat(os.path.dirname(path)), package):
-            return b""
-        return os.read(fd, status.st_size)
+        return os.read(fd, os.fstat(fd).st_size)
     except OSError:
         return b""
     finally:
         os.close(fd)
+
+
+def opened(path: str, root: str) -> int:
+    """The file, if it is there and nobody can have written it who could not have written the package; else -1."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return -1
+    try:
+        package = os.stat(root)
+        if _ours(os.fstat(fd), package) and _ours(os.stat(os.path.dirname(path)), package):
+            return fd
+    except OSError:
+        pass  # the package is being replaced
+    os.close(fd)
+    return -1
 
 
 def _ours(status: os.stat_result, package: os.stat_result) -> bool:

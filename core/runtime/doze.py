@@ -14,7 +14,7 @@ import marshal
 import os
 import sys
 
-from pyctr.core import bytecode
+from pyctr.core import bytecode, snapshot
 from pyctr.core.linux import machine
 
 TYPE_CHECKING = False
@@ -25,7 +25,19 @@ if TYPE_CHECKING:
 _WATCH, _STATE = 3, 4
 FREE = 5
 """From here on descriptors keep their numbers."""
-_CODE = "import marshal,posix;know=marshal.loads(posix.pread(4,1<<26,0));exec(know[0])"
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_CODE = """
+try:
+    import marshal, posix
+    know = marshal.loads(posix.pread(4, 1 << 26, 0))
+    exec(know[0])
+except BaseException:
+    import sys, time
+    time.sleep(1)
+    posix.execve("/proc/self/exe", sys.orig_argv, posix.environ)
+doze.wake(go, know[5])
+"""
+"""An attempt that fails for want of memory or descriptors has changed nothing and is made again, as doze does it."""
 _BOOT = """
 import sys
 from _frozen_importlib import ModuleSpec
@@ -42,18 +54,17 @@ for name, file, package, code in know[1]:
         setattr(sys.modules[parent], last, module)
     exec(code, module.__dict__)
 sys.path.insert(0, know[2])
-sys.modules["pyctr.core.bytecode"].resume(*know[3])
+sys.modules["pyctr.core.bytecode"].resume(posix.pread(know[3], 1 << 26, 0), know[4])
+from pyctr.core import snapshot
 from pyctr.core.runtime import doze
-doze.wake(*know[4])
+snapshot.carried[:] = know[1]
+go = doze.ready(know[4])
+posix.close(know[3])
 """
-_FIRST = ("pyctr", "pyctr.core", "pyctr.core.bytecode")
-"""What has to be there before anything can come from a snapshot."""
-_SNAPSHOT = "shim"
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def until(watch: int, name: str, awake: str, state: Any, kept: Iterable[int] = ()) -> None:
-    """Become "doze", called `name`, until the epoll(7) `watch` tells of something; then `awake` (a name in `AWAKE`) is
+    """Become "doze", called `name`, until the epoll(7) `watch` tells of something; then what `ready` has for `awake` is
     called with `state` (marshal) in a new interpreter. It has the descriptors `kept` under the numbers that `state`
     says, which are above 4, and `watch` no more.
 
@@ -61,18 +72,25 @@ def until(watch: int, name: str, awake: str, state: Any, kept: Iterable[int] = (
     """
     opened: list[int] = []
     try:
-        opened.append(machine.program("doze", f"{name}\0{sys.modules['encodings'].__file__}\0".encode()))
-        opened.append(bytecode.snapshot(_SNAPSHOT))
-        opened.append(os.memfd_create("pyctr-state", os.MFD_CLOEXEC))
-        opened += [_moved(fd) for fd in (*opened, watch)]
-        program, pinned, memory, watched = opened[3:]
-        os.write(
-            memory,
-            marshal.dumps((compile(_BOOT, "<doze>", "exec"), _first(), _root(), (pinned, _SNAPSHOT), (awake, state))),
+        needed = os.fsencode(sys.modules["encodings"].__file__ or "")
+        opened.append(machine.program("doze", b"%b\0%b\0" % (name.encode(), needed)))
+        opened.append(snapshot.take(awake))
+        pinned = _moved(opened[-1])
+        opened.append(pinned)
+        know = (
+            compile(_BOOT, "<doze>", "exec"),
+            snapshot.first(),
+            os.path.dirname(bytecode.ROOT),
+            pinned,
+            awake,
+            state,
         )
+        opened.append(machine.sealed("state", marshal.dumps(know)))
+        opened += [_moved(fd) for fd in (opened[0], opened[-1], watch)]
+        program, memory, watched = opened[-3:]
         _execute(program, {_WATCH: watched, _STATE: memory}, (pinned, *kept))
-    except (OSError, SyntaxError):
-        pass  # no descriptors, no memory, or nothing in memory may be executed
+    except Exception:
+        pass  # no descriptors or memory, nothing in memory may be executed, our files are others: whatever, we stay
     for fd in opened:
         os.close(fd)
 
@@ -84,68 +102,52 @@ def _moved(fd: int) -> int:
 
 def _execute(program: int, placed: dict[int, int], kept: Iterable[int]) -> None:
     """Raises OSError, with all descriptors as they were."""
-    executable = getattr(sys, "_base_executable", "") or sys.executable
+    # that of a later version may be behind the name by then, and could not read what we leave
+    executable = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
     words = [executable, "-I", "-S", "-B", "-X", "utf8", "-c", _CODE, *sys.argv[1:]]
-    before = {}
-    for number in placed:
-        try:
-            before[number] = _moved(number)
-        except OSError as error:
-            if error.errno != errno.EBADF:  # nobody has it
-                raise
+    before: dict[int, int] = {}
+    moved: list[int] = []
     try:
         for number, fd in placed.items():
+            try:
+                before[number] = _moved(number)
+            except OSError as error:
+                if error.errno != errno.EBADF:  # nobody has it
+                    raise
             os.dup2(fd, number)
+            moved.append(number)
         for fd in kept:
             os.set_inheritable(fd, True)
         os.execve(f"/proc/self/fd/{program}", words, {"PATH": _PATH})
     finally:
         for fd in kept:
             os.set_inheritable(fd, False)
-        for number in placed:
+        for number in moved:
             if number in before:
                 os.dup2(before[number], number, inheritable=False)
-                os.close(before[number])
             else:
                 os.close(number)
+        for fd in before.values():
+            os.close(fd)
 
 
-def wake(awake: str, state: Any) -> NoReturn:
+def ready(awake: str) -> Callable[[Any], int]:
+    """What goes on, loaded."""
+    if awake == "steward":
+        from pyctr.core.runtime import steward
+
+        return steward.inherit
+    from pyctr.core.runtime import spawned
+
+    return spawned.resume
+
+
+def wake(go: Callable[[Any], int], state: Any) -> NoReturn:
     """The other side of `until`."""
     code = 1
     try:
         os.close(_WATCH)
         os.close(_STATE)
-        code = AWAKE[awake](state)
+        code = go(state)
     finally:
         os._exit(code)
-
-
-def _shim(state: Any) -> int:
-    from pyctr.core.runtime import spawned
-
-    return spawned.resume(*state)
-
-
-def _steward(state: Any) -> int:
-    from pyctr.core.runtime import steward
-
-    return steward.inherit(state)
-
-
-AWAKE: dict[str, Callable[[Any], int]] = {"shim": _shim, "steward": _steward}
-
-
-def _first() -> list[tuple[str, str, bool, Any]]:
-    found = []
-    for name in _FIRST:
-        module = sys.modules[name]
-        code = module.__spec__.loader.get_code(name)  # type: ignore[union-attr]
-        if code is None or module.__file__ is None:
-            raise OSError(f"no code of {name}")
-        found.append((name, module.__file__, hasattr(module, "__path__"), code))
-    return found
-
-
-def _root() -> str:
-    return os.path.dirname(os.path.dirname(sys.modules["pyctr"].__file__ or ""))

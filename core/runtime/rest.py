@@ -35,8 +35,9 @@ class Sleep:
     """Before the answer of the worker has even been looked at: many containers never say a word, and their shims then
     have hardly a page that is not shared with the others."""
 
-    def __init__(self, watch: select.epoll, client: int, begun: worker.Worker) -> None:
+    def __init__(self, watch: select.epoll, client: int, begun: worker.Worker, launcher: int = -1) -> None:
         self._watch = watch
+        self._launcher = launcher
         self._client = client
         self._begun = begun
         self.hired = False
@@ -54,7 +55,9 @@ class Sleep:
                     self._hire()
                 else:
                     pause = _AGAIN
-                    if left and size() > ENOUGH:
+                    if self._accompanied():
+                        pause = ALONE
+                    elif left and size() > ENOUGH:
                         # nobody shares our pages any more, or never did
                         _give_up(self._watch.fileno(), self._begun.answered(), self._begun.descriptors())
                 continue
@@ -66,6 +69,12 @@ class Sleep:
             os.close(self._client)
             left = True
         return left
+
+    def _accompanied(self) -> bool:
+        """Whether our launcher lives: it shares with us, and nobody else waits for its end."""
+        if self._launcher > 0 and os.waitpid(self._launcher, os.WNOHANG)[0]:
+            self._launcher = -1
+        return self._launcher > 0
 
     def _hire(self) -> None:
         self.hired = True
@@ -92,6 +101,7 @@ class Rest:
         """With a new incarnation, or after having been woken from a rest that came after so much `idle`ness."""
         # to wake costs a start of the interpreter: who is woken again and again rests later
         self._idle = IDLE if idle is None else min(2 * idle, _LONGEST)
+        self._heard = self._shim.loop.heard
         self._shim.loop.at(time.monotonic() + self._idle, self._look)
 
     def _look(self) -> None:
@@ -119,6 +129,7 @@ class Rest:
             or set(shim.children) != {shim.pid}
             or shim.streams is None
             or not shim.streams.quiet
+            or any(streams.open for streams in shim.leftovers)
             or shim.health is not None
             or shim.served is not None
             or (client is not None and (client.open or client.cleans))

@@ -201,8 +201,9 @@ class Service:
             if request.get("tty"):
                 streams.close()
             else:
-                # what it left running may still write: read on, for nobody
+                # what it left running may still write
                 streams.close_input()
+                shim.leftovers = [one for one in (*shim.leftovers, streams) if one.open]
 
         shim.children[pid] = ended
 

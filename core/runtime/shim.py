@@ -77,6 +77,10 @@ class Shim:
         self._manager: Manager | None = None
         self._adopted: dict[str, Any] = {}
         """See `incarnation.hand_over`."""
+        self.launcher = -1
+        """The pid of the one that we have left behind (`launcher`); less where we have left none."""
+        self.leftovers: list[Streams] = []
+        """Of processes that an exec has left running: read for nobody, so that they can go on."""
         self.hired = False
         """Whether the host has a steward, as far as we are to see to it."""
 
@@ -89,7 +93,7 @@ class Shim:
         told = False
         if (when := begun.receive()) != worker.NOW:
             told = not os.waitpid(begun.pid, 0)[1]
-            sleep = rest.Sleep(watch, client, begun)
+            sleep = rest.Sleep(watch, client, begun, self.launcher)
             if told and sleep.until_heard(when):
                 client = -1
             self.hired = sleep.hired

@@ -29,7 +29,8 @@ def main(run: str = "", key: str = "") -> NoReturn:
         client = 3
         os.set_inheritable(client, False)
         shim = prepare()
-        if key and os.fork() == 0:
+        shim.launcher = os.fork() if key else -1
+        if shim.launcher == 0:
             os.close(client)
             from pyctr.core.runtime import launcher
 
@@ -44,8 +45,9 @@ def main(run: str = "", key: str = "") -> NoReturn:
         os._exit(code)
 
 
-def resume(said: bytes, descriptors: list[int]) -> int:
-    """Go on where a shim went to sleep without its interpreter (`doze`)."""
+def resume(state: tuple[bytes, list[int]]) -> int:
+    """Go on where a shim went to sleep without its interpreter (`doze`): with what it knew, and its descriptors."""
+    said, descriptors = state
     for fd in descriptors:
         os.set_inheritable(fd, False)
     _identity()

@@ -46,8 +46,9 @@ class Streams:
         self._out: dict[int, int] = {}
         """Descriptor -> 1 or 2."""
         if terminal:
-            self._out[fds[0]] = 1
-            loop.add(fds[0], READ, self._terminal)
+            if self._in >= 0:
+                self._out[self._in] = 1
+                loop.add(self._in, READ, self._terminal)
             return
         if self._in >= 0:
             # no interest yet: a closed reader would be reported for ever

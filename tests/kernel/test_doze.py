@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import marshal
 import os
 import select
 import shutil
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 import pyctr
-from pyctr.core.linux import machine
+from pyctr.core.linux import machine, procfs
 from pyctr.core.runtime import doze, launch, sync
 from pyctr.core.runtime.launch import Launched
 from tests.support.bundle import Bundle, gone
@@ -57,6 +58,12 @@ def memory(pid: int, kind: str = "Pss:") -> int:
     """kB, of proc_pid_smaps_rollup(5)."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(kind)).split()[1])
+
+
+def waited(pid: int) -> int:
+    """How often it has given its core away by itself."""
+    with open(f"/proc/{pid}/status") as file:
+        return int(next(line for line in file if line.startswith("voluntary_ctxt_switches")).split()[1])
 
 
 def left_alone(bundle: Bundle, *args: str, **wishes: Any) -> Launched:
@@ -99,6 +106,36 @@ def test_one_that_was_woken_dozes_again_with_all_that_it_has_learnt(bundle: Bund
     record = bundle.record()
     assert (record["restarts"], record["exit"]["code"]) == (1, 137)
     assert bundle.log() == ["stdout F one", "stdout F two"]
+
+
+def test_a_terminal_that_was_closed_inside_keeps_nobody_from_going_on(bundle: Bundle) -> None:
+    closed = "exec 0<&- 1>&- 2>&-; while [ ! -e /go ]; do sleep 0.05; done; exit 7"
+    launched = bundle.start(bundle.config("sh", "-c", closed, terminal=True))
+    launched.close()
+    eventually(lambda: dozes(launched.shim_pid))
+    (bundle.rootfs / "go").touch()
+    gone(launched.shim_pid)
+    assert bundle.record()["exit"]["code"] == 7
+
+
+def test_what_an_exec_has_left_running_is_read_until_it_ends(bundle: Bundle) -> None:
+    """More than a pipe holds, though nobody is there who wants it."""
+    launched = bundle.start(bundle.config("sleep", "1000"))
+    shim = launched.shim_pid
+    late = (
+        "while [ ! -e /late ]; do sleep 0.05; done; dd if=/dev/zero bs=200000 count=1 && touch /done; exec sleep 1000"
+    )
+    assert bundle.execute("sh", "-c", f"({late}) & echo $! > /left")[0] == 0
+    launched.close()
+    looks = waited(shim) + 3
+    eventually(lambda: dozes(shim) or waited(shim) > looks)  # at itself
+    (bundle.rootfs / "late").touch()
+    eventually((bundle.rootfs / "done").exists)
+    assert not dozes(shim)
+    bundle.execute("sh", "-c", "kill $(cat /left)")
+    eventually(lambda: dozes(shim))
+    os.kill(bundle.record()["process"]["pid"], signal.SIGKILL)
+    gone(shim)
 
 
 def test_it_goes_on_though_its_program_was_removed_meanwhile(bare_host: Host, tmp_path: Path) -> None:
@@ -158,6 +195,44 @@ def test_who_cannot_doze_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
         assert descriptors() == before
 
 
+def test_no_descriptor_is_lost_by_an_attempt_without_enough_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = iter((os.dup(0), None))
+
+    def moved(fd: int) -> int:
+        if (copy := next(given)) is None:
+            raise OSError(errno.EMFILE, "too many open files")
+        return copy
+
+    monkeypatch.setattr(doze, "_moved", moved)
+    with open("/dev/null", "rb") as one, open("/dev/null", "rb") as other:
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(OSError, match="too many"):
+            doze._execute(-1, {one.fileno(): other.fileno(), other.fileno(): one.fileno()}, ())
+        assert len(os.listdir("/proc/self/fd")) == before - 1, "the copy is gone, too"
+
+
+def test_who_cannot_go_on_at_once_tries_again(tmp_path: Path) -> None:
+    """No memory or no descriptors in the moment when an interpreter is needed again."""
+    boot = f"""
+import os
+class doze:
+    def wake(go, state): os._exit(go)
+try:
+    os.mkdir({str(tmp_path / "tried")!r})
+except FileExistsError:
+    go = 7
+else:
+    raise MemoryError
+"""
+    state = machine.sealed("state", marshal.dumps((compile(boot, "boot", "exec"), [], "", -1, "", None)))
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(state, 4)
+        os.execve(sys.executable, [sys.executable, "-I", "-S", "-c", doze._CODE], {})
+    os.close(state)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+
+
 def test_without_its_interpreter_it_goes_on_waiting(tmp_path: Path) -> None:
     """The end of a shim would be the end of what is known of its container."""
     needed, said = tmp_path / "needed", tmp_path / "said"
@@ -192,6 +267,7 @@ def test_a_host_with_one_container_pays_for_one_process(host: Host) -> None:
     host.run("run", "-d", "--name", "lone", "base", "sh", "-c", WAITS)
     shim = int(host.run("inspect", "-f", "{{.State.ShimPid}}", "lone").stdout)
     eventually(lambda: dozes(shim))
+    assert procfs.children(shim) == [int(host.run("inspect", "-f", "{{.State.Pid}}", "lone").stdout)], "no dead one"
     large = {what for pid, what in ours(host).items() if memory(pid) > 100}
     assert large <= {"pyctr-steward", "pyctr-launcher"}, "who writes down what it uses, and who may not have gone yet"
     assert host.run("exec", "lone", "touch", "/go").returncode == 0

@@ -1,0 +1,90 @@
+"""The bytecode that a process of ours runs, kept for the interpreter that goes on in its place (`runtime.doze`).
+
+What has been on disk since does not matter: a module whose source is another one by now is taken from what this process
+has itself been made of, or there is no snapshot. It has the form of a file of `bytecode`, and mostly is one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from pyctr.core import bytecode
+from pyctr.core.linux import machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from pyctr.core.bytecode import Facts, Finder
+
+FIRST = ("pyctr", "pyctr.core", "pyctr.core.bytecode")
+"""What has to be there before anything can come from a snapshot, which has none of them."""
+First = list[tuple[str, str, bool, "CodeType"]]
+"""(module, file, whether it is a package, code) of those."""
+
+carried: First = []
+"""Of FIRST, in an interpreter that goes on in another one's place."""
+
+
+def take(name: str) -> int:
+    """A descriptor of what `bytecode.resume` takes: the file `name` if that has all that runs here, else it is written,
+    else one in memory. Raises OSError: ESTALE when sources have changed since they were imported; SyntaxError."""
+    wanted = {module: facts for module, facts in bytecode.running().items() if module not in FIRST}
+    path, root = bytecode.place(name), bytecode.ROOT
+    if (fd := bytecode.opened(path, root)) >= 0:
+        kept = bytecode.Finder(path, root, os.pread(fd, os.fstat(fd).st_size, 0))
+        if all(_has(kept, module, facts) for module, facts in wanted.items()):
+            return fd
+        os.close(fd)
+    content = _content(wanted)
+    if not sys.dont_write_bytecode and all(bytecode.settled(facts) for facts in wanted.values()):
+        try:
+            bytecode.write(path, lambda: content)
+            fd = bytecode.opened(path, root)
+            if fd >= 0 and os.pread(fd, len(content) + 1, 0) == content:
+                return fd
+        except OSError:
+            pass  # a place that we may not write to
+    return machine.sealed(name, content)
+
+
+def _has(finder: Finder, module: str, facts: Facts | None) -> bool:
+    return module in finder.index and finder.index[module][2] == facts
+
+
+def _content(wanted: dict[str, Facts | None]) -> bytes:
+    codes, about = {}, {}
+    pinned = bytecode.current()
+    for module, known in wanted.items():
+        source = sys.modules[module].__file__ or ""
+        if pinned is not None and _has(pinned, module, known):
+            codes[module] = pinned.code(module)
+        else:
+            codes[module] = bytecode.compiled(module, _true(source, known), source)
+        assert known is not None
+        about[module] = source, os.path.basename(source) == "__init__.py", known
+    return bytecode.packed(bytecode.ROOT, [], codes, about)
+
+
+def _true(source: str, known: Facts | None) -> bytes:
+    with open(source, "rb") as file:
+        content = file.read()
+    if known is None or bytecode.facts_of(source) != known:
+        raise OSError(errno.ESTALE, "changed since it was imported", source)
+    return content
+
+
+def first() -> First:
+    """Raises OSError as `take` does."""
+    if carried:
+        return carried
+    found: First = []
+    for name in FIRST:
+        module = sys.modules[name]
+        source = module.__file__ or ""
+        # compiled anew: a .pyc says only seconds and size of its source
+        code = compile(_true(source, bytecode.running().get(name)), source, "exec", dont_inherit=True)
+        found.append((name, source, hasattr(module, "__path__"), code))
+    return found
