@@ -85,9 +85,20 @@ _SUBREAPER = [
 """Made ahead: every fork of a launcher calls this, and what it makes anew takes pages."""
 
 
+_subreaper = 0
+"""The process that is one: a fork of it is none."""
+
+
 def subreaper(adopts: bool = True) -> None:
     """Orphaned descendants become our children, or no more."""
+    global _subreaper
     check(libc.prctl(*_SUBREAPER[adopts]), "prctl PR_SET_CHILD_SUBREAPER")
+    _subreaper = os.getpid() if adopts else 0
+
+
+def is_subreaper() -> bool:
+    """Whether `subreaper` has made this process one; to ask the kernel would cost a sleeping shim pages."""
+    return _subreaper == os.getpid()
 
 
 def set_dumpable(dumpable: bool) -> None:
