@@ -83,6 +83,8 @@ class Shim:
         """Of processes that an exec has left running: read for nobody, so that they can go on."""
         self.hired = False
         """Whether the host has a steward, as far as we are to see to it."""
+        self._owed = False
+        """Whether others leave it to us to make one."""
 
     def run(self, client: int) -> int:
         """Incarnations, one after another; returns when nothing is left to do. `client` is the connection to who will
@@ -182,6 +184,7 @@ class Shim:
         self._adopted = value
         self.rest.begin(value.get("idle"))
         if value["steward"] and not self.hired:
+            self._owed = True
             self.loop.at(time.monotonic() + steward.WAITS, self._hire)
         if names := given.get(incarnation.NAMES):
             self.answer_names(names, value.get("servers"))
@@ -392,7 +395,7 @@ class Shim:
         """Hand over to the client's cleaning or to our own, leave nothing of ourselves."""
         self.service.close()
         incarnation.remove_directory(self.wishes.get("run") or "")
-        if self._adopted["steward"] and not self.hired:
+        if self._owed:
             self._leave_unhired()
         cleanup = self.plan().wishes.get("cleanup") or []
         client = self.foreground
@@ -422,7 +425,7 @@ class Shim:
             pass  # no memory for a process: the journal never stops a container
 
     def _hire(self) -> None:
-        self.hired = True
+        self.hired, self._owed = True, False
         self._try(lambda: steward.hire(lambda: self.plan().wishes["paths"]))
 
     def _leave_unhired(self) -> None:
