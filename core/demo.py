@@ -252,7 +252,8 @@ def _sweep(engine: Engine) -> None:
         for name in (paths.cache, paths.images, paths.layers):
             shutil.rmtree(name, ignore_errors=True)
         written = (paths.events, f"{paths.events}.1", hosthistory.place(paths), f"{paths.root}/{redo.CONTAINERS}")
-        for name in (*written, f"{paths.run}/storage-driver", f"{paths.run}/{offices.STEWARD}"):
+        offices.abolish(f"{paths.run}/{offices.STEWARD}")
+        for name in (*written, f"{paths.run}/storage-driver"):
             try:
                 os.unlink(name)
             except FileNotFoundError:

@@ -20,16 +20,34 @@ def take(path: str) -> int:
     """The lock's descriptor, -1 when somebody else has it."""
     import fcntl
 
+    while True:
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return -1
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            return -1
+        if holds(lock, path):
+            return lock
+        os.close(lock)  # who had it until just now has abolished it
+
+
+def holds(lock: int, path: str) -> bool:
+    """Whether a lock that was taken still is that office: a file that somebody removed is locked by nobody else."""
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.path.samestat(os.fstat(lock), os.stat(path))
     except OSError:
-        return -1
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        return False
+
+
+def abolish(path: str) -> None:
+    """Remove it, unless somebody holds it: the next one would take another file, and both would be in office."""
+    if os.path.exists(path) and (lock := take(path)) >= 0:
+        os.unlink(path)
         os.close(lock)
-        return -1
-    return lock
 
 
 def fill(lock: int) -> None:
