@@ -140,6 +140,7 @@ class RuleGuard:
 
     def close(self) -> None:
         """There are no networks any more."""
+        self._children.pop(self._child, None)  # whatever it finds
         self._loop.at(None, self._look)
         self._loop.at(None, self._compare)
         self._loop.remove(self._socket.fileno())

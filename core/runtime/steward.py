@@ -22,10 +22,13 @@ from pyctr.core.runtime.loop import READ, Loop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from pyctr.core.runtime.flight import Flight
     from pyctr.core.runtime.ruleguard import RuleGuard
+
+    State = tuple[dict[str, str], int, float]
+    """Of one that is to be: a Paths as its dict, what it waits for, when its predecessor began (time.monotonic)."""
 
 WAITS = 1.0
 """Seconds until there is one: many containers are over by then, and no start waits for what it loads."""
@@ -35,6 +38,10 @@ _JOINED = 0.3
 _RETRY = 0.3
 _TRIES = 8
 """Of an heir: what a killed one had forked for a moment's work has the lock until its end."""
+_TENURE = 5.0
+"""Seconds from one steward to the next at least: what ended the one at once may end all of them."""
+_LATER = 60.0
+"""Seconds until an heir is tried again where none could be had: memory or descriptors may have been short."""
 
 
 def hire(paths: Callable[[], dict[str, str] | None]) -> None:
@@ -42,30 +49,33 @@ def hire(paths: Callable[[], dict[str, str] | None]) -> None:
     from pyctr.core.linux import process
 
     # it is nobody's child: no shim waits for its end, or counts it among its container's orphans
-    process.subreaper(False)
+    if adopts := process.is_subreaper():
+        process.subreaper(False)
     try:
         pid = os.fork()
         if pid:
             os.waitpid(pid, 0)
             return
     finally:
-        process.subreaper()
+        if adopts:
+            process.subreaper()
     try:
         if os.fork() == 0:
             _detach()
             if known := paths():
                 # a fresh interpreter has two thirds of what a shim's copy would have for itself
-                _become(os.eventfd(1), known)
+                _become(os.eventfd(1), known, 0.0)
                 _serve(Paths(**known))
     finally:
         os._exit(0)
 
 
-def inherit(state: Any) -> int:
-    """From `_become` on: `state` is a Paths as its dict, and what it has waited for."""
-    values, waited = state
+def inherit(state: State) -> int:
+    """From `_become` on."""
+    values, waited, begun = state
     os.close(waited)
     paths = Paths(**values)
+    time.sleep(max(0.0, begun + _TENURE - time.monotonic()))
     for _ in range(_TRIES):
         if _serve(paths) or not _anybody(paths):
             break
@@ -88,18 +98,23 @@ def _serve(paths: Paths) -> bool:
 
     process.set_name("pyctr-steward")
     process.set_dumpable(False)
+    loop, children = Loop(), Children()
+    children.watch(loop)
+    office = f"{paths.run}/{offices.STEWARD}"
     served = False
-    while _anybody(paths) and (lock := offices.take(f"{paths.run}/{offices.STEWARD}")) >= 0:
+    while _anybody(paths) and (lock := offices.take(office)) >= 0:
         try:
             offices.fill(lock)
         except OSError:
             pass  # the disk is full: nobody can wait for our end
-        steward = Steward(paths)
-        steward.work()
+        steward = Steward(loop, children, paths)
+        while _anybody(paths) and offices.holds(lock, office):
+            loop.turn()
         steward.close()
         served = True
         # who started a container until now found the lock taken: look again without it
-        offices.leave_vacant(f"{paths.run}/{offices.STEWARD}")
+        if offices.holds(lock, office):
+            offices.leave_vacant(office)
         os.close(lock)
     return served
 
@@ -112,52 +127,57 @@ def _anybody(paths: Paths) -> bool:
 
 
 class Steward:
-    """At work."""
+    """At work, whenever the loop turns."""
 
-    def __init__(self, paths: Paths) -> None:
-        self.loop = Loop()
-        self.children = Children()
+    def __init__(self, loop: Loop, children: Children, paths: Paths) -> None:
+        self._loop = loop
+        self._children = children
         self._paths = paths
+        self._begun = time.monotonic()
         self._flight: Flight | None = None
         self._rules: RuleGuard | None = None
-        self._heir: int | None = 0
-        """None where one cannot be had."""
-        self.children.watch(self.loop)
+        self._heir = 0
+        self._heirless = 0.0
+        """When one is tried next where none can be had (time.monotonic)."""
+        self._told = -1
         self._watch()
-        # before anything that takes time: there is an heir from the first moment on
         self._look()
-        try:
-            from pyctr.core.runtime.flight import Flight
-
-            self._flight = Flight(self.loop, paths)
-        except Exception:
-            pass  # nothing can be measured here, or our files were replaced
-
-    def work(self) -> None:
-        """As long as there are containers."""
-        while _anybody(self._paths):
-            self.loop.turn()
 
     def _watch(self) -> None:
         """Hear of containers that come and go."""
         from pyctr.core.linux import inotify
 
         try:
-            fd = inotify.init()
-            inotify.add_watch(fd, f"{self._paths.run}/containers", inotify.IN_CREATE | inotify.IN_DELETE)
+            self._told = inotify.init()
+            inotify.add_watch(self._told, f"{self._paths.run}/containers", inotify.IN_CREATE | inotify.IN_DELETE)
         except OSError:
             return  # too many watches: then it takes some seconds
 
         def changed(events: int) -> None:
-            inotify.drain(fd)
-            self.loop.at(time.monotonic() + _JOINED, self._look)
+            inotify.drain(self._told)
+            self._loop.at(time.monotonic() + _JOINED, self._look)
 
-        self.loop.add(fd, READ, changed)
+        self._loop.add(self._told, READ, changed)
 
     def _look(self) -> None:
-        self.loop.at(time.monotonic() + _EVERY, self._look)
-        if self._heir is not None and self._heir not in self.children:
+        now = time.monotonic()
+        self._loop.at(now + _EVERY, self._look)
+        # before anything that takes time: there is an heir from the first moment on
+        if self._heir not in self._children and now >= self._heirless:
             self._appoint()
+        for tend in (self._tend_flight, self._tend_rules):
+            try:
+                tend()
+            except Exception:
+                continue  # this kernel tells nothing, or our files are being replaced: the next look may do better
+
+    def _tend_flight(self) -> None:
+        if self._flight is None:
+            from pyctr.core.runtime.flight import Flight
+
+            self._flight = Flight(self._loop, self._paths)
+
+    def _tend_rules(self) -> None:
         try:
             networks = bool(os.listdir(f"{self._paths.run}/networks/ids"))
         except OSError:
@@ -165,10 +185,7 @@ class Steward:
         if networks and self._rules is None:
             from pyctr.core.runtime.ruleguard import RuleGuard
 
-            try:
-                self._rules = RuleGuard(self.loop, self.children, self._paths)
-            except OSError:
-                return  # this kernel tells nothing
+            self._rules = RuleGuard(self._loop, self._children, self._paths)
         elif not networks and self._rules is not None:
             self._rules.close()
             self._rules = None
@@ -181,23 +198,28 @@ class Steward:
         except OSError:
             return  # no memory for a process: in a moment, perhaps
         if pid == 0:
-            _wait(here, self._paths)
+            _wait(here, self._paths, self._begun)
         self._heir = pid
-        self.children[pid] = self._heir_ended
+        self._children[pid] = self._heir_ended
 
     def _heir_ended(self, code: int) -> None:
         if code == 0:
-            self._heir = None
+            self._heirless = time.monotonic() + _LATER
 
     def close(self) -> None:
         """Nobody is there any more, so nobody needs an heir."""
-        if self._flight is not None:
-            self._flight.close()
-        if self._heir is not None and self._heir in self.children:
+        self._loop.at(None, self._look)
+        for work in (self._flight, self._rules):
+            if work is not None:
+                work.close()
+        if self._told >= 0:
+            self._loop.remove(self._told)
+            os.close(self._told)
+        if self._heir in self._children:
             os.kill(self._heir, _signal.SIGKILL)
 
 
-def _wait(steward: int, paths: Paths) -> NoReturn:
+def _wait(steward: int, paths: Paths, begun: float) -> NoReturn:
     """An heir's life until the steward's end; without "doze" it is none, a start will have to do."""
     from pyctr.core.linux import process
 
@@ -206,7 +228,7 @@ def _wait(steward: int, paths: Paths) -> NoReturn:
         os.setsid()
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        _become(_end(steward), vars(paths))
+        _become(_end(steward), vars(paths), begun)
     finally:
         os._exit(0)
 
@@ -223,7 +245,7 @@ def _end(parent: int) -> int:
     return os.eventfd(1)
 
 
-def _become(when: int, paths: dict[str, str]) -> None:
+def _become(when: int, paths: dict[str, str], begun: float) -> None:
     """Be a steward in a new interpreter when that descriptor can be read. Returns where that is not possible."""
     from pyctr.core.runtime import doze
 
@@ -231,6 +253,6 @@ def _become(when: int, paths: dict[str, str]) -> None:
     # as long as it is open, `watch` tells of it
     kept = fcntl.fcntl(when, fcntl.F_DUPFD_CLOEXEC, doze.FREE)
     watch.register(kept, select.EPOLLIN)
-    doze.until(watch.fileno(), "pyctr-steward", "steward", (paths, kept), (kept,))
+    doze.until(watch.fileno(), "pyctr-steward", "steward", (paths, kept, begun), (kept,))
     watch.close()
     os.close(kept)
