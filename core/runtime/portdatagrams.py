@@ -6,6 +6,7 @@ import _socket
 import time
 
 from pyctr.core.runtime.loop import READ
+from pyctr.core.runtime.portstreams import AT_ONCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
 
     from pyctr.core.runtime.portproxy import Proxy, Target
 
-AT_ONCE = 16
-"""Datagrams that are taken in one turn; then others have theirs."""
 QUIET, UNANSWERED = 120.0, 30.0
 """Seconds after which a caller is forgotten, and one that had no answer: what conntrack gives them."""
 _SWEEP = 5.0
 _LONGEST = 65535
+_KEPT = 2048
+"""Bytes of a first word that are kept for the container's other address: who says more at once says it again."""
 
 
 class Box:
@@ -30,6 +31,9 @@ class Box:
         self._targets = targets
         self._callers: dict[tuple[Any, bytes], _Caller] = {}
         proxy.loop.add(socket.fileno(), READ, self._ready)
+
+    def __len__(self) -> int:
+        return len(self._callers)
 
     def _ready(self, _: int) -> None:
         for _ in range(AT_ONCE):
@@ -43,19 +47,20 @@ class Box:
                 caller.pass_on(data)
 
     def _welcome(self, sender: Any, asked: bytes) -> _Caller | None:
-        if not self.proxy.come():
-            if not self._callers:
-                return None  # connections have all the room
-            min(self._callers.values(), key=lambda caller: caller.heard).close()
-            self.proxy.come()
+        self.proxy.make_room()
+        try:
+            caller = _Caller(self, (sender, asked), self._targets)
+        except OSError:
+            return None  # no memory, or no descriptor: UDP promises nothing
         if not self._callers:
             self.proxy.loop.at(time.monotonic() + _SWEEP, self._sweep)
-        try:
-            caller = self._callers[sender, asked] = _Caller(self, (sender, asked), self._targets)
-        except OSError:
-            self.proxy.gone()
-            return None  # no memory, or no descriptor: UDP promises nothing
+        self._callers[sender, asked] = caller
+        self.proxy.recount()
         return caller
+
+    def drop_quietest(self) -> None:
+        """There must be one."""
+        min(self._callers.values(), key=lambda caller: caller.heard).close()
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -76,7 +81,7 @@ class Box:
 
     def forget(self, who: tuple[Any, bytes]) -> None:
         del self._callers[who]
-        self.proxy.gone()
+        self.proxy.recount()
 
 
 class _Caller:
@@ -104,7 +109,7 @@ class _Caller:
     def pass_on(self, data: bytes) -> None:
         assert self._socket is not None
         self.heard = time.monotonic()
-        self._last = data if self._targets and not self.answered else b""
+        self._last = data if self._targets and not self.answered and len(data) <= _KEPT else b""
         try:
             self._socket.send(data)
         except BlockingIOError:

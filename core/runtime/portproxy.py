@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 LINGER = 10.0
 """Seconds without a caller after which it goes."""
 MOST = 1000
-"""Connections and UDP callers at a time. Further connections wait; the UDP caller quiet for the longest makes room."""
+"""Connections at a time, and as many UDP callers. Further connections wait; for one more UDP caller the quietest at the
+port that has most of them goes: senders may be forged, in any number, and nobody else is to suffer for it."""
+_EACH = 2 + 1
+"""Descriptors of a connection and of a UDP caller."""
 _NOBODY = 65534
 
 
@@ -67,8 +70,9 @@ def _confine(kept: set[int], shim: int) -> int:
     process.close_range(first)
     # what left in this turn is closed at its end, and as many may have come in its place
     own = len(kept) * (1 + 2 * AT_ONCE) + 16
+    all = _EACH * MOST + own
     _, most = process.getrlimit("RLIMIT_NOFILE")
-    most = 2 * MOST + own if most < 0 else min(most, 2 * MOST + own)
+    most = all if most < 0 else min(most, all)
     process.setrlimit("RLIMIT_NOFILE", most, most)
     try:
         os.setgroups([])
@@ -84,7 +88,7 @@ def _confine(kept: set[int], shim: int) -> int:
     process.parent_death_signal(_signal.SIGKILL)
     if os.getppid() != shim:
         os._exit(0)
-    return max(AT_ONCE, (most - own) // 2)
+    return max(AT_ONCE, (most - own) // _EACH)
 
 
 class Proxy:
@@ -94,25 +98,44 @@ class Proxy:
         self.loop = loop
         self.over = False
         self.room = MOST
-        self._callers = 0
+        self._links = 0
         self._doors: list[Door] = []
+        self._boxes: list[Box] = []
         self._left: list[_socket.socket] = []
-        loop.at(time.monotonic() + LINGER, self._end)
+        self.recount()
 
     def open(self, socket: _socket.socket, targets: list[Target]) -> None:
         """Serve who calls here."""
         if socket.type == _socket.SOCK_STREAM:
             self._doors.append(Door(self, socket, targets))
         else:
-            Box(self, socket, targets)
+            self._boxes.append(Box(self, socket, targets))
 
-    def come(self) -> bool:
-        """Whether there is room for one more."""
-        if self._callers >= self.room:
-            return False
-        self._callers += 1
-        self.loop.at(None, self._end)
-        return True
+    def full(self) -> bool:
+        """Whether one more connection would be too many."""
+        return self._links >= self.room
+
+    def linked(self) -> None:
+        """One more connection."""
+        self._links += 1
+        self.recount()
+
+    def unlinked(self) -> None:
+        """One less."""
+        self._links -= 1
+        for door in self._doors:
+            door.hear()
+        self.recount()
+
+    def make_room(self) -> None:
+        """For one more UDP caller."""
+        if sum(map(len, self._boxes)) >= self.room:
+            max(self._boxes, key=len).drop_quietest()
+
+    def recount(self) -> None:
+        """Once somebody has come or gone: our time is counted from the last one's leaving."""
+        nobody = not self._links and not any(self._boxes)
+        self.loop.at(time.monotonic() + LINGER if nobody else None, self._end)
 
     def turn(self, deadline: float | None = None) -> bool:
         """Wait, and do what there is to do; False if the time (time.monotonic) was up."""
@@ -126,14 +149,6 @@ class Proxy:
         """Close a socket when this turn is over: its number may still be among what is ready."""
         self.loop.remove(socket.fileno())
         self._left.append(socket)
-
-    def gone(self) -> None:
-        """One less."""
-        self._callers -= 1
-        for door in self._doors:
-            door.hear()
-        if not self._callers:
-            self.loop.at(time.monotonic() + LINGER, self._end)
 
     def _end(self) -> None:
         self.over = True

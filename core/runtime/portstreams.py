@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket
 import errno
 import struct
+import time
 
 from pyctr.core.runtime.loop import EDGE, ERROR, HANGUP, READ, WRITE
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from pyctr.core.runtime.portproxy import Proxy, Target
 
 AT_ONCE = 16
-"""Callers that are taken in one turn; then others have theirs."""
+"""Callers, or datagrams, that are taken in one turn; then others have theirs."""
+_PAUSE = 0.5
+"""Seconds in which nobody is taken when there is no descriptor or no memory for it: who waits in line would wake us
+again and again."""
 _RESET = struct.pack("=ii", 1, 0)
 """struct linger: close with a RST."""
 _buffer = memoryview(bytearray(1 << 18))
@@ -40,19 +44,23 @@ class Door:
         proxy.loop.add(socket.fileno(), READ, self._ready)
 
     def hear(self) -> None:
+        """Whoever waits in line."""
         self._proxy.loop.want(self._socket.fileno(), READ)
 
     def _ready(self, _: int) -> None:
         for _ in range(AT_ONCE):  # then others have their turn
-            if not self._proxy.come():
+            if self._proxy.full():
                 # who waits in line would wake us again and again
                 self._proxy.loop.want(self._socket.fileno(), 0)
                 return
             try:
                 fd, _ = self._socket._accept()  # type: ignore[attr-defined]
-            except OSError:
-                self._proxy.gone()
-                return  # nobody any more
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._proxy.loop.want(self._socket.fileno(), 0)
+                    self._proxy.loop.at(time.monotonic() + _PAUSE, self.hear)
+                return  # nobody any more, or somebody who has left
+            self._proxy.linked()
             caller = _socket.socket(fileno=fd)
             caller.setblocking(False)
             _Link(self._proxy, caller, self._targets)
@@ -167,7 +175,7 @@ class _Link:
                 if reset:
                     end.socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_LINGER, _RESET)
                 self._proxy.leave(end.socket)
-        self._proxy.gone()
+        self._proxy.unlinked()
 
 
 def _carry(giver: _End, taker: _End) -> None:

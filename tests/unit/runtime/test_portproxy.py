@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import socket
 import struct
 import termios
@@ -204,3 +205,60 @@ def test_a_server_has_only_so_long_for_the_last_words_of_who_is_gone(
             scene.server.accept()[0].close()
             break
     waits.close()
+
+
+def _asks(scene: Scene, port: int, count: int) -> list[socket.socket]:
+    """UDP callers of a port that have said a word each."""
+    callers = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(count)]
+    for caller in callers:
+        caller.connect(("::1", port))
+        caller.send(b"?")
+        scene.settle()
+    return callers
+
+
+def _hears(server: socket.socket) -> tuple[str, int]:
+    """From whom the last of the datagrams came that are there."""
+    server.setblocking(False)
+    peer = ("", 0)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            peer = server.recvfrom(16)[1]
+    return peer
+
+
+def test_udp_callers_take_no_room_from_connections_or_from_those_of_other_ports(scene: Scene) -> None:
+    scene.proxy.room = 3
+    servers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+    for server in servers:
+        server.bind(("127.0.0.1", 0))
+    quiet, loud = (scene.listen(socket.SOCK_DGRAM, server) for server in servers)
+    [caller] = _asks(scene, quiet, 1)
+    before = _hears(servers[0])
+    crowd = _asks(scene, loud, 8)
+    assert _hears(servers[1])[1], "the last of them is served"
+    caller.send(b"?")
+    scene.settle()
+    assert _hears(servers[0]) == before, "it has its place still, though nobody was quiet for longer"
+    assert scene.connect()
+    for one in (caller, *crowd):
+        one.close()
+
+
+def test_a_door_waits_a_moment_when_there_is_no_descriptor(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(portproxy, "LINGER", 0.5)
+    scene.proxy.recount()
+    scene.call()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        scene.settle()
+        while not scene.proxy.over:
+            assert scene.proxy.turn(time.monotonic() + PATIENCE), "who waits in line is no caller"
+        assert scene.proxy.loop.heard < 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    scene.settle()
+    assert scene.answer(), "and then it is somebody's turn"
