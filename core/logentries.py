@@ -11,15 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pyctr.core.logfiles import Cut, LogFile
+    from pyctr.core.logreading import Source
 
     Line = tuple[int, str, bytes]
     Entry = tuple[int, str, bool, bytes]
     """Timestamp in ns, stream, whether the line ends here, content without newline."""
-    Backwards = Callable[[LogFile], Iterator[tuple[int, bytes]]]
-    """The entries from the last one back, each with the position behind it. Raises ForwardsOnly."""
+    Backwards = Callable[[LogFile, int], Iterator[tuple[int, bytes]]]
+    """The entries in front of a position from the last one back, each with where it begins. Raises ForwardsOnly."""
 
 LONGEST = 1 << 20
-"""Bytes of a line of the file: all of the writers cut what containers say into smaller ones."""
+"""Bytes of a line of the file: all of the writers cut what containers say into smaller ones. And how long a line gets
+that is put together of those, before it is given in pieces: a container may write one that never ends."""
 _days: dict[bytes, int] = {}
 
 
@@ -31,11 +33,8 @@ def parse(entry: bytes) -> Entry | None:
     stamp = timestamp_ns(words[0])
     if stamp is None:
         return None
-    return stamp, words[1].decode(), words[2][:1] == b"F", words[3]
-
-
-def _whole(entry: bytes) -> bool:
-    return entry.split(b" ", 3)[2:3] == [b"F"]
+    # as kubelet: further tags may follow after a colon, and what is not a part is whole
+    return stamp, words[1].decode(), words[2].partition(b":")[0] != b"P", words[3]
 
 
 def timestamp_ns(text: bytes) -> int | None:
@@ -71,11 +70,10 @@ class ForwardsOnly(Exception):
     """This file cannot be read from its end."""
 
 
-def lines_backwards(file: LogFile) -> Iterator[tuple[int, bytes]]:
+def lines_backwards(file: LogFile, end: int) -> Iterator[tuple[int, bytes]]:
     """Of a file of lines; without one that is still being written."""
     if file.packed:
         raise ForwardsOnly
-    end = file.size
     carry = b""  # the beginning of an entry whose start is in the block before
     newest = True
     while end > 0:
@@ -93,12 +91,12 @@ def lines_backwards(file: LogFile) -> Iterator[tuple[int, bytes]]:
         if last and newest:
             at -= len(last)
         elif last:
-            yield at, last
             at -= len(last)
+            yield at, last
         for piece in reversed(pieces):
             newest = False
-            yield at, piece
             at -= len(piece) + 1
+            yield at, piece
         end = begin
 
 
@@ -108,22 +106,22 @@ class Form:
     def __init__(
         self,
         parse: Callable[[bytes], Entry | None],
-        whole: Callable[[bytes], bool],
         flags: int = 0,
         *,
         packed: bool = False,
         cut: Cut = cut_lines,
         backwards: Backwards = lines_backwards,
+        source: Callable[[str], Source] | None = None,
     ) -> None:
         self.parse = parse
-        self.whole = whole
-        """Whether a line of output ends with this entry."""
         self.flags = flags
         """For open(2): a log of others may be a link, or a pipe that would never answer."""
         self.packed = packed
         """Whether older files may be compressed."""
         self.cut = cut
         self.backwards = backwards
+        self.source = source
+        """Where it is in no files."""
 
     @property
     def lines(self) -> bool:
@@ -131,33 +129,47 @@ class Form:
         return self.cut is cut_lines
 
 
-CRI = Form(parse, _whole)
+CRI = Form(parse)
 
 
 class Joiner:
-    """Puts the parts of lines together, per stream."""
+    """Puts the parts of lines together, per stream: what was written from `since` to `until`, ns since the epoch."""
 
-    def __init__(self, parts: bool, form: Form) -> None:
-        self.parts = parts
-        self.form = form
-        self.open: dict[str, tuple[int, list[bytes]]] = {}
+    def __init__(self, parse: Callable[[bytes], Entry | None], since: int | None, until: int | None) -> None:
+        self.parse = parse
+        self.since = since
+        self.until = until
+        self.parts = False
+        """Give them as they come instead."""
+        self.surplus: dict[str, int] = {}
+        """How many lines of a stream are left out first."""
+        self.over = False
+        """Whether one later than `until` has come."""
+        self.open: dict[str, tuple[int, bytearray]] = {}
 
     def feed(self, entry: bytes) -> Iterator[Line]:
-        parsed = self.form.parse(entry)
+        parsed = self.parse(entry)
         if parsed is None:
             return
         stamp, stream, whole, content = parsed
-        if self.parts:
+        if self.until is not None and stamp > self.until:
+            self.over = True
+            return
+        if self.surplus.get(stream):
+            self.surplus[stream] -= whole
+            return
+        if not self.parts and (not whole or stream in self.open):
+            stamp, begun = self.open.setdefault(stream, (stamp, bytearray()))
+            begun += content
+            if not whole and len(begun) <= LONGEST:
+                return
+            del self.open[stream]
+            content = bytes(begun)
+        if self.since is None or stamp >= self.since:
             yield stamp, stream, content + b"\n" if whole else content
-        elif not whole:
-            self.open.setdefault(stream, (stamp, []))[1].append(content)
-        elif stream in self.open:
-            first, pieces = self.open.pop(stream)
-            yield first, stream, b"".join(pieces) + content + b"\n"
-        else:
-            yield stamp, stream, content + b"\n"
 
     def rest(self) -> Iterator[Line]:
-        for stream, (stamp, pieces) in self.open.items():
-            yield stamp, stream, b"".join(pieces)
+        for stream, (stamp, begun) in self.open.items():
+            if self.since is None or stamp >= self.since:
+                yield stamp, stream, bytes(begun)
         self.open = {}

@@ -10,7 +10,10 @@ and one entry is in memory.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import sys
 import zlib
 
 TYPE_CHECKING = False
@@ -31,29 +34,33 @@ class LogFile:
     """An open file of a log; `position` is behind the last entry that was given, counted in unpacked bytes."""
 
     def __init__(self, path: str, flags: int = 0) -> None:
-        """`flags` are for open(2), besides reading. Raises OSError."""
+        """`flags` are for open(2), besides reading. Raises OSError, also for what is no regular file."""
         self.packed = path.endswith(".gz")
         self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
-        self.inode = os.fstat(self.fd).st_ino
+        status = os.fstat(self.fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self.fd)
+            raise OSError(errno.EINVAL, "no regular file", path)
+        self.inode = status.st_ino
         self.position = 0
 
     @property
     def size(self) -> int:
         return os.fstat(self.fd).st_size
 
-    def entries(self, cut: Cut) -> Iterator[bytes]:
-        """Those behind `position`."""
+    def entries(self, cut: Cut, end: int = sys.maxsize) -> Iterator[bytes]:
+        """Those behind `position`, and in front of `end` where it is not compressed."""
         carry = b""
-        for block in self._unpacked() if self.packed else self._blocks():
+        for block in self._unpacked() if self.packed else self._blocks(end):
             buffer = carry + block if carry else block
             found, used = cut(buffer)
             carry = buffer[used:]
             self.position += used
             yield from found
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self, end: int) -> Iterator[bytes]:
         at = self.position
-        while block := os.pread(self.fd, BLOCK, at):
+        while at < end and (block := os.pread(self.fd, min(BLOCK, end - at), at)):
             at += len(block)
             yield block
 

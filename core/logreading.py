@@ -1,19 +1,32 @@
-"""Reading a log of any form that is in files: its end, from a time on, all of it, and on as it grows."""
+"""Reading a log of any form: its end, from a time on, all of it, and on as it grows."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-
-from pyctr.core import logfiles
-from pyctr.core.logentries import CRI, ForwardsOnly, Joiner
+from pyctr.core import logfiles, logtail
+from pyctr.core.logentries import CRI, Joiner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
 
     from pyctr.core.logentries import Form, Line
     from pyctr.core.logfiles import LogFile
+
+    class Source(Protocol):
+        """Where the entries of a log come from."""
+
+        def seek(self, tail: logtail.Tail | None, since: int | None, until: int | None) -> dict[str, int]:
+            """Go to where the tail begins, or what was written at `since`, or before; per stream, the lines that come
+            before the tail."""
+
+        def written(self) -> Iterator[bytes]:
+            """From there on what is there."""
+
+        def growing(self, stop: int, current: Callable[[], None] | None) -> Iterator[bytes]:
+            """What comes after it, as `read` does with `follow`."""
+
+        def close(self) -> None: ...
 
 
 def read(
@@ -31,101 +44,83 @@ def read(
     """(timestamp in ns, stream, line) of every line, rotated files included.
 
     A line keeps its newline; one without is output that has not ended yet, so that joining a stream's lines gives
-    exactly the bytes that were written. `since` and `until` are ns since the epoch, both inclusive; `tail` counts
-    lines. With `follow` it goes on as the file grows (inotify(7)) until the descriptor `stop` becomes readable:
-    a pidfd of the shim, or a pipe. `parts` gives unfinished lines as they come (prompts) instead of whole lines.
-    `current` is called when a follower has had what there was at first. `form` is how entries are written.
+    exactly the bytes that were written; a line longer than `logentries.LONGEST` comes in pieces. `since` and `until`
+    are ns since the epoch, both inclusive; `tail` counts lines of what there was at `until`. With `follow` it goes on
+    as the log grows (inotify(7)) until the descriptor `stop` becomes readable: a pidfd of the shim, or a pipe. `parts`
+    gives unfinished lines as they come (prompts) instead of whole lines. `current` is called when a follower has had
+    what there was at first. `form` is how entries are written. Raises OSError, and what the form's source does.
     """
-    chain = logfiles.chain(path, form.flags, packed=form.packed)
-    joiner = Joiner(parts and tail is None, form)
+    source: Source = form.source(path) if form.source is not None else Files(path, form)
+    joiner = Joiner(form.parse, since, until)
+    joiner.parts = parts and tail is None
     try:
-        lines = _written(chain, joiner, tail, since)
-        if tail is not None:
-            kept = deque(lines, maxlen=tail)
-            if not follow:
-                kept.extend(joiner.rest())
-            lines = iter(kept)
-        for line in lines:
-            if until is not None and line[0] > until:
-                return
-            yield line
-        if follow:
-            from pyctr.core.logfollow import follow as growing
-
+        last = None if tail is None else logtail.Tail(tail, until, unfinished=not follow)
+        joiner.surplus = source.seek(last, since, until)
+        yield from _lines(source.written(), joiner)
+        if follow and not joiner.over:
             if parts and tail is not None:
                 begun = list(joiner.rest())
                 yield from begun if tail else ()
             joiner.parts = parts
-            newest = chain.pop() if chain else None
-            for entry in growing(path, newest, stop, current, form=form):
-                for line in joiner.feed(entry):
-                    if until is not None and line[0] > until:
-                        return
-                    if since is None or line[0] >= since:
-                        yield line
+            joiner.surplus = {}
+            yield from _lines(source.growing(stop, current), joiner)
         yield from joiner.rest()
     finally:
-        for file in chain:
+        source.close()
+
+
+def _lines(entries: Iterable[bytes], joiner: Joiner) -> Iterator[Line]:
+    for entry in entries:
+        yield from joiner.feed(entry)
+        if joiner.over:
+            return
+
+
+class Files:
+    """The entries of a log in files. Raises OSError."""
+
+    def __init__(self, path: str, form: Form) -> None:
+        self._path = path
+        self._form = form
+        self._chain = logfiles.chain(path, form.flags, packed=form.packed)
+        self._ends = [file.size for file in self._chain]
+        """What is written from here on is for a follower: who writes fast enough would never be caught up with."""
+        self._first = 0
+
+    def seek(self, tail: logtail.Tail | None, since: int | None, until: int | None) -> dict[str, int]:
+        if tail is not None:
+            self._first, surplus = logtail.seek(self._chain, self._ends, tail, self._form)
+            return surplus
+        if since is not None:
+            self._first = self._seek_time(since)
+        return {}
+
+    def written(self) -> Iterator[bytes]:
+        for file, end in zip(self._chain[self._first :], self._ends[self._first :], strict=True):
+            yield from file.entries(self._form.cut, end)
+
+    def growing(self, stop: int, current: Callable[[], None] | None) -> Iterator[bytes]:
+        from pyctr.core.logfollow import follow
+
+        newest = self._chain.pop() if self._chain else None
+        return follow(self._path, newest, stop, current, form=self._form)
+
+    def close(self) -> None:
+        for file in self._chain:
             file.close()
 
-
-def _written(chain: list[LogFile], joiner: Joiner, tail: int | None, since: int | None) -> Iterator[Line]:
-    """What is in the files now, with some lines more than the tail before it; leaves the positions at the end."""
-    form = joiner.form
-    first = 0
-    if tail is not None:
-        first = seek_back(chain, tail, form)
-    elif since is not None:
-        first = _seek_time(chain, since, form)
-    for file in chain[first:]:
-        for entry in file.entries(form.cut):
-            for line in joiner.feed(entry):
-                if since is None or line[0] >= since:
-                    yield line
-
-
-def seek_back(chain: list[LogFile], count: int, form: Form) -> int:
-    """Put the positions where the last `count` lines begin, or before; the index of the first file that has of them."""
-    # one more than wanted: it is where the line before them ends
-    wanted = count + 1
-    for index in range(len(chain) - 1, -1, -1):
-        file, missing = chain[index], wanted
-        try:
-            for end, entry in form.backwards(file):
-                wanted -= form.whole(entry)
-                if wanted <= 0:
-                    file.position = end
-                    return index
-        except ForwardsOnly:
-            # the caller keeps the last ones
-            wanted = missing - sum(map(form.whole, file.entries(form.cut)))
-            file.position = 0
-            if wanted <= 0:
-                return index
-    return 0
-
-
-def _seek_time(chain: list[LogFile], since: int, form: Form) -> int:
-    """Put the position before the first entry at or after `since`, or a little before that; the index of its file."""
-    index = 0
-    for number in range(1, len(chain)):
-        first = form.parse(_first(chain[number], form))
-        if first is None or first[0] >= since:
-            break
-        index = number
-    if not chain or chain[index].packed or not form.lines:
+    def _seek_time(self, since: int) -> int:
+        """Put the position at the first entry at or after `since`, or a little before; the index of its file."""
+        chain, index = self._chain, 0
+        for number in range(1, len(chain)):
+            first = self._form.parse(_first(chain[number], self._form))
+            if first is None or first[0] >= since:
+                break
+            index = number
+        if chain and self._form.lines and not chain[index].packed:
+            end = self._ends[index]
+            chain[index].position, _ = logtail.bisect(chain[index], end, since - 1, self._form, unsure=True)
         return index
-    low, high = 0, chain[index].size
-    while high - low > logfiles.BLOCK:
-        middle = (low + high) // 2
-        skip, _, rest = os.pread(chain[index].fd, logfiles.BLOCK, middle).partition(b"\n")
-        entry = form.parse(rest.partition(b"\n")[0])
-        if entry is None or entry[0] >= since:
-            high = middle
-        else:
-            low = middle + len(skip) + 1
-    chain[index].position = low
-    return index
 
 
 def _first(file: LogFile, form: Form) -> bytes:

@@ -12,11 +12,10 @@ import select
 import shutil
 import signal
 import subprocess
-from collections import deque
 
 from pyctr.core import errors
 from pyctr.core.engines.model import Log
-from pyctr.core.logentries import Form, Joiner
+from pyctr.core.logentries import Form, cut_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyctr.core.engines.trees import Tree
-    from pyctr.core.logentries import Entry, Line
+    from pyctr.core.logentries import Entry
+    from pyctr.core.logtail import Tail
 
 MACHINE = "/var/log/journal"
 """Where the machine's own journal is kept, or else below /run: journalctl knows."""
@@ -67,80 +67,49 @@ def _parsed(found: dict[str, Any]) -> Entry | None:
     return stamp, stream, not partial, content.removesuffix(b"\n")
 
 
-def _whole(entry: bytes) -> bool:
-    parsed = parse(entry)
-    return parsed is not None and parsed[2]
+class Journal:
+    """The entries of a container in the journal. Raises Unsupported where there is no journalctl, and for what it
+    complains of."""
 
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._begin: list[str] = []
 
-FORM = Form(parse, _whole)
+    def seek(self, tail: Tail | None, since: int | None, until: int | None) -> dict[str, int]:
+        # it counts microseconds, and both ends are inside
+        self._begin = [f"--since=@{since // 1000 / 1e6:.6f}"] if since is not None else []
+        end = [f"--until=@{-(-until // 1000) / 1e6:.6f}"] if until is not None else []
+        if tail is None:
+            return {}
+        for entry in _entries(self._path, [*self._begin, *end, "--reverse"]):
+            found = _document(entry)
+            if tail.entry(_parsed(found)):
+                self._begin = [f"--cursor={found['__CURSOR']}"]
+                break
+        return tail.surplus
 
+    def written(self) -> Iterator[bytes]:
+        return self._read([])
 
-def read(
-    path: str,
-    tail: int | None = None,
-    since: int | None = None,
-    until: int | None = None,
-    follow: bool = False,
-    *,
-    stop: int = -1,
-    parts: bool = False,
-    current: Callable[[], None] | None = None,
-) -> Iterator[Line]:
-    """As `logreading.read`. Raises Unsupported where there is no journalctl, PyctrError for what it complains of."""
-    joiner = Joiner(parts and tail is None, FORM)
-    cursor = ""
-    lines: list[Line] | deque[Line]
-    if tail is None:
-        for entry in _entries(path, _bounds(since, until)):
-            cursor = _document(entry).get("__CURSOR", cursor)
-            yield from joiner.feed(entry)
-    else:
-        newest = _last(path, _bounds(since, until), tail)
-        cursor = _document(newest[-1]).get("__CURSOR", "") if newest else ""
-        lines = deque((line for entry in newest for line in joiner.feed(entry)), maxlen=tail)
-        if not follow:
-            lines.extend(joiner.rest())
-        yield from lines
-        if follow and parts:
-            yield from joiner.rest()
-    if follow and until is None:
-        joiner.parts = parts
+    def growing(self, stop: int, current: Callable[[], None] | None) -> Iterator[bytes]:
         if current is not None:
             current()
-        words = [f"--after-cursor={cursor}"] if cursor else _bounds(since, None)
-        for entry in _entries(path, ["--follow", "--no-tail", *words], stop):
-            cursor = _document(entry).get("__CURSOR", cursor)
-            yield from joiner.feed(entry)
+        yield from self._read(["--follow", "--no-tail"], stop)
         # what was under way to the journal when the container ended
-        for entry in _entries(path, [f"--after-cursor={cursor}"] if cursor else words):
-            yield from joiner.feed(entry)
-    yield from joiner.rest()
+        yield from self._read([])
+
+    def _read(self, words: list[str], stop: int = -1) -> Iterator[bytes]:
+        """From where the one before ended."""
+        for entry in _entries(self._path, [*self._begin, *words], stop):
+            if cursor := _document(entry).get("__CURSOR"):
+                self._begin = [f"--after-cursor={cursor}"]
+            yield entry
+
+    def close(self) -> None:
+        """Nothing is open but what reads."""
 
 
-def _bounds(since: int | None, until: int | None) -> list[str]:
-    """The journal counts microseconds; both ends are inside, as in `logreading.read`."""
-    words = [f"--since=@{since // 1000 / 1e6:.6f}"] if since is not None else []
-    return words + ([f"--until=@{-(-until // 1000) / 1e6:.6f}"] if until is not None else [])
-
-
-def _last(path: str, bounds: list[str], count: int) -> list[bytes]:
-    """The entries of the last `count` lines, and of an unfinished one at the end."""
-    found: list[bytes] = []
-    wanted = count + 1
-    entries = _entries(path, [*bounds, "--reverse"])
-    try:
-        for entry in entries:
-            # this one ends the line before those that are wanted
-            wanted -= _whole(entry) or not found
-            if wanted <= 0 and count:
-                break
-            found.append(entry)
-            if not count:
-                break  # only its cursor is of use
-    finally:
-        entries.close()  # type: ignore[attr-defined]
-    found.reverse()
-    return found
+FORM = Form(parse, source=Journal)
 
 
 def _entries(path: str, words: list[str], stop: int = -1) -> Iterator[bytes]:
@@ -188,8 +157,9 @@ def _lines(fd: int, stop: int) -> Iterator[bytes]:
             block = os.read(fd, 1 << 16)
             if not block:
                 return
-            lines = (carry + block).split(b"\n")
-            carry = lines.pop()
-            yield from lines
+            buffer = carry + block
+            entries, used = cut_lines(buffer)
+            carry = buffer[used:]
+            yield from entries
         elif stop in ready:
             return

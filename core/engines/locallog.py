@@ -86,11 +86,6 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
             raise ValueError("a number without an end")
 
 
-def _whole(entry: bytes) -> bool:
-    parsed = parse(entry)
-    return parsed is not None and parsed[2]
-
-
 def cut(buffer: bytes) -> tuple[list[bytes], int]:
     """The entries that are whole, and how many bytes were used up. After what is torn it goes on at the next one."""
     found: list[bytes] = []
@@ -111,19 +106,19 @@ def cut(buffer: bytes) -> tuple[list[bytes], int]:
     return found, at
 
 
-def _backwards(file: LogFile) -> Iterator[tuple[int, bytes]]:
+def _backwards(file: LogFile, end: int) -> Iterator[tuple[int, bytes]]:
     """By the length behind each entry."""
     if file.packed:
         raise ForwardsOnly
-    at = file.size
+    at = end
     while at > 2 * _EDGE:
         edge = os.pread(file.fd, _EDGE, at - _EDGE)
         size = int.from_bytes(edge)
         begin = at - size - 2 * _EDGE
         if not 0 < size <= MOST or begin < 0 or os.pread(file.fd, _EDGE, begin) != edge:
             raise ForwardsOnly  # torn, being written, or emptied since its size was asked for
-        yield at, os.pread(file.fd, size, begin + _EDGE)
+        yield begin, os.pread(file.fd, size, begin + _EDGE)
         at = begin
 
 
-FORM = Form(parse, _whole, os.O_NOFOLLOW | os.O_NONBLOCK, packed=True, cut=cut, backwards=_backwards)
+FORM = Form(parse, os.O_NOFOLLOW | os.O_NONBLOCK, packed=True, cut=cut, backwards=_backwards)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 
 from pyctr.core import errors, logentries, logreading
 from pyctr.core.engines import locallog
@@ -40,14 +41,9 @@ def _parse(entry: bytes) -> Entry | None:
     return stamp, stream, text.endswith("\n"), text.removesuffix("\n").encode("utf-8", "surrogatepass")
 
 
-def _whole(entry: bytes) -> bool:
-    parsed = _parse(entry)
-    return parsed is not None and parsed[2]
-
-
 FORMS = {
-    "json-file": Form(_parse, _whole, _FLAGS, packed=True),
-    "cri": Form(logentries.parse, logentries.CRI.whole, _FLAGS, packed=True),
+    "json-file": Form(_parse, _FLAGS, packed=True),
+    "cri": Form(logentries.parse, _FLAGS, packed=True),
     "local": locallog.FORM,
 }
 NO_FILE = "journal"
@@ -66,21 +62,23 @@ def lines(where: Log, **wishes: Any) -> Iterator[Line]:
     """`logreading.read` of a log in whatever form; "" is ours. Raises Unsupported where there is no file."""
     if where.why:
         raise errors.Unsupported("no log of it can be read", hint=where.why)
+    form = FORMS.get(where.form, logentries.CRI)
     if where.form == NO_FILE:
         from pyctr.core.engines import journal
 
-        return journal.read(where.path, **wishes)
-    return logreading.read(where.path, form=FORMS.get(where.form, logentries.CRI), **wishes)
+        form = journal.FORM
+    return logreading.read(where.path, form=form, **wishes)
 
 
 def tail(where: Log, size: int) -> bytes:
-    """The last lines in the form `cri`, at most so many bytes. Raises OSError, PyctrError."""
-    kept: list[bytes] = []
+    """The last lines in the form `cri`, whole ones, at most so many bytes. Raises OSError, PyctrError."""
+    kept: deque[bytes] = deque()
     for stamp, stream, line in lines(where, tail=max(1, size // 64)):
         seconds, rest = divmod(stamp, 1_000_000_000)
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         mark = b"F" if line.endswith(b"\n") else b"P"
         kept.append(f"{moment}.{rest:09d}Z {stream} ".encode() + mark + b" " + line.removesuffix(b"\n") + b"\n")
-    while kept and sum(map(len, kept)) > size:
-        del kept[: max(1, len(kept) // 8)]
+        size -= len(kept[-1])
+        while size < 0:
+            size += len(kept.popleft())
     return b"".join(kept)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import os
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyctr.core import logentries, logfiles, logreading, logs
+from pyctr.core import logentries, logfiles, logreading, logs, logtail
 
 STREAMS = st.sampled_from(["stdout", "stderr"])
 CHUNKS = st.lists(
@@ -73,7 +76,7 @@ def test_tail_of_a_long_log_reads_only_its_end(tmp_path: Path) -> None:
         writer.write("stdout", b"".join(b"line %d\n" % n for n in range(number, number + 100)))
     assert [line for _, _, line in logreading.read(path, tail=3)] == [b"line 59997\n", b"line 59998\n", b"line 59999\n"]
     [file] = logfiles.chain(path)
-    logreading.seek_back([file], 3, logentries.CRI)
+    logtail.seek([file], [file.size], logtail.Tail(3), logentries.CRI)
     assert file.size - file.position < 300
     file.close()
 
@@ -180,3 +183,93 @@ def test_a_log_of_very_many_files_is_its_newest_ones(tmp_path: Path, monkeypatch
         [".1"],
         [],
     ]
+
+
+ENTRIES = st.lists(st.tuples(STREAMS, st.sampled_from("PF"), st.integers(0, 3)), max_size=30)
+"""Stream, tag, and seconds since the entry before."""
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    entries=ENTRIES,
+    cuts=st.lists(st.integers(0, 30), max_size=3),
+    packed=st.lists(st.booleans(), min_size=3, max_size=3),
+    count=st.integers(0, 12),
+    until=st.none() | st.integers(0, 40),
+)
+def test_the_tail_is_the_last_lines_as_they_were_at_a_moment(
+    tmp_path_factory: pytest.TempPathFactory,
+    entries: list[tuple[str, str, int]],
+    cuts: list[int],
+    packed: list[bool],
+    count: int,
+    until: int | None,
+) -> None:
+    """Of both streams, over rotations between any two entries, compressed or not."""
+    path = tmp_path_factory.mktemp("log") / "ctr.log"
+    moments = itertools.accumulate(step for _, _, step in entries)
+    texts = [
+        f"1970-01-01T00:{at // 60:02d}:{at % 60:02d}Z {stream} {tag} {number}.\n"
+        for number, ((stream, tag, _), at) in enumerate(zip(entries, moments, strict=True))
+    ]
+    places = [0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]
+    files = ["".join(texts[begin:end]) for begin, end in itertools.pairwise(places)]
+    for number, text in enumerate(reversed(files)):
+        if number and packed[number - 1]:
+            Path(f"{path}.{number}.gz").write_bytes(gzip.compress(text.encode()))
+        else:
+            Path(f"{path}.{number}" if number else path).write_text(text)
+    form = logentries.Form(logentries.parse, packed=True)
+    bound = None if until is None else until * 1_000_000_000
+    everything = list(logreading.read(str(path), until=bound, form=form))
+    # a line is as old as what was written of it last
+    last = sorted(everything, key=lambda line: int(line[2].rstrip(b".\n").split(b".")[-1]))
+    last = last[max(0, len(last) - count) :]
+    assert list(logreading.read(str(path), tail=count, until=bound, form=form)) == [
+        line for line in everything if line in last
+    ]
+
+
+def test_a_line_of_the_tail_is_whole_though_others_were_written_into_it(tmp_path: Path) -> None:
+    path = tmp_path / "ctr.log"
+    begin, end = "2026-01-01T00:00:00Z stderr P the beginning \n", "2026-01-01T00:00:03Z stderr F and the end\n"
+    path.write_text(begin + "2026-01-01T00:00:01Z stdout F a\n" * 9 + end)
+    assert [line for _, _, line in logreading.read(str(path), tail=2)] == [b"a\n", b"the beginning and the end\n"]
+
+
+def test_a_log_as_it_was_has_what_was_unfinished_then(tmp_path: Path) -> None:
+    path = tmp_path / "ctr.log"
+    lines = [f"2026-01-01T00:{n // 60:02d}:{n % 60:02d}Z stdout {'P' if n == 9 else 'F'} {n}\n" for n in range(3600)]
+    path.write_text("".join(lines))
+    until = logentries.timestamp_ns(b"2026-01-01T00:00:09Z")
+    for wishes in ({"tail": 2}, {"since": until - 1_000_000_000}, {"since": until - 1_000_000_000, "follow": True}):
+        found = [line for _, _, line in logreading.read(str(path), until=until, **wishes)]
+        assert found == [b"8\n", b"9"]
+
+
+@pytest.mark.parametrize("wishes", [{}, {"tail": 10}, {"tail": 10, "until": 1 << 62}])
+def test_a_line_without_end_is_read_in_little_memory(tmp_path: Path, wishes: dict[str, int]) -> None:
+    path = tmp_path / "ctr.log"
+    with path.open("w") as file:
+        for _ in range(2000):
+            file.write(f"2026-01-01T00:00:00Z stdout P {'x' * 16_000}\n")
+        file.write("2026-01-01T00:00:00Z stdout F end\n")
+    size = 0
+    tracemalloc.start()
+    try:
+        for _, _, line in logreading.read(str(path), **wishes):
+            size += len(line)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert line.endswith(b"end\n")
+    assert size == 2000 * 16_000 + 4 if not wishes else 9 << 20 < size < 12 << 20
+    assert peak < 6 << 20
+
+
+def test_a_tag_with_more_in_it_is_that_of_kubelet(tmp_path: Path) -> None:
+    path = tmp_path / "ctr.log"
+    path.write_text("".join(f"2026-01-01T00:00:00Z stdout {tag} {tag};\n" for tag in ("P:x", "F:x", "P", "X", "F")))
+    lines = [b"P:x;F:x;\n", b"P;X;\n", b"F;\n"]
+    assert [line for _, _, line in logreading.read(str(path))] == lines
+    assert [line for _, _, line in logreading.read(str(path), tail=2)] == lines[1:]

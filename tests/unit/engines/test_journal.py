@@ -54,6 +54,11 @@ def test_times_bound_it(one: Foreign) -> None:
     assert [line for _, _, line in found] == LINES[1:3]
 
 
+def test_the_tail_is_that_of_a_moment(one: Foreign) -> None:
+    found = output.read(one, tail=2, until=NS + 5 * SECOND)
+    assert [line for _, _, line in found] == LINES[1:3]
+
+
 def test_it_is_followed(one: Foreign, tmp_path: Path) -> None:
     followed = Followed(one, tail=1)
     followed.until("last\n")

@@ -157,3 +157,16 @@ def test_a_compressed_log_of_any_size_is_read_in_little_memory(tmp_path: Path) -
         tracemalloc.stop()
     assert count == 1501
     assert peak < 8 << 20
+
+
+def test_a_recording_of_long_lines_takes_little_memory(tmp_path: Path) -> None:
+    one = docker(tmp_path / "log", *("x" * 500_000 + "\n" for _ in range(60)), "y" * 500_000 + "\n")
+    tracemalloc.start()
+    try:
+        found = output.tail(one.log, 1 << 20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [len(line) for line in found.splitlines()] == [500_040] * 2 and found.endswith(b"y\n")
+    assert peak < 9 << 20
+    assert output.tail(one.log, 1000) == b""
