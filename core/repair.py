@@ -68,7 +68,7 @@ def finish(engine: Engine, id: str) -> bool:
 
             removal.remove_idle(container, volumes=state.desired == CREATING or container.spec.auto_remove)
             return True
-        worked = record_lost_exit(engine, state)
+        worked = record_lost_exit(engine, state) or _left_behind(container)
         pending.forget(paths, id)
         return worked
     finally:
@@ -122,6 +122,14 @@ def _forgotten(container: containers.Container) -> bool:
     if state.process is None:
         return state.desired == "running"
     return not container.alive and not container.shim_alive
+
+
+def _left_behind(container: containers.Container) -> bool:
+    """What a shim left that was killed after it had put the end on record."""
+    if container.alive or container.shim_alive or not os.path.exists(container.engine.paths.runtime(container.id)):
+        return False
+    remains(container.engine, container.state)
+    return True
 
 
 def _without_record(engine: Engine, id: str) -> bool:

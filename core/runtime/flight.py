@@ -19,6 +19,8 @@ from pyctr.core.paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyctr.core.runtime.loop import Loop
 
 EVERY = float(ring.TIERS[0][0])
@@ -38,7 +40,7 @@ _ENTRIES = 5000
 class _Known:
     """A container that is measured."""
 
-    __slots__ = ("group", "pid", "processes", "round", "sleeps", "stamp", "through", "writer")
+    __slots__ = ("group", "pid", "process", "processes", "round", "sleeps", "stamp", "through", "writer")
 
     def __init__(self, directory: str, log: redo.Redo) -> None:
         self.writer = ring.Writer(f"{directory}/{ring.FILE}", log)
@@ -46,6 +48,8 @@ class _Known:
         self.stamp = 0
         self.group = ""
         self.pid = 0
+        self.process: dict[str, int] = {}
+        """The last one on record: a `state.Process`."""
         self.through: int | None = None
         """The process by which its network is measured; none where that is somebody else's, too."""
         self.round = -1
@@ -115,6 +119,13 @@ class Recorder:
             return False  # removed just now, or the disk is full: a gap
         return True
 
+    def abandoned(self, id: str) -> bool:
+        """Whether one that does not run has a shim no more, which would have taken it from `<run>/containers`."""
+        process = self._known[id].process
+        return bool(process) and not any(
+            procfs.alive(process[f"{who}pid"], process[f"{who}start_time"], self.paths.proc) for who in ("", "shim_")
+        )
+
     def flush(self, *, over: bool) -> None:
         """Have what was recorded survive a power cut, from the moment when all of an interval is `over`."""
         self._redo.flush(sync=over)
@@ -147,7 +158,7 @@ class Recorder:
         process, network = state.get("process") or {}, state.get("network") or {}
         if known.group and known.pid != process.get("pid"):
             self._sampler.forget(known.group)
-        known.stamp, known.group = stamp, state.get("group") or ""
+        known.stamp, known.group, known.process = stamp, state.get("group") or "", process
         known.pid = 0 if state.get("exit") or not known.group else int(process.get("pid") or 0)
         known.through = None if network.get("mode") in (None, "none", "host", "container") else known.pid
         return known.pid > 0
@@ -169,12 +180,15 @@ def _descriptors() -> int:
 
 
 class Flight:
-    """The recorder at work, from now on. Raises OSError, PyctrError where nothing can be measured."""
+    """The recorder at work, from now on; `settle` is told who was `abandoned`. Raises OSError, PyctrError where nothing
+    can be measured."""
 
-    def __init__(self, loop: Loop, paths: Paths) -> None:
+    def __init__(self, loop: Loop, paths: Paths, settle: Callable[[list[str]], None]) -> None:
         self._loop = loop
         self._recorder = Recorder(paths)
+        self._settle = settle
         self._waiting: list[str] = []
+        self._abandoned: list[str] = []
         self._turn()
 
     def _turn(self) -> None:
@@ -185,11 +199,16 @@ class Flight:
             except Exception:
                 pass  # as below; or the disk is full: a gap
         for _ in range(min(_SLICE, len(self._waiting))):
+            id = self._waiting.pop()
             try:
-                self._recorder.record(self._waiting.pop())
+                if not self._recorder.record(id) and self._recorder.abandoned(id):
+                    self._abandoned.append(id)
             except Exception:
                 continue  # a text of the kernel's that we do not understand is no reason to lose the others
         self._recorder.flush(over=not self._waiting)
+        if self._abandoned and not self._waiting:
+            self._settle(self._abandoned)
+            self._abandoned = []
         # all of a host at the same moments, whoever is the recorder
         rest = _PAUSE if self._waiting else EVERY - time.time() % EVERY
         self._loop.at(time.monotonic() + rest, self._turn)

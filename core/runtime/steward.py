@@ -1,5 +1,5 @@
-"""One process beside all shims of a host: it writes down what containers use (`flight`) and watches over the firewall
-(`ruleguard`).
+"""One process beside all shims of a host: it writes down what containers use (`flight`), watches over the firewall
+(`ruleguard`), and settles what killed shims have left.
 
 There is no daemon that could. A start that finds `<run>/steward` (flock(2)) free has its shim make one a second later;
 it ends with the last container. It has an heir that waits for its end without an interpreter (`doze`) and becomes the
@@ -140,6 +140,8 @@ class Steward:
         self._heirless = 0.0
         """When one is tried next where none can be had (time.monotonic)."""
         self._told = -1
+        self._settled: dict[str, float] = {}
+        """Containers that were settled lately, and when that may be tried again (time.monotonic)."""
         self._watch()
         self._look()
 
@@ -175,7 +177,7 @@ class Steward:
         if self._flight is None:
             from pyctr.core.runtime.flight import Flight
 
-            self._flight = Flight(self._loop, self._paths)
+            self._flight = Flight(self._loop, self._paths, self._settle)
 
     def _tend_rules(self) -> None:
         try:
@@ -189,6 +191,23 @@ class Steward:
         elif not networks and self._rules is not None:
             self._rules.close()
             self._rules = None
+
+    def _settle(self, ids: list[str]) -> None:
+        """Have the end of containers put on record that were killed together with their shims, and what is left of them
+        removed: no next verb on them may ever come."""
+        now = time.monotonic()
+        due = [id for id in ids if self._settled.get(id, now) <= now]
+        try:
+            pid = os.fork() if due else -1
+        except OSError:
+            return  # no memory for a process: in an interval, perhaps
+        if pid == 0:
+            try:
+                settle(self._paths, due)
+            finally:
+                os._exit(0)
+        # somebody may be at work on it just now, or the disk is full
+        self._settled = {id: now + _LATER if id in due else self._settled[id] for id in ids}
 
     def _appoint(self) -> None:
         """Have a process wait for our end."""
@@ -217,6 +236,22 @@ class Steward:
             os.close(self._told)
         if self._heir in self._children:
             os.kill(self._heir, _signal.SIGKILL)
+
+
+def settle(paths: Paths, ids: list[str]) -> None:
+    """In a child."""
+    from pyctr.core.linux import process
+
+    # first of all: among what it inherited is the steward's lock
+    process.close_range(3)
+    from pyctr.core import errors, repair
+    from pyctr.core.engine import Engine
+
+    for id in ids:
+        try:
+            repair.finish(Engine(paths), id)
+        except (OSError, errors.PyctrError):
+            continue  # the next verb on it says why
 
 
 def _wait(steward: int, paths: Paths, begun: float) -> NoReturn:

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from pyctr.core import repair
+from pyctr.core.engine import Engine
 from pyctr.core.linux import procfs
 from pyctr.core.runtime import steward as work
 from tests.kernel.test_history import eventually, find, recorded, steward
@@ -156,3 +158,34 @@ def test_a_container_that_ends_and_starts_again_at_once_keeps_what_it_owes(host:
     host.run("run", "-d", "--restart", "on-failure:1", "--network", "none", "base", "false")
     host.run("run", "-d", "--name", "second", "--network", "none", "base", "sleep", "1000")
     recorded(find(host, "second"))
+
+
+def test_containers_that_were_killed_with_their_shims_are_settled_and_it_ends(host: Host) -> None:
+    ids = [
+        host.run("run", "-d", *words, "--network", "none", "base", "sleep", "1000").stdout.strip()
+        for words in (("--name", "kept"), ("--name", "thrown", "--rm"))
+    ]
+    host.run("run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000")
+    recorded(find(host, "first"))
+    for name in ("kept", "thrown"):
+        process = find(host, name).state.process
+        assert process is not None
+        for pid in (process.shim_pid, process.pid):
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not any(os.path.exists(host.paths.runtime(id)) for id in ids))
+    kept = find(host, "kept").state.exit
+    assert kept and (kept.code, kept.lost) == (255, True)
+    assert host.run("ps", "-aq", "--no-trunc").stdout.split() == [find(host, name).id for name in ("first", "kept")]
+    only = steward(host)
+    host.run("rm", "-f", "first")
+    gone(only)
+
+
+def test_what_a_shim_leaves_that_is_killed_after_it_has_said_the_end_goes(host: Host) -> None:
+    host.run("run", "-d", "--name", "short", "--network", "none", "base", "true")
+    short = find(host, "short")
+    assert host.run("wait", "short").stdout == "0\n"
+    eventually(lambda: not short.reload().shim_alive)
+    os.makedirs(host.paths.runtime(short.id))
+    assert repair.finish(Engine(host.paths), short.id) and not os.path.exists(host.paths.runtime(short.id))
+    assert not repair.finish(Engine(host.paths), short.id)
