@@ -19,6 +19,7 @@ import os
 import time
 
 from pyctr.core import errors
+from pyctr.core.linux import process
 from pyctr.core.runtime.loop import READ
 
 TYPE_CHECKING = False
@@ -56,6 +57,19 @@ def wanted(attachment: dict[str, Any]) -> dict[Key, int]:
         if ("::", *key[1:]) not in found:
             found.setdefault(key, inside)
     return found
+
+
+def make_room(attachment: dict[str, Any]) -> int:
+    """In a worker: let us and the shim have each of `wanted`, and a copy of it for `rest`, as if they did not count.
+    The limit on descriptors as it was before, for what is made inside; 0 if there is room enough. Raises OSError."""
+    soft, hard = process.getrlimit("RLIMIT_NOFILE")
+    count = len(wanted(attachment))
+    if 4 * count <= soft:
+        return 0
+    most = min(soft + 2 * count, hard)
+    for pid in (0, os.getppid()):
+        process.setrlimit("RLIMIT_NOFILE", most, hard, pid)
+    return soft
 
 
 def opened(attachment: dict[str, Any]) -> list[_socket.socket]:
@@ -149,6 +163,12 @@ class Doors:
             self._hear()
         else:
             self._shim.loop.at(time.monotonic() + _RETRY, self._hear)
+
+    def forget(self) -> None:
+        """In a fork of the shim: it has none of them, and room for its own."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
 
     def close(self) -> None:
         """Nobody is heard any more, and who talks is cut off."""

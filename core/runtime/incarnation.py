@@ -140,6 +140,7 @@ class Incarnation:
         self._listener = self._log = -1
         self._watch: list[int] = []
         self._doors: list[_socket.socket] = []
+        self._files = 0
         try:
             if self._directory:
                 fsutil.make_private_directory(self._directory)
@@ -165,6 +166,7 @@ class Incarnation:
         if (self.wishes.get("network") or {}).get("ports"):
             from pyctr.core.runtime import doors
 
+            self._files = doors.make_room(self.wishes["network"])
             self._doors = doors.opened(self.wishes["network"])
         assert context.manager is not None
         self._watch = oom.notifier(context.manager)
@@ -211,6 +213,7 @@ class Incarnation:
             "say": say,
             "began": time.monotonic(),
             "steward": vacant,
+            "files": self._files,
             "wishes": {name: self.wishes[name] for name in KEPT if self.wishes.get(name)},
         }
         lazy = watch is not None and self._silent(given) and self._announce(watch, [("", client), *given])
@@ -235,7 +238,9 @@ class Incarnation:
 
     def _silent(self, given: list[tuple[str, int]]) -> bool:
         """Whether its shim has nothing to do as long as nothing is heard of it: no client waits, no probe is due, no
-        orphans of it and no program of its root are to be reaped."""
+        orphans of it and no program of its root are to be reaped, and all `given` come at once."""
+        if len(given) > worker.BUNCH:
+            return False
         asked = any(self.wishes.get(name) for name in ("attach", "bound", "health"))
         return not asked and "pid" in self.plan.own and all(letter != SERVED for letter, _ in given)
 

@@ -143,10 +143,12 @@ class Service:
         shim.open_doors(None)
         if attachment.get("ports"):
             try:
-                shim.open_doors(shim.ask(lambda reply: _doors(attachment, reply), "ports")[1])
+                value, descriptors = shim.ask(lambda reply: _doors(attachment, reply), "ports")
             except start.Failed as failed:
                 _refuse(client, *failed.report)
                 return
+            shim.files = value["files"] or shim.files
+            shim.open_doors(descriptors)
         client.send(sync.DONE)
         client.finish()
 
@@ -254,5 +256,6 @@ def _doors(attachment: dict[str, Any], reply: Reply) -> None:
     """In a worker: the sockets of published ports. Raises PyctrError, OSError."""
     from pyctr.core.runtime import doors
 
+    files = doors.make_room(attachment)
     sockets = doors.opened(attachment)
-    reply({}, tuple(socket.fileno() for socket in sockets))
+    reply({"files": files}, tuple(socket.fileno() for socket in sockets))

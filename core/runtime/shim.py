@@ -60,6 +60,8 @@ class Shim:
         self.names: NameServer | None = None
         self.name_sockets: list[_socket.socket] = []
         self.doors: Doors | None = None
+        self.files = 0
+        """The limit on descriptors before `doors.make_room`, 0 if it still holds."""
         self._servers: list[str] | None = None
         self.pid = 0
         self.pidfd = -1
@@ -141,7 +143,7 @@ class Shim:
     def ask(self, work: Callable[[Reply], None], doing: str = "exec") -> tuple[Any, list[int]]:
         """Have a worker do something in the container: its answer. Raises start.Failed."""
         try:
-            if (answer := worker.fork(work, doing).answer()) is not None:
+            if (answer := worker.fork(work, doing, self.forget_doors).answer()) is not None:
                 return answer
             failed = start.Failed("RuntimeFailure", f"{doing}: the process at work was killed", "is memory short?")
         except OSError as error:
@@ -150,6 +152,13 @@ class Shim:
             failed = error
         worker.end_strangers(self.children)
         raise failed
+
+    def forget_doors(self) -> None:
+        """In a worker: what it makes inside has neither them nor the limit that they need."""
+        if self.doors is not None:
+            self.doors.forget()
+        if self.files:
+            process.setrlimit("RLIMIT_NOFILE", self.files, process.getrlimit("RLIMIT_NOFILE")[1])
 
     def _adopt(self, value: dict[str, Any], descriptors: list[int]) -> None:
         """A new incarnation, as `incarnation.hand_over` says."""
@@ -161,6 +170,7 @@ class Shim:
         self.pidfd = given[incarnation.PIDFD][0]
         self.document = value["document"] or self.document
         self.began = value["began"]
+        self.files = value["files"] or self.files
         self.status = None
         self.no_restart = self.no_restart or bool(value.get("no_restart"))
         self.children[self.pid] = self._died
@@ -298,6 +308,7 @@ class Shim:
             "kills": self.watch.kills if self.watch is not None else 0,
             "no_restart": self.no_restart,
             "servers": self._servers,
+            "files": self.files,
         }
 
     # the end of an incarnation

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 
 _CHUNK = 1 << 16
+BUNCH = 100
+"""Descriptors that go with one message; the kernel takes 253 at most (SCM_MAX_FD, unix(7))."""
+_ROOM = _socket.CMSG_SPACE(4 * BUNCH)
 NOW, LATER, SOON = b"0", b"1", b"2"
 """When the shim has to look at an answer: at once, or once something is heard of the container; with SOON the host
 needs a steward, too."""
@@ -48,7 +51,7 @@ class Worker:
     def receive(self) -> bytes:
         """Wait until it has answered, or died; when the answer has to be looked at."""
         while True:
-            piece, ancillary, _, _ = self._socket.recvmsg(_CHUNK, 512, _socket.MSG_CMSG_CLOEXEC)
+            piece, ancillary, _, _ = self._socket.recvmsg(_CHUNK, _ROOM, _socket.MSG_CMSG_CLOEXEC)
             if not piece:
                 self._socket.close()
                 return self._pieces[0][:1] if self._pieces else NOW
@@ -95,9 +98,9 @@ def answer(said: bytes, descriptors: list[int]) -> tuple[Any, list[int]] | None:
     raise start.Failed(*(failure or ("RuntimeFailure", "the shim has no file descriptors left", "'ulimit -n'")))
 
 
-def fork(work: Callable[[Reply], None], doing: str = "") -> Worker:
-    """A worker that does `work`, called `doing` in messages. It is reaped with the shim's other children. Raises
-    OSError."""
+def fork(work: Callable[[Reply], None], doing: str = "", before: Callable[[], None] | None = None) -> Worker:
+    """A worker that does `work`, called `doing` in messages, and `before` that. It is reaped with the shim's other
+    children. Raises OSError."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     shim = os.getpid()
     try:
@@ -108,12 +111,18 @@ def fork(work: Callable[[Reply], None], doing: str = "") -> Worker:
         raise
     if pid == 0:
         ours.close()
-        _work(work, doing, theirs, shim)
+        _work(work, doing, before, theirs, shim)
     theirs.close()
     return Worker(pid, ours)
 
 
-def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shim: int) -> NoReturn:
+def _work(
+    work: Callable[[Reply], None],
+    doing: str,
+    before: Callable[[], None] | None,
+    socket: _socket.socket,
+    shim: int,
+) -> NoReturn:
     code = 1
     try:
         from pyctr.core.linux import process
@@ -128,10 +137,17 @@ def _work(work: Callable[[Reply], None], doing: str, socket: _socket.socket, shi
         channel = sync.Channel(socket)
 
         def reply(value: Any, descriptors: tuple[int, ...] = (), *, when: bytes = NOW) -> None:
-            channel.send(said(value, len(descriptors), when), descriptors)
+            data = said(value, len(descriptors), when)
+            while len(descriptors) > BUNCH:
+                # with a byte each: descriptors alone are no message
+                channel.send(data[:1], descriptors[:BUNCH])
+                data, descriptors = data[1:], descriptors[BUNCH:]
+            channel.send(data, descriptors)
             socket.shutdown(_socket.SHUT_WR)
 
         try:
+            if before is not None:
+                before()
             work(reply)
         except (start.Failed, errors.PyctrError, OSError) as error:
             report = error.report if isinstance(error, start.Failed) else init.describe(error, doing)
