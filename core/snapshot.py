@@ -31,7 +31,12 @@ carried: First = []
 def take(name: str) -> int:
     """A descriptor of what `bytecode.resume` takes: the file `name` if that has all that runs here, else it is written,
     else one in memory. Raises OSError: ESTALE when sources have changed since they were imported; SyntaxError."""
-    wanted = {module: facts for module, facts in bytecode.running().items() if module not in FIRST}
+    pinned = bytecode.current()
+    wanted: dict[str, Facts | None] = {}
+    if pinned is not None and pinned.pinned:
+        # what nobody has needed since may be needed where there are no sources: inside a container
+        wanted |= {module: found[2] for module, found in pinned.index.items()}
+    wanted |= {module: facts for module, facts in bytecode.running().items() if module not in FIRST}
     path, root = bytecode.place(name), bytecode.ROOT
     if (fd := bytecode.opened(path, root)) >= 0:
         kept = bytecode.Finder(path, root, os.pread(fd, os.fstat(fd).st_size, 0))
@@ -58,11 +63,11 @@ def _content(wanted: dict[str, Facts | None]) -> bytes:
     codes, about = {}, {}
     pinned = bytecode.current()
     for module, known in wanted.items():
-        source = sys.modules[module].__file__ or ""
         if pinned is not None and _has(pinned, module, known):
-            codes[module] = pinned.code(module)
-        else:
-            codes[module] = bytecode.compiled(module, _true(source, known), source)
+            codes[module], about[module] = pinned.code(module), pinned.index[module][:3]
+            continue
+        source = sys.modules[module].__file__ or ""
+        codes[module] = bytecode.compiled(module, _true(source, known), source)
         assert known is not None
         about[module] = source, os.path.basename(source) == "__init__.py", known
     return bytecode.packed(bytecode.ROOT, [], codes, about)
