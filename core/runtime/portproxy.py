@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # `signal` imports enum
 import _socket
+import errno
 import os
 import time
 
 from pyctr.core.fsutil import read_json
-from pyctr.core.linux import caps, process
+from pyctr.core.linux import caps, process, seccomp
+from pyctr.core.linux.const import MACHINE
 from pyctr.core.runtime.doors import KINDS, wanted
 from pyctr.core.runtime.loop import Loop
 from pyctr.core.runtime.portdatagrams import Box
@@ -20,6 +22,8 @@ from pyctr.core.runtime.portstreams import AT_ONCE, Door
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     Target = tuple[int, str, int]
     """Address family, address and port in the container."""
 
@@ -30,7 +34,17 @@ MOST = 1000
 port that has most of them goes: senders may be forged, in any number, and nobody else is to suffer for it."""
 _EACH = 2 + 1
 """Descriptors of a connection and of a UDP caller."""
+_MEMORY = 64 << 20
+"""Bytes for heap (RLIMIT_DATA), several times what all callers need. Beyond it the process ends, and with it whoever it
+served: the next one who knocks has another."""
 _NOBODY = 65534
+_CALLS = (
+    "accept4 close connect epoll_create1 epoll_ctl epoll_pwait epoll_wait getsockname getsockopt recvfrom recvmsg "
+    "sendmsg sendto setsockopt shutdown "
+    "brk clock_gettime exit_group futex getrandom madvise mmap mremap munmap restart_syscall rt_sigreturn sched_yield"
+)
+"""System calls of sockets that there are, and of an interpreter that loads nothing any more."""
+_FIONBIO = 0x5421
 
 
 def serve(descriptors: list[int], lease: str, shim: int) -> None:
@@ -56,9 +70,21 @@ def serve(descriptors: list[int], lease: str, shim: int) -> None:
         proxy.turn()
 
 
+def _filter() -> bytes:
+    """The program that lets it do this and nothing else."""
+    few = [("socket", 0, _socket.AF_INET), ("socket", 0, _socket.AF_INET6), ("ioctl", 1, _FIONBIO)]
+    rules: list[dict[str, Any]] = [{"names": _CALLS.split(), "action": "SCMP_ACT_ALLOW"}]
+    for name, index, value in few:
+        argument = {"index": index, "value": value, "op": "SCMP_CMP_EQ"}
+        rules.append({"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument]})
+    profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}
+    return seccomp.compile(profile, arch=MACHINE, caps=(), kernel=seccomp.kernel_version())
+
+
 def _confine(kept: set[int], shim: int) -> int:
     """Nothing of the shim's but these descriptors, no rights, no files, no processes; for how many callers there are
     descriptors. Raises OSError."""
+    program = _filter()  # as root: not everybody can read what it has to load
     _signal.set_wakeup_fd(-1)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     process.set_name("pyctr-proxy")
@@ -74,6 +100,11 @@ def _confine(kept: set[int], shim: int) -> int:
     _, most = process.getrlimit("RLIMIT_NOFILE")
     most = all if most < 0 else min(most, all)
     process.setrlimit("RLIMIT_NOFILE", most, most)
+    process.setrlimit("RLIMIT_DATA", _MEMORY, _MEMORY)
+    try:
+        caps.drop_bounding(0)
+    except PermissionError:
+        pass  # root without CAP_SETPCAP: no_new_privs keeps it from ever having any of it
     try:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
@@ -88,6 +119,12 @@ def _confine(kept: set[int], shim: int) -> int:
     process.parent_death_signal(_signal.SIGKILL)
     if os.getppid() != shim:
         os._exit(0)
+    try:
+        seccomp.load(program)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        # a kernel without filters: all of the above holds it
     return max(AT_ONCE, (most - own) // _EACH)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -194,8 +195,9 @@ def _is_nobody_and_survives_its_end(host: Host, port: int) -> None:
         line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
     )
     assert status["Uid"].split() == status["Gid"].split() == ["65534"] * 4 and not status["Groups"].strip()
-    assert {status[f"Cap{which}"] for which in ("Eff", "Prm", "Inh", "Amb")} == {"0" * 16}
-    assert status["NoNewPrivs"] == "1"
+    assert {status[f"Cap{which}"] for which in ("Eff", "Prm", "Inh", "Amb", "Bnd")} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
+    assert re.search(r"Max data size +67108864 +67108864", Path(f"/proc/{pid}/limits").read_text())
     kinds = {os.readlink(f"/proc/{pid}/fd/{fd}").partition(":")[0] for fd in os.listdir(f"/proc/{pid}/fd")}
     assert kinds <= {"socket", "anon_inode", "/dev/null"}, "nothing of the shim's is left to it"
     os.kill(pid, signal.SIGKILL)
@@ -270,6 +272,37 @@ def test_an_address_of_the_host_for_a_container_without_ipv6(tmp_path: Path) -> 
             os.waitpid(proxy, 0)
     finally:
         lab.close()
+
+
+def test_who_has_taken_it_over_has_sockets_and_nothing_else() -> None:
+    reading, writing = os.pipe()
+    us = os.getpid()
+    child = os.fork()
+    if child == 0:
+        try:
+            box = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            portproxy._confine({box.fileno(), reading, writing}, us)
+            tries = (
+                lambda: os.open("/etc/passwd", os.O_RDONLY),
+                lambda: os.stat("/"),
+                os.fork,
+                lambda: os.execv("/bin/true", ["true"]),
+                lambda: os.kill(us, 0),
+                lambda: socket.socket(socket.AF_UNIX),
+                lambda: os.read(reading, 1),
+            )
+            for act in tries:
+                with contextlib.suppress(PermissionError):
+                    act()
+                    os._exit(1)
+            box.sendto(b"?", ("::1", 9))
+            socket.socket(socket.AF_INET).setblocking(False)
+            os._exit(0)
+        finally:
+            os._exit(2)
+    os.close(writing)
+    os.close(reading)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _serve(attachment: dict[str, object], lease: str) -> None:
