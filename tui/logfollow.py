@@ -25,6 +25,10 @@ TAIL = 2000
 """Lines read at first, from the end or from the beginning."""
 WAITING = 50_000
 """Lines that may wait for the screen; beyond, the oldest are dropped and counted."""
+ROOM = 1 << 25
+"""Characters of them, likewise, and of those that are kept on a screen: a container may write lines of any length."""
+SHOWN = 1 << 14
+"""Bytes of a line that are shown."""
 
 # CSI, OSC (ended by BEL or ST), and two-byte sequences: ECMA-48
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
@@ -63,12 +67,17 @@ RANGES = (
 
 def readable(raw: bytes) -> str:
     """A line as it would look in the end: colours and cursor games removed, carriage returns overwritten."""
-    text = raw.decode("utf-8", "replace").rstrip("\r\n")
+    raw = raw.rstrip(b"\r\n")
+    more = len(raw) - SHOWN
+    if more > 0:
+        # what was overwritten is not seen, but a line is read from its beginning
+        raw = raw[-SHOWN:] if b"\r" in raw[-SHOWN:] else raw[:SHOWN]
+    text = raw.decode("utf-8", "replace")
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
     if "\r" in text:
         text = [part for part in text.split("\r") if part][-1] if text.strip("\r") else ""
-    return f.neutral(text)
+    return f.neutral(text) + (f" … {more} bytes more" if more > 0 else "")
 
 
 class LogFollower:
@@ -90,7 +99,9 @@ class LogFollower:
         self._span = span
         self._clock = clock
         self._origin = f.neutral(origin)
-        self._waiting: deque[Entry] = deque(maxlen=WAITING)
+        self._waiting: deque[Entry] = deque()
+        self._size = 0
+        """Characters of those that wait."""
         self._lost = 0
         self._told = True  # the first lines are told of together, by `_current`
         self._guard = threading.Lock()
@@ -106,9 +117,11 @@ class LogFollower:
             for time_ns, stream, raw in self._lines():
                 entry = Entry(time_ns, stream, readable(raw), self._origin)
                 with self._guard:
-                    if len(self._waiting) == WAITING:
-                        self._lost += 1
                     self._waiting.append(entry)
+                    self._size += len(entry.text)
+                    while len(self._waiting) > WAITING or self._size > ROOM:
+                        self._size -= len(self._waiting.popleft().text)
+                        self._lost += 1
                     told, self._told = self._told, True
                 if not told:
                     self._wake()
@@ -139,6 +152,7 @@ class LogFollower:
         with self._guard:
             entries = list(self._waiting)
             self._waiting.clear()
+            self._size = 0
             self._told = False
             lost, self._lost = self._lost, 0
         if lost:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from pyctr.core.paths import Paths
@@ -15,6 +16,7 @@ from pyctr.tui import picture
 from pyctr.tui.app import PyctrApp
 from pyctr.tui.engine import Poller
 from pyctr.tui.screens.containers import ContainersScreen
+from pyctr.tui.widgets import logview
 from pyctr.tui.widgets.logview import LogView
 from tests.tui import rows
 
@@ -149,3 +151,20 @@ def test_copy_takes_the_lines_in_sight_whole_and_harmless(tmp_path: Path) -> Non
         assert shown.app.clipboard == f"{long}\nred\n"
 
     run(tmp_path, script, (WEB.id, [(2.0, long), (1.0, "\x1b[31mred\x1b[0m\x1b]52;c;AAAA\x07")]))
+
+
+def test_lines_that_are_kept_have_room_for_so_many_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logview, "ROOM", 10_000)
+
+    async def script(shown: Shown) -> None:
+        shown.main.select(WEB.id)
+        await shown.pilot.press("l")
+        for begin in range(0, 100, 4):
+            write(shown.paths, WEB.id, *((0.0, f"{number:01000d}") for number in range(begin, begin + 4)))
+            newest = begin + 3
+            await shown.until(lambda newest=newest: int(shown.lines()[-1]) == newest)
+            assert len(shown.lines()) <= 11
+        assert len(shown.lines()) >= 10
+        await shown.pilot.press("w")
+
+    run(tmp_path, script, (WEB.id, [(0.0, "0")]))

@@ -15,7 +15,7 @@ from textual.strip import Strip
 
 from pyctr.tui import format as f
 from pyctr.tui import keys, pattern
-from pyctr.tui.logfollow import RANGES, Entry
+from pyctr.tui.logfollow import RANGES, ROOM, Entry
 from pyctr.tui.widgets.painted import look_of, strip, theme_of
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOTHING = "no output yet"
 KEPT = 50_000
-"""Lines kept; older ones go."""
+"""Lines kept, as long as they have no more than `ROOM` characters; older ones go."""
 
 ORIGIN = 16
 """Most cells for the name of the container a line is from."""
@@ -66,6 +66,8 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.entries: list[Entry] = []
+        self._characters = 0
+        """Of them all."""
         self.following = True
         self.wrap = False
         self.times = False
@@ -87,6 +89,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
 
     def clear(self) -> None:
         self.entries, self._shown, self._starts, self._height, self._current = [], [], [], 0, -1
+        self._characters = 0
         self.following = not RANGES[self.range].head
         self.scroll_to(y=0, animate=False, immediate=True)
         self._origins = 0
@@ -102,6 +105,7 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             self._origins = min(widest, ORIGIN)
             if self.wrap:
                 self._index()
+        self._characters += sum(len(entry.text) for entry in added)
         first = len(self.entries)
         if added[0].origin:
             # several logs as one: in the order of time, as far as what is known goes
@@ -111,8 +115,12 @@ class LogView(ScrollView, can_focus=True, inherit_bindings=False):
             del self.entries[first:]
             self._forget_from(first)
         self.entries.extend(added)
-        if len(self.entries) > KEPT + KEPT // 10:
-            del self.entries[: len(self.entries) - KEPT]
+        if len(self.entries) > KEPT + KEPT // 10 or self._characters > ROOM + ROOM // 10:
+            gone = 0
+            while len(self.entries) - gone > KEPT or self._characters > ROOM:
+                self._characters -= len(self.entries[gone].text)
+                gone += 1
+            del self.entries[:gone]
             self._index()
         else:
             self._index_from(first)
