@@ -61,6 +61,12 @@ class Redo:
         self._fd = -1
         self._entries = bytearray()
         self._count = 0
+        self._since: list[tuple[int, bytes]] = []
+        """(entries, bytes) of the blocks written since the last fsync."""
+        self._asked: list[tuple[int, bytes]] = []
+        """Likewise of those that the last one was for."""
+        self._refused: list[tuple[int, bytes]] = []
+        """Likewise of those that it failed for."""
         self._new = False
         self._written = 0
         """Bytes since the last fsync."""
@@ -90,6 +96,10 @@ class Redo:
             assert self._flusher is not None
             if self._flusher.busy():
                 return  # a sick disk: all of it at the next interval
+            if self._flusher.failed:
+                # the kernel takes it for written from now on (fsync(2)), so it is written anew, once
+                self._flusher.failed, self._refused = 0, self._asked
+            self._asked = []
             if self._entries:
                 self._write()
             if sync and self._written:
@@ -97,12 +107,8 @@ class Redo:
         except OSError:
             # the disk is full, or the kernel has no such calls: a power cut costs what it did without us
             self._broken = self._flusher is None
+            self._since = []
             self._forget()
-
-    @property
-    def busy(self) -> bool:
-        """Whether the disk is at it. Raises OSError."""
-        return self._flusher is not None and self._flusher.busy()
 
     def close(self) -> None:
         """Whoever comes next goes on in the file."""
@@ -133,18 +139,22 @@ class Redo:
         return True
 
     def _write(self) -> None:
-        body = bytes(self._entries)
+        fresh = count, body = self._count, bytes(self._entries)
+        for more, again in self._refused:
+            count, body = count + more, body + again
+        self._refused = []
         length = _after(0, len(body))
         if length > self._size:
             self._grow(self._at + length)
         if self._at + length > self._size:
             self._at = 0
-        rest = _HEAD.pack(_MAGIC, self._number, len(body), self._count, 0)[8:-4]
+        rest = _HEAD.pack(_MAGIC, self._number, len(body), count, 0)[8:-4]
         head = _MAGIC + rest + binascii.crc32(body, binascii.crc32(rest)).to_bytes(4, "little")
         os.pwrite(self._fd, head + body, self._at)
         self._at += length
         self._number += 1
         self._written += length
+        self._since.append(fresh)
         self._forget()
 
     def _sync(self) -> None:
@@ -156,6 +166,7 @@ class Redo:
             self._grow(wanted)
         assert self._flusher is not None
         self._written = self._coarse = 0
+        self._asked, self._since = self._since, []
         self._flusher.begin(aio.FDSYNC, self._fd)
         if self._new:
             self._new = False

@@ -39,7 +39,7 @@ class Flusher:
         self._context = int.from_bytes(place[:], "little")
         self._left = 0
         self.failed = 0
-        """The errno that the last one which failed ended with."""
+        """The errno of one that has failed, until somebody sets it to 0."""
 
     def busy(self) -> bool:
         """Whether one is still under way. Raises OSError."""

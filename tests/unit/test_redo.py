@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -38,7 +39,7 @@ class Recorder:
             for writer in self.writers:
                 writer.add(BEGIN + number * 5, 1, 7, sample)
             self.redo.flush(sync=True)
-            while self.redo.busy:
+            while (flusher := self.redo._flusher) and flusher.busy():
                 os.sched_yield()
 
 
@@ -162,6 +163,36 @@ def test_nobody_waits_for_a_disk_that_does_not_answer_and_what_is_held_meanwhile
     recorder.redo.flush(sync=True)
     there = {int.from_bytes(record[8:16], "little") for name, tier, record in redo.entries(path) if not tier}
     assert {int(BEGIN + number * 5) * 1000 for number in range(1000)} <= there
+
+
+def test_what_a_disk_has_refused_is_written_again_but_not_for_ever(paths: Paths) -> None:
+    recorder = Recorder(paths)
+    recorder.record(0, 3)
+    path = f"{paths.root}/{redo.CONTAINERS}"
+    whole = Path(path).read_bytes()
+    flusher = recorder.redo._flusher
+    assert flusher is not None
+
+    def blocks() -> int:
+        return len({number for at, number, size in redo._heads(recorder.redo._fd, os.stat(path).st_size)})
+
+    flusher.failed = errno.EIO
+    # what it holds for written is not there
+    with open(path, "r+b") as file:
+        file.seek(2 * 4096)
+        file.write(bytes(4096))
+    assert Path(path).read_bytes() != whole and blocks() == 2
+    recorder.record(3)
+    found = [int.from_bytes(record[8:16], "little") / 1000 for *_, record in redo.entries(path)]
+    assert sorted({(one - BEGIN) / 5 for one in found}) == [0, 1, 2, 3]
+    recorder.record(4)
+    finest = sum(1 for _, tier, _ in redo.entries(path) if not tier)
+    assert (blocks(), finest) == (4, 10), "that one was done"
+    for number in range(5, 50):
+        flusher.failed = errno.EIO
+        recorder.record(number)
+    sizes = [size for _, _, size in redo._heads(recorder.redo._fd, os.stat(path).st_size)]
+    assert max(sizes) < 4 * min(sizes), "it becomes more and more"
 
 
 def test_a_disk_may_sleep_where_that_is_wanted(paths: Paths) -> None:
