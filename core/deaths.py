@@ -186,10 +186,9 @@ def _last_lines(path: str) -> list[list[Any]]:
     from pyctr.core import logreading
 
     try:
-        found = list(logreading.read(path, tail=LINES))
+        return [line(at, stream, text) for at, stream, text in logreading.read(path, tail=LINES)]
     except OSError:
         return []
-    return [line(at, stream, text) for at, stream, text in found]
 
 
 def line(at: int, stream: str, text: bytes) -> list[Any]:

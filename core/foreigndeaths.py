@@ -110,7 +110,6 @@ def _log(one: Foreign) -> list[list[Any]]:
     from pyctr.core.engines import output
 
     try:
-        found = list(output.read(one, tail=deaths.LINES))
+        return [deaths.line(at, stream, text) for at, stream, text in output.read(one, tail=deaths.LINES)]
     except (OSError, errors.PyctrError):
         return []  # kept nowhere that can be read
-    return [deaths.line(at, stream, text) for at, stream, text in found]

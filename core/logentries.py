@@ -34,7 +34,7 @@ def parse(entry: bytes) -> Entry | None:
     if stamp is None:
         return None
     # as kubelet: further tags may follow after a colon, and what is not a part is whole
-    return stamp, words[1].decode(), words[2].partition(b":")[0] != b"P", words[3]
+    return stamp, words[1].decode(), words[2][:2] not in (b"P", b"P:"), words[3]
 
 
 def timestamp_ns(text: bytes) -> int | None:
@@ -155,7 +155,7 @@ class Joiner:
         if self.until is not None and stamp > self.until:
             self.over = True
             return
-        if self.surplus.get(stream):
+        if self.surplus and self.surplus.get(stream):
             self.surplus[stream] -= whole
             return
         if not self.parts and (not whole or stream in self.open):

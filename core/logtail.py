@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pyctr.core.logentries import Entry, Form
     from pyctr.core.logfiles import LogFile
 
+_HEAD = 64
+"""Bytes that an entry has besides its content, about."""
+
 
 class Tail:
     """Counts lines while their entries pass, the newest one first."""
@@ -52,7 +55,7 @@ class Tail:
         """Whether what is wanted is all there with this entry; it has `size` bytes of content.
 
         So it is, too, where LONGEST bytes have passed since the last line that is wanted: no line is put together of
-        more, and what others wrote into one is not walked over without end.
+        more, and what the other stream wrote into one is not walked over without end.
         """
         if later:
             self._begin()
@@ -71,7 +74,7 @@ class Tail:
         elif stream not in self._seen:
             self._open.add(stream)
         self._seen.add(stream)
-        self._walked += size
+        self._walked += size if stream in self._open else size + _HEAD
         return not self._wanted and (not self._open or self._walked > LONGEST)
 
     def entry(self, parsed: Entry | None) -> bool:

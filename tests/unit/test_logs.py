@@ -273,3 +273,14 @@ def test_a_tag_with_more_in_it_is_that_of_kubelet(tmp_path: Path) -> None:
     lines = [b"P:x;F:x;\n", b"P;X;\n", b"F;\n"]
     assert [line for _, _, line in logreading.read(str(path))] == lines
     assert [line for _, _, line in logreading.read(str(path), tail=2)] == lines[1:]
+
+
+def test_a_stream_that_was_silent_for_long_is_not_looked_for_through_the_whole_log(tmp_path: Path) -> None:
+    path = tmp_path / "ctr.log"
+    quiet = "2026-01-01T00:00:00Z stderr F warn\n"
+    path.write_text(quiet + "2026-01-01T00:00:01Z stdout F a line\n" * 100_000 + quiet)
+    assert [line for _, _, line in logreading.read(str(path), tail=2)] == [b"a line\n", b"warn\n"]
+    [file] = logfiles.chain(str(path))
+    logtail.seek([file], [file.size], logtail.Tail(2), logentries.CRI)
+    assert file.size - file.position < 1 << 20
+    file.close()
