@@ -8,12 +8,22 @@ import os
 
 from pyctr.core import errors
 
+FIT = "an address of this host that is neither link-local nor an IPv4 one in the form of IPv6"
+
 
 def canonical(host_ip: str) -> str:
     """An address that ports are published on, in the one way the kernel writes it; "" for all of them."""
     if ":" in host_ip:
         return _socket.inet_ntop(_socket.AF_INET6, _socket.inet_pton(_socket.AF_INET6, host_ip))
     return "" if host_ip in ("0.0.0.0", "*") else host_ip
+
+
+def fit(host_ip: str) -> bool:
+    """Whether an IPv6 address may be one to publish ports on: a link-local one (RFC 4291, 2.5.6) is an interface's, an
+    IPv4-mapped one (2.5.5.2) is none of IPv6."""
+    packed = _socket.inet_pton(_socket.AF_INET6, host_ip)
+    link_local = packed[0] == 0xFE and packed[1] & 0xC0 == 0x80
+    return not link_local and packed[:12] != bytes(10) + b"\xff\xff"
 
 
 def check(host_ip: str, number: int, protocol: str, proc: str = "/proc", *, only4: bool = False) -> None:
@@ -36,6 +46,10 @@ def check(host_ip: str, number: int, protocol: str, proc: str = "/proc", *, only
         if error.errno == errno.EADDRNOTAVAIL:
             raise errors.UsageError(
                 f"'{host_ip}' is not an address of this host", hint="'ip address' lists them"
+            ) from None
+        if host_ip and error.errno in (errno.EINVAL, errno.EAFNOSUPPORT):
+            raise errors.UsageError(
+                f"no port can be published on '{host_ip}': {os.strerror(error.errno).lower()}", hint=FIT
             ) from None
         if error.errno != errno.EADDRINUSE:
             raise

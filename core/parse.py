@@ -125,6 +125,12 @@ def ports(text: str) -> list[Port]:
             raise BadValue(f"'{text}': an IPv6 address needs brackets", "such as [::1]:8080:80")
     if host_ip and not is_address(host_ip):
         raise BadValue(f"'{text}': '{host_ip}' is not an IP address", hint)
+    if ":" in host_ip:
+        from pyctr.core import hostports
+
+        if not hostports.fit(host_ip):
+            raise BadValue(f"'{text}': no port can be published on '{host_ip}'", hostports.FIT)
+        host_ip = hostports.canonical(host_ip)
     host, _, container = address.rpartition(":")
     first, last = _port_range(container, text, hint)
     if first == 0:
@@ -317,15 +323,25 @@ def command(text: str) -> list[str]:
 
 
 def check_ports(ports: Iterable[Port]) -> None:
-    """Two of them cannot have one port of the host."""
-    taken = set()
+    """Two of them cannot have one port of the host, nor lead from one address there to different places."""
+    taken: dict[tuple[int, str], list[Port]] = {}
     for port in ports:
-        if port.host_last:
+        if port.host_last or not port.host_port:
             continue  # whatever is free there
-        key = (port.host_ip, port.host_port, port.protocol)
-        if port.host_port and key in taken:
-            raise BadValue(f"host port {port.host_port}/{port.protocol} is named twice", "give each its own")
-        taken.add(key)
+        others = taken.setdefault((port.host_port, port.protocol), [])
+        for other in others:
+            same = other.host_ip == port.host_ip
+            if same or (other.container_port != port.container_port and _meet(other.host_ip, port.host_ip)):
+                raise BadValue(f"host port {port.host_port}/{port.protocol} is named twice", "give each its own")
+        others.append(port)
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether addresses to publish ports on have one of the host in common."""
+    return any(
+        not wide or (wide == "0.0.0.0" and ":" not in narrow) or (wide == "::" and ":" in narrow)
+        for wide, narrow in ((one, other), (other, one))
+    )
 
 
 def check_mounts(mounts: Iterable[Mount | Secret]) -> None:

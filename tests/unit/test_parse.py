@@ -28,6 +28,18 @@ def test_one_port_of_the_host_is_given_once() -> None:
     parse.check_ports([*parse.ports("8080:80"), *parse.ports("8080:80/udp"), *parse.ports("80"), *parse.ports("80")])
     with pytest.raises(parse.BadValue, match="8080/tcp is named twice"):
         parse.check_ports([*parse.ports("8080:80"), *parse.ports("8080:81")])
+    for one, other in (("127.0.0.1:", ""), ("127.0.0.1:", "0.0.0.0:"), ("[::1]:", "[0::0]:"), ("[fd99::7]:", "")):
+        parse.check_ports([*parse.ports(f"{one}8080:80"), *parse.ports(f"{other}8080:80")])
+        with pytest.raises(parse.BadValue, match="8080/tcp is named twice"):
+            parse.check_ports([*parse.ports(f"{one}8080:80"), *parse.ports(f"{other}8080:81")])
+    for one, other in (("127.0.0.1:", "127.0.0.2:"), ("0.0.0.0:", "[::]:"), ("[::1]:", "[fd99::7]:")):
+        parse.check_ports([*parse.ports(f"{one}8080:80"), *parse.ports(f"{other}8080:81")])
+
+
+@pytest.mark.parametrize("address", ["fe80::1", "febf::2", "::ffff:127.0.0.1"])
+def test_an_address_that_no_socket_can_be_bound_to_is_refused_by_name(address: str) -> None:
+    with pytest.raises(parse.BadValue, match=f"no port can be published on '{address}'"):
+        parse.ports(f"[{address}]:8080:80")
 
 
 def test_a_range_of_the_host_for_one_port_is_where_to_look() -> None:
