@@ -237,7 +237,7 @@ _LITTLE = sys.byteorder == "little"
 
 def split(family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> dict[str, Entries]:
     """Entries of the two maps of a family's table: of the addresses, inside and of the host, that are of it."""
-    entries: dict[str, Entries] = {}
+    entries: dict[str, dict[bytes, tuple[bytes, bytes, str]]] = {}
     for address, port in ports:
         host_ip = port.get("host_ip") or ""
         if host_ip in ("0.0.0.0", "*"):
@@ -252,8 +252,9 @@ def split(family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = ""
             continue
         key = nf.port_key(PROTOCOLS[port.get("protocol") or "tcp"], port["host_port"], host_ip)
         value = nf.port_value(address, port["container_port"])
-        entries.setdefault("ports_ip" if host_ip else "ports", []).append((key, value, port.get("owner") or id[:12]))
-    return entries
+        # "" and "::" are the same here: an entry can be deleted once
+        entries.setdefault("ports_ip" if host_ip else "ports", {})[key] = key, value, port.get("owner") or id[:12]
+    return {name: list(found.values()) for name, found in entries.items()}
 
 
 def _add(batch: nf.Batch, bridge: str, ports: Iterable[tuple[str, dict[str, Any]]], id: str = "") -> None:
@@ -331,32 +332,34 @@ def classify(attachment: dict[str, Any]) -> None:
             batch.send(socket)
 
 
-def unpublish(attachment: dict[str, Any]) -> None:
-    """Take an attachment's ports out, as far as they are there and lead to it. Fits the shim."""
+def unpublish(attachment: dict[str, Any], *, looked: bool = False) -> None:
+    """Take an attachment's ports out, as far as they are there. They are its own, or with `looked` those that lead to
+    it. Fits the shim."""
     ports = attachment.get("ports")
     if not ports:
         return
     for family, addressed in _targets(attachment):
         if entries := split(family, addressed):
-            _unpublish(family, attachment["bridge"], entries)
+            _unpublish(family, attachment["bridge"], entries, looked)
 
 
-def _unpublish(family: int, bridge: str, entries: dict[str, Entries]) -> None:
+def _unpublish(family: int, bridge: str, entries: dict[str, Entries], looked: bool) -> None:
     if not spoken():
         from pyctr.core import iptables
 
         iptables.unpublish(family, bridge, entries)
         return
     with Session() as socket:
-        batch = nf.Batch(family)
-        for name, wanted in entries.items():
-            batch.delete_ports(bridge, name, (key for key, _, _ in wanted))
-        try:
-            batch.send(socket)
-            return
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+        if not looked:
+            batch = nf.Batch(family)
+            for name, wanted in entries.items():
+                batch.delete_ports(bridge, name, (key for key, _, _ in wanted))
+            try:
+                batch.send(socket)
+                return
+            except OSError as error:
+                if error.errno != errno.ENOENT:
+                    raise
         # somebody flushed the table or half of it: take what is ours, one by one
         batch = nf.Batch(family)
         for name, wanted in entries.items():

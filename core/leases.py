@@ -38,12 +38,13 @@ SPREAD = 100
 
 
 class Book:
-    """All leases of one pyctr. `withdraw` takes published ports out of the firewall when their holder is gone.
+    """All leases of one pyctr. `withdraw` takes published ports out of the firewall when their holder is gone; with
+    `looked` only what leads to that one, as far as it is there.
 
     Methods that change something expect the lock to be held.
     """
 
-    def __init__(self, paths: Paths, withdraw: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, paths: Paths, withdraw: Callable[..., None]) -> None:
         self.paths = paths
         self.run = f"{paths.run}/networks"
         self._withdraw = withdraw
@@ -208,6 +209,9 @@ class Book:
 
             cni.delete(lease)
         self.free_ports(lease)
+        if lease["ports"] and "bridge" in lease:
+            # whoever gets its address is not to be reached at its ports, whatever has become of the claims
+            self._withdraw(lease, looked=True)
         self.unbind(lease)
         self._name(lease["network"], lease["id"], "")
         unlink(f"{self.run}/leases/{lease['network']}/{lease['address'].partition('/')[0]}")
@@ -382,7 +386,6 @@ class Book:
             names = os.listdir(directory)
         except FileNotFoundError:
             names = []
-            make_private_directory(directory)
         for name in names:
             if (
                 host_ip
@@ -392,7 +395,9 @@ class Book:
                 continue
             with open(f"{directory}/{name}") as file:
                 holder = file.read()
-            if holder != id and self.busy(holder):
+            if holder == id:
+                continue  # of another address of the same port
+            if self.busy(holder):
                 lease = self.lease(holder)
                 who = (lease or {}).get("name") or holder[:12]
                 raise errors.Conflict(
@@ -400,7 +405,7 @@ class Book:
                     hint=f"choose another host port, or 'pyctr stop {who}'",
                 )
             lease = self.lease(holder)
-            if lease and holder != id:
+            if lease:
                 self.free_ports(lease)
             else:
                 unlink(f"{directory}/{name}")

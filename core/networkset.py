@@ -420,10 +420,10 @@ class NetworkSet:
         leases.rmdir(self.paths.networks)
 
 
-def _withdraw(lease: dict[str, Any]) -> None:
+def _withdraw(lease: dict[str, Any], *, looked: bool = False) -> None:
     if lease.get("mode") == "cni":
         return  # its plugins have
     try:
-        firewall.unpublish(lease)
+        firewall.unpublish(lease, looked=looked)
     except OSError as error:
         raise errors.NetworkError(f"withdrawing ports: {error.strerror or error}") from error

@@ -53,10 +53,8 @@ def wanted(attachment: dict[str, Any]) -> dict[Key, int]:
             if attachment.get("address6"):
                 address = "::1"  # the kernel leads who calls any other
             found[address, port["host_port"], protocol] = port["container_port"]
-    for key, inside in everywhere.items():
-        if ("::", *key[1:]) not in found:
-            found.setdefault(key, inside)
-    return found
+    found = {**everywhere, **found}
+    return {key: inside for key, inside in found.items() if key[0] == "::" or ("::", *key[1:]) not in found}
 
 
 def make_room(attachment: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pyctr.core import doctor, errors, netgraph, netns, networks
+from pyctr.core import doctor, errors, netgraph, netns, networks, ruleview
 from pyctr.core.containers import Container
 from pyctr.core.engine import Engine
 from pyctr.core.linux import loopback, procfs
@@ -74,6 +74,25 @@ def test_removal_leaves_nothing_on_the_host(lab: Lab) -> None:
     assert lab.host_state() == before
     assert not os.path.exists(f"{lab.paths.run}/networks") and not os.path.exists(lab.paths.networks)
     lab.call("host", networks.remove_all, lab.paths)
+
+
+def test_a_published_port_goes_with_its_container_whatever_became_of_the_claims(lab: Lab) -> None:
+    lab.networks.create("six", ipv6=True)
+    many = ("127.0.0.1:8080:80", "8080:80", "[::1]:8080:80", "[::]:8080:80", "8081:81")
+    for network, count in (("bridge", 3), ("six", 5)):
+        web = lab.attach("web", *many, network=network)
+        assert lab.call("host", lambda: len(ruleview.published(web["bridge"]))) == count  # noqa: B023
+        assert os.listdir(f"{lab.paths.run}/networks/ports/tcp-8080") != ["any"], "each address has its claim"
+        lab.remove(web)
+        assert "elements" not in lab.host_state()
+        assert os.listdir(f"{lab.paths.run}/networks/ports") == []
+    web = lab.attach("web", *many)
+    shutil.rmtree(f"{lab.paths.run}/networks/ports")
+    lab.remove(web)
+    assert "elements" not in lab.host_state(), "who has its address next is not reached"
+    with pytest.raises(errors.UsageError, match="is not an address of this host"):
+        lab.attach("web", "192.0.2.9:8080:80")
+    assert not os.path.exists(f"{lab.paths.run}/networks/ports/tcp-8080"), "nothing half-made"
 
 
 @pytest.mark.parametrize(("network", "families"), [("bridge", 1), ("six", 2)])
