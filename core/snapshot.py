@@ -38,12 +38,20 @@ def take(name: str) -> int:
         wanted |= {module: found[2] for module, found in pinned.index.items()}
     wanted |= {module: facts for module, facts in bytecode.running().items() if module not in FIRST}
     path, root = bytecode.place(name), bytecode.ROOT
+    known = [pinned] if pinned is not None else []
     if (fd := bytecode.opened(path, root)) >= 0:
         kept = bytecode.Finder(path, root, os.pread(fd, os.fstat(fd).st_size, 0))
         if all(_has(kept, module, facts) for module, facts in wanted.items()):
             return fd
         os.close(fd)
-    content = _content(wanted)
+        known.append(kept)
+        # who comes with other modules wants the file to have them, too
+        wanted |= {
+            module: facts
+            for module, (source, _, facts, _, _) in kept.index.items()
+            if module not in wanted and bytecode.facts_of(source) == facts
+        }
+    content = _content(wanted, known)
     if not sys.dont_write_bytecode and all(bytecode.settled(facts) for facts in wanted.values()):
         try:
             bytecode.write(path, lambda: content)
@@ -59,17 +67,17 @@ def _has(finder: Finder, module: str, facts: Facts | None) -> bool:
     return module in finder.index and finder.index[module][2] == facts
 
 
-def _content(wanted: dict[str, Facts | None]) -> bytes:
+def _content(wanted: dict[str, Facts | None], known: list[Finder]) -> bytes:
     codes, about = {}, {}
-    pinned = bytecode.current()
-    for module, known in wanted.items():
-        if pinned is not None and _has(pinned, module, known):
-            codes[module], about[module] = pinned.code(module), pinned.index[module][:3]
+    for module, facts in wanted.items():
+        finder = next((each for each in known if _has(each, module, facts)), None)
+        if finder is not None:
+            codes[module], about[module] = finder.code(module), finder.index[module][:3]
             continue
         source = sys.modules[module].__file__ or ""
-        codes[module] = bytecode.compiled(module, _true(source, known), source)
-        assert known is not None
-        about[module] = source, os.path.basename(source) == "__init__.py", known
+        codes[module] = bytecode.compiled(module, _true(source, facts), source)
+        assert facts is not None
+        about[module] = source, os.path.basename(source) == "__init__.py", facts
     return bytecode.packed(bytecode.ROOT, [], codes, about)
 
 

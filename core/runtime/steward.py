@@ -63,6 +63,7 @@ def hire(paths: Callable[[], dict[str, str] | None]) -> None:
         if os.fork() == 0:
             _detach()
             if known := paths():
+                _load()
                 # a fresh interpreter has two thirds of what a shim's copy would have for itself
                 _become(os.eventfd(1), known, 0.0)
                 _serve(Paths(**known))
@@ -81,6 +82,16 @@ def inherit(state: State) -> int:
             break
         time.sleep(_RETRY)
     return 0
+
+
+def _load() -> None:
+    """All that a steward needs, so that the snapshot which it and its heirs come from has it."""
+    try:
+        from pyctr.core.runtime import flight, ruleguard
+
+        del flight, ruleguard
+    except Exception:
+        pass  # our files are being replaced: it loads them later, if it can
 
 
 def _detach() -> None:

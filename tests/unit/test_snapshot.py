@@ -78,6 +78,17 @@ os.execv(sys.executable, [sys.executable, "-I", "-c", {later!r}, sys.path[0], st
     assert run(top, program).split() == ["False", "False", "True", "True", "False"], "what it has not needed, too"
 
 
+def test_it_keeps_what_others_have_put_there(top: Path) -> None:
+    """A shim and a steward have most modules in common, and one file."""
+    index = """
+print(" ".join(bytecode.Finder("", bytecode.ROOT, os.pread(snapshot.take("some"), 1 << 26, 0)).index))
+"""
+    assert "pyctr.core.redo" in run(top, "from pyctr.core import redo" + index, still=False)
+    assert {"pyctr.core.redo", "pyctr.core.hosthistory"} <= set(
+        run(top, "from pyctr.core import hosthistory" + index, still=False).split()
+    )
+
+
 @pytest.mark.parametrize("still", [False, True])
 def test_all_that_take_one_share_a_file_where_one_may_be_written(top: Path, still: bool) -> None:
     program = """
