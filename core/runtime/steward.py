@@ -87,9 +87,10 @@ def inherit(state: State) -> int:
 def _load() -> None:
     """All that a steward needs, so that the snapshot which it and its heirs come from has it."""
     try:
+        from pyctr.core.linux import inotify
         from pyctr.core.runtime import flight, ruleguard
 
-        del flight, ruleguard
+        del inotify, flight, ruleguard
     except Exception:
         pass  # our files are being replaced: it loads them later, if it can
 
