@@ -162,6 +162,17 @@ def open_localnet(proc: str, bridge: str) -> None:
             file.write("1")
 
 
+def mute6(proc: str, bridge: str) -> None:
+    """Let a bridge without IPv6 addresses have no link-local one either, to which its containers could talk."""
+    try:
+        with open(f"{proc}/sys/net/ipv6/conf/{bridge}/disable_ipv6", "r+") as file:
+            if file.read(1) != "1":
+                file.seek(0)
+                file.write("1")
+    except FileNotFoundError:
+        pass  # a kernel without IPv6
+
+
 def filtered(proc: str) -> bool:
     """Whether br_netfilter translates addresses already on a bridge: a container's call to its own published port then
     leaves by the port it came from, which a bridge port does only in hairpin mode."""

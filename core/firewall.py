@@ -10,6 +10,8 @@
         chain dnat                          dnat to map ports_ip, else map ports
         chain forward     filter            from the bridge: its class
                                             into the bridge: replies, published ports, its own containers; else drop
+        chain input       filter            IPv6, of an internal bridge: to this host replies only, for its own sockets
+                                            may be the doors (`runtime/doors`) of another network's ports
         chain postrouting srcnat            out of the bridge's network, hairpin, from 127.0.0.1: masquerade
     }
 
@@ -37,8 +39,9 @@ if TYPE_CHECKING:
     Entries = list[tuple[bytes, bytes, str]]
     """(key, value, comment) of a map."""
 
+_ICMPV6 = 58
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-_STAMP = "pyctr rules 3"
+_STAMP = "pyctr rules 4"
 
 
 _parked: list[tuple[int, nf.Nft]] = []
@@ -187,6 +190,9 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     batch.chain(bridge, "dnat")
     batch.chain(bridge, "forward", hook=nf.FORWARD)
     batch.chain(bridge, "postrouting", hook=nf.POSTROUTING, priority=100, kind="nat")
+    guarded = internal and family == nf.IPV6
+    if guarded:
+        batch.chain(bridge, "input", hook=nf.INPUT)
 
     def rule(chain: str, *expressions: bytes) -> None:
         batch.rule(bridge, chain, *expressions)
@@ -215,6 +221,11 @@ def table(batch: nf.Batch, bridge: str, subnet: str, internal: bool) -> None:
     related = nf.ct(nf.CT_STATE) + nf.bitmask(nf.ESTABLISHED | nf.RELATED) + nf.cmp(bytes(4), nf.NEQ)
     published = nf.ct(nf.CT_STATUS) + nf.bitmask(nf.DNATED) + nf.cmp(bytes(4), nf.NEQ)
     foreign = nf.iif(bridge, nf.NEQ)
+    if guarded:
+        unasked = nf.ct(nf.CT_STATE) + nf.bitmask(nf.ESTABLISHED | nf.RELATED) + nf.cmp(bytes(4))
+        # neighbours are found by ICMPv6
+        protocol = nf.meta(nf.L4PROTO) + nf.cmp(bytes([_ICMPV6]), nf.NEQ)
+        rule("input", bridged, protocol, unasked, nf.counter(), nf.verdict(nf.DROP))
     if not internal:
         # forwarding gives every packet a priority by its type of service, before this
         rule("forward", bridged, nf.saddr(r, family) + nf.lookup("classes", r, r) + nf.set_priority(r))

@@ -1,6 +1,7 @@
 """The rules of `firewall` for a kernel that has no nf_tables, by the programs of iptables-legacy.
 
     mangle  PREROUTING   from the bridge to 127.0.0.0/8: drop
+            INPUT        IPv6, from an internal bridge: replies, else drop
             FORWARD      -> PYCTR-<bridge>    into it: replies, published ports; else drop; the comment says what for
     nat     PREROUTING, OUTPUT  to a local address -> PYCTR-<bridge>   one DNAT for each published port
             POSTROUTING  -> PYCTR-<bridge>-P  masquerade, as there
@@ -81,6 +82,9 @@ def _wanted(
     guard = []
     if stamp.endswith(" internal"):
         forward.append(f"-i {bridge} ! -o {bridge} -j DROP")
+        if family == nf.IPV6:
+            unasked = "! -p ipv6-icmp -m conntrack ! --ctstate RELATED,ESTABLISHED"
+            guard.append(f"-A INPUT -i {bridge} {unasked} {note} -j DROP")
     else:
         source.append(f"-s {subnet} ! -o {bridge} -j MASQUERADE")
     if family == nf.IPV4:

@@ -329,6 +329,8 @@ class NetworkSet:
                     mtu = links[0].mtu
                 else:
                     network, mtu = self._make_bridge(socket, network, bool(links))
+            if network.internal and not network.subnet6:
+                bridges.mute6(self.paths.proc, network.bridge)
             self._forward(network)
             firewall.ensure(
                 network.bridge,

@@ -50,7 +50,7 @@ def dropped(bridge: str) -> int:
     with Session() as socket:
         return sum(
             rule.packets
-            for chain in ("forward", "guard")
+            for chain in ("forward", "guard", "input")
             for family in (nf.IPV4, nf.IPV6)
             for rule in socket.rules(bridge, chain, family)
         )

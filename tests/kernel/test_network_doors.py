@@ -306,14 +306,74 @@ def test_who_has_taken_it_over_has_sockets_and_nothing_else() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_an_internal_network_comes_through_no_door_and_others_do_as_ever(tmp_path: Path) -> None:
+    """Over any address of the host: its gateway's, the link-local one, one that it was given a route to."""
+    lab = Lab(tmp_path)
+    try:
+        lab.ip("host", "-6 address add fd99::1/64 dev up0 nodad")
+        web = lab.container("web", "[::]:8080:80", "[::]:5300:53/udp", "8081:80")
+        lab.serve("web", 80)
+        lab.serve_udp("web", 53)
+        proxy, _ = lab.begin("host", _serve, web, f"{lab.paths.run}/networks/ids/{web['id']}")
+        try:
+            lab.networks.create("open", ipv6=True)
+            lab.networks.create("shut", ipv6=True, internal=True)
+            lab.networks.create("plain", internal=True)
+            for name in ("open", "shut", "plain"):
+                there = lab.container(name, network=name)
+                gateway6 = lab.networks.get(name).gateway6
+                lab.call(name, _awake, gateway6)
+                if gateway6:
+                    lab.ip(name, f"-6 route replace default via {gateway6}")
+                else:
+                    lab.ip(name, "-6 route replace fd99::/64 dev eth0")
+                near = _link_local(lab, str(there["bridge"]))
+                assert bool(near) == bool(gateway6), "a bridge without IPv6 has no address of it"
+                ways = ["fd99::1", *([gateway6, f"{near}%eth0"] if gateway6 else [])]
+                reached = {way: lab.ask(name, way, 8080, timeout=2) for way in ways}
+                if name == "open":
+                    assert set(reached.values()) == {web["gateway"]}, "as through the kernel, which says"
+                    assert lab.ask(name, str(there["gateway"]), 8081) == web["gateway"]
+                    assert lab.call(name, _knock, gateway6, 5300) == web["gateway"]
+                    continue
+                assert all(said in ("TimeoutError", "OSError") for said in reached.values()), reached
+                assert lab.ask(name, lab.networks.get(name).gateway, 8081, timeout=1) == "TimeoutError"
+                if gateway6:
+                    with pytest.raises(TimeoutError):
+                        lab.call(name, _knock, gateway6, 5300, 1)
+                    lab.serve(name, 80, "::")
+                    inner = str(there["address6"]).partition("/")[0]
+                    assert lab.ask("host", inner, 80) == gateway6, "its host reaches it as before"
+        finally:
+            os.kill(proxy, signal.SIGKILL)
+            os.waitpid(proxy, 0)
+    finally:
+        lab.close()
+
+
+def _awake(gateway6: str) -> None:
+    """Wait until duplicate address detection is over (RFC 4862, 5.4)."""
+    deadline = time.monotonic() + PATIENCE
+    while gateway6 and not all(
+        int(line.split()[4], 16) & 0x40 == 0 for line in Path("/proc/self/net/if_inet6").read_text().splitlines()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _link_local(lab: Lab, bridge: str) -> str:
+    lines = lab.ip("host", f"-6 -o address show dev {bridge} scope link").split()
+    return lines[lines.index("inet6") + 1].partition("/")[0] if lines else ""
+
+
 def _serve(attachment: dict[str, object], lease: str) -> None:
     sockets = doors.opened(attachment)
     portproxy.serve([one.detach() for one in sockets], lease, os.getppid())
 
 
-def _knock(address: str, port: int) -> str:
+def _knock(address: str, port: int, patience: float = PATIENCE) -> str:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(PATIENCE)
+        asking.settimeout(patience)
         asking.connect((address, port))
         asking.send(b"?")
         return asking.recv(2048).decode()

@@ -102,6 +102,14 @@ def test_everything_works_by_iptables_alone(lab: Lab) -> None:
     lab.ip("out", "address add 2001:db8::2/64 dev up0 nodad")
     assert six["address6"] and lab.ask("out", "2001:db8::1", 8100) == "2001:db8::2"
 
+    lab.networks.create("shut", ipv6=True, internal=True)
+    shut = lab.container("shut", network="shut")
+    lab.serve("shut", 80, address="::")
+    lab.serve("host", 9100, address="::")
+    assert lab.ask("host", shut["address6"].partition("/")[0], 80) == lab.networks.get("shut").gateway6
+    assert lab.ask("shut", lab.networks.get("shut").gateway6, 9100, timeout=1) == "TimeoutError"
+    assert lab.ask("late", lab.networks.get("six").gateway6, 9100) == six["address6"].partition("/")[0]
+
     found = lab.call("host", lambda: list(doctor._firewall(Engine(lab.paths))))
     assert [words for _, words, _ in found] == ["no nf_tables, but iptables"]
     lab.call("host", lab.networks.unpublish, web)
