@@ -15,7 +15,8 @@ import os
 import struct
 import time
 
-from pyctr.core.linux import legacytables
+from pyctr.core import fsutil
+from pyctr.core.linux import legacytables, procfs
 from pyctr.core.paths import Paths
 from pyctr.core.runtime.loop import READ
 
@@ -35,6 +36,8 @@ _LEAST, _LONGEST = 0.5, 30.0
 """Seconds between two looks: who takes our rules out again and again is not fought every moment."""
 _LEGACY = 5.0
 """Seconds between two looks at the tables that tell nothing."""
+_ASKED = 64
+"""Containers on a network: their shims are in the same namespace, as a rule in the machine's."""
 _REPAIRED = 3
 """Exit code of a look that found something missing."""
 
@@ -145,6 +148,48 @@ class RuleGuard:
         self._loop.at(None, self._compare)
         self._loop.remove(self._socket.fileno())
         self._socket.close()
+
+
+def come_home(paths: Paths) -> bool:
+    """Go where our bridges are: into the network namespace of a shim whose container is on one; whether it was another.
+
+    Of several it is the machine's. Raises OSError.
+    """
+    from pyctr.core.linux import const, namespaces
+
+    machine, here = _network(paths, 1), _network(paths, os.getpid())
+    found: dict[int, int] = {}
+    for id in os.listdir(f"{paths.run}/networks/ids")[:_ASKED]:
+        if shim := _shim(paths, id):
+            found.setdefault(_network(paths, shim), shim)
+        if machine in found:
+            break
+    home = next((one for one in (machine, here, *found) if one and one in found), here)
+    if home == here:
+        return False
+    fd = os.open(f"{paths.proc}/{found[home]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespaces.setns(fd, const.CLONE_NEWNET)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _network(paths: Paths, pid: int) -> int:
+    try:
+        return os.stat(f"{paths.proc}/{pid}/ns/net").st_ino
+    except OSError:
+        return 0  # it has ended, or is not for us to see
+
+
+def _shim(paths: Paths, id: str) -> int:
+    """The pid of that container's, 0 without one."""
+    try:
+        process = fsutil.read_json(paths.container(id, "state.json")).get("process") or {}
+        alive = process and procfs.alive(process["shim_pid"], process["shim_start_time"], paths.proc)
+        return int(process["shim_pid"]) if alive else 0
+    except (OSError, ValueError):
+        return 0  # it is just being made or removed
 
 
 def repair(paths: Paths) -> bool:

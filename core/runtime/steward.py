@@ -155,6 +155,9 @@ class Steward:
         self._settled: dict[str, float] = {}
         """Containers that were settled lately, and when that may be tried again (time.monotonic)."""
         self._watch()
+        # before anything that takes time: there is an heir from the first moment on
+        self._appoint()
+        move_in(paths)
         self._look()
 
     def _watch(self) -> None:
@@ -176,7 +179,6 @@ class Steward:
     def _look(self) -> None:
         now = time.monotonic()
         self._loop.at(now + _EVERY, self._look)
-        # before anything that takes time: there is an heir from the first moment on
         if self._heir not in self._children and now >= self._heirless:
             self._appoint()
         for tend in (self._tend_flight, self._tend_rules):
@@ -196,11 +198,18 @@ class Steward:
             networks = bool(os.listdir(f"{self._paths.run}/networks/ids"))
         except OSError:
             networks = False
-        if networks and self._rules is None:
-            from pyctr.core.runtime.ruleguard import RuleGuard
+        if networks:
+            from pyctr.core.runtime.ruleguard import RuleGuard, come_home
 
-            self._rules = RuleGuard(self._loop, self._children, self._paths)
-        elif not networks and self._rules is not None:
+            if come_home(self._paths):
+                self._end_rules()
+            if self._rules is None:
+                self._rules = RuleGuard(self._loop, self._children, self._paths)
+        else:
+            self._end_rules()
+
+    def _end_rules(self) -> None:
+        if self._rules is not None:
             self._rules.close()
             self._rules = None
 
@@ -248,6 +257,62 @@ class Steward:
             os.close(self._told)
         if self._heir in self._children:
             os.kill(self._heir, _signal.SIGKILL)
+        self._children.clear()
+        move_out(self._paths)
+
+
+def move_in(paths: Paths) -> None:
+    """Leave the cgroups of who was the first to start a container, whose limits are not meant for us, and who may be
+    ended with all that is in them: for pyctr's own parent, and of v2, where that takes no process, a group below it."""
+    try:
+        from pyctr.core.cgroups.files import put
+
+        old, unified = _hierarchies(paths)
+        for top in old:
+            put(f"{top}/{paths.cgroup_parent}/tasks", "0")
+        if unified:
+            group = unified + _group(paths)
+            try:
+                os.mkdir(group)
+            except FileExistsError:
+                pass  # an heir's steward has made it, or the other way round
+            put(f"{group}/cgroup.procs", "0")
+    except Exception:
+        pass  # it is not for us to write there, or our files are being replaced: we stay where we are
+
+
+def move_out(paths: Paths) -> None:
+    """Remove that group. Who is in one cannot, and keeps others from it, so our last moment is spent at the top."""
+    try:
+        from pyctr.core.cgroups.files import put
+
+        old, unified = _hierarchies(paths)
+        for top in old:
+            put(f"{top}/tasks", "0")
+        if unified and os.path.isdir(group := unified + _group(paths)):
+            put(f"{unified}/cgroup.procs", "0")
+            while True:
+                try:
+                    os.waitpid(-1, 0)  # the heir that was killed, a look that tells nobody any more
+                except ChildProcessError:
+                    break
+            os.rmdir(group)
+    except Exception:
+        pass  # that is not the top of all, or a killed one has left somebody in it: the next one removes it
+
+
+def _hierarchies(paths: Paths) -> tuple[list[str], str]:
+    """Those of v1 in which there is pyctr's parent; that of v2, "" without. Raises OSError, Unsupported."""
+    from pyctr.core import cgroups
+
+    layout = cgroups.detect(paths.cgroup_root)
+    tops = {*layout.controllers.values()} - {layout.unified}
+    return [top for top in tops if os.path.isdir(f"{top}/{paths.cgroup_parent}")], layout.unified
+
+
+def _group(paths: Paths) -> str:
+    """No container has such a name."""
+    return f"/{paths.cgroup_parent}/@{offices.STEWARD}"
 
 
 def settle(paths: Paths, ids: list[str]) -> None:
@@ -275,6 +340,7 @@ def _wait(steward: int, paths: Paths, begun: float) -> NoReturn:
         os.setsid()
         _signal.set_wakeup_fd(-1)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        move_in(paths)
         _become(_end(steward), vars(paths), begun)
     finally:
         os._exit(0)

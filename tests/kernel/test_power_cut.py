@@ -88,6 +88,9 @@ def disk(host: Host) -> Iterator[Disk]:
         yield made
     finally:
         host.run("rm", "-f", *host.run("ps", "-aq").stdout.split(), check=False)
+        for group in host.groups():
+            if group.endswith("/@steward"):
+                os.rmdir(group)  # nobody is left who would
         made.unmount()
 
 

@@ -6,16 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from pyctr.core import repair
 from pyctr.core.engine import Engine
 from pyctr.core.linux import procfs
+from pyctr.core.runtime import launcher
 from pyctr.core.runtime import steward as work
-from tests.kernel.test_history import eventually, find, recorded, steward
+from tests.kernel.test_history import dozes, eventually, find, recorded, steward
 from tests.support.bundle import gone
 from tests.support.host import REPOSITORY, Host
+from tests.support.processes import named
 
 PRELUDE = """
 import os, sys, time
@@ -25,7 +28,7 @@ from pyctr.core.runtime import steward
 from pyctr.core.runtime.children import Children
 from pyctr.core.runtime.loop import Loop
 
-paths = Paths(root=sys.argv[1] + "/r", run=sys.argv[1] + "/v", bridge="ptnone0")
+paths = Paths(root=sys.argv[1] + "/r", run=sys.argv[1] + "/v", bridge="ptnone0", cgroup_parent="ptnone0")
 for name in ("r/containers", "v/containers/one", "v/networks/ids"):
     os.makedirs(f"{sys.argv[1]}/{name}", exist_ok=True)
 loop, children = Loop(), Children()
@@ -81,8 +84,6 @@ for _ in range(3):
     one = steward.Steward(loop, children, paths)
     assert one._rules and one._flight and held() > before
     one.close()
-    while children:
-        loop.turn()
 assert held() == before, (held(), before)
 """,
     )
@@ -189,3 +190,67 @@ def test_what_a_shim_leaves_that_is_killed_after_it_has_said_the_end_goes(host: 
     os.makedirs(host.paths.runtime(short.id))
     assert repair.finish(Engine(host.paths), short.id) and not os.path.exists(host.paths.runtime(short.id))
     assert not repair.finish(Engine(host.paths), short.id)
+
+
+def groups(pid: int) -> list[str]:
+    """Of a process, in each hierarchy."""
+    return [line.split(":", 2)[2] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+
+
+def removed(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # who has ended is in it until he is reaped (v1)
+    return True
+
+
+def test_it_is_not_in_the_groups_of_who_was_first(host: Host) -> None:
+    """A unit of systemd's that is stopped, or a limit, would be everybody's."""
+    layout, parent = Engine(host.paths).layout, host.paths.cgroup_parent
+    shell = f"/{parent}-shell"
+    own = [top + shell for top in {layout.unified, *map(layout.controllers.get, ("memory", "pids"))} if top]
+    for directory in own:
+        os.mkdir(directory)
+    try:
+        join = "".join(f"echo 0 > {directory}/cgroup.procs; " for directory in own)
+        words = host.command("run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000")
+        subprocess.run(
+            ["sh", "-ec", f'{join} exec "$@"', "sh", *words], env=host.env, check=True, stdout=subprocess.DEVNULL
+        )
+        first = find(host, "first")
+        recorded(first)
+        only = steward(host)
+        heir = eventually(lambda: [pid for pid in named(host, "pyctr-steward") if pid != only and dozes(pid)])[0]
+        process = first.state.process
+        assert process is not None and groups(process.shim_pid).count(shell) == len(own), "who started it ends it"
+        for pid in (only, heir):
+            assert shell not in groups(pid) and f"/{parent}" in {group[: len(parent) + 1] for group in groups(pid)}
+        os.kill(only, signal.SIGKILL)
+        recorded(first)
+        host.run("rm", "-f", "first")
+        gone(heir)
+        assert host.groups() == []
+    finally:
+        host.run("rm", "-f", *host.run("ps", "-aq").stdout.split(), check=False)
+        launcher.dismiss(host.paths.run)
+        eventually(lambda: all(map(removed, own)))
+
+
+def network(pid: int | str) -> int:
+    return os.stat(f"/proc/{pid}/ns/net").st_ino
+
+
+def test_the_firewall_is_watched_where_the_networks_are_whoever_was_first(host: Host) -> None:
+    words = ["run", "-d", "--name", "first", "--network", "none", "base", "sleep", "1000"]
+    subprocess.run(["unshare", "-n", *host.command(*words)], env=host.env, check=True, stdout=subprocess.DEVNULL)
+    only = eventually(lambda: steward(host))
+    assert network(only) != network("self")
+    host.run("run", "-d", "--name", "second", "base", "sleep", "1000")
+    eventually(lambda: network(only) == network("self"))
+    subprocess.run(["nft", "delete", "table", "ip", host.paths.bridge], check=True)
+    eventually(
+        lambda: "repair" in host.run("events", "--since", "-1m", "--until", "0s", "--format", "{{.Action}}").stdout
+    )
