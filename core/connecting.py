@@ -11,6 +11,8 @@ the rest. One that does not run leases when it starts.
 
 from __future__ import annotations
 
+import errno
+import marshal
 import os
 
 from pyctr.core import containers, errors, netdrivers, netlacks, netns
@@ -87,11 +89,14 @@ def disconnect(engine: Engine, network: str, ref: str, *, force: bool = False) -
                 network_aliases=list(wish.get("aliases", ())),
             )
         container.state.spec = spec.replace(endpoints=endpoints).to_dict()
-        _leave(container, network)
+        gateways = _leave(container, network)
         containers.save_state(engine.paths, container.state, durable=True)
+        engine.events.record("disconnect", container.id, container.name, type="network", network=network)
+        if gateways is not None and container.running:
+            # what may fail, after the record is true
+            _take_over(container, gateways)
     finally:
         lock.release()
-    engine.events.record("disconnect", container.id, container.name, type="network", network=network)
 
 
 def _permit(container: Container) -> None:
@@ -141,10 +146,9 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
         if spec.ports:
             try:
                 made = engine.networks.republish(container.id, container.name, spec, made)
-                _told(container, sync.DOORS, made)
+                _open_doors(container, made)
             except errors.PyctrError:
-                _unlink(container, made)
-                engine.networks.rewrite({}, [made])
+                _take_back(container, made)
                 raise
         container.state.network = made
     else:
@@ -155,8 +159,10 @@ def _link(container: Container, spec: Any, network: str, first: bool) -> None:
 
 def _take_back(container: Container, made: dict[str, Any]) -> None:
     """A link that could not be made, or not as it was wished."""
-    _unlink(container, made)
-    container.engine.networks.rewrite({}, [made])
+    try:
+        _unlink(container, made)
+    finally:  # a container that ended has no links, but still its lease
+        container.engine.networks.rewrite({}, [made])
 
 
 def _give_names(container: Container, attachment: dict[str, Any], network: str) -> None:
@@ -173,8 +179,23 @@ def _give_names(container: Container, attachment: dict[str, Any], network: str) 
     etcfiles.rewrite(container.path("resolv.conf"), text)
 
 
+def _open_doors(container: Container, attachment: dict[str, Any]) -> None:
+    """Have the shim serve what the kernel leads to nobody, see `doors`. Raises what it cannot; one that was killed or
+    whose container is about to end serves nobody until the next start."""
+    kind, payload = _asked(container, sync.DOORS, attachment)
+    if kind == sync.FAILED:
+        name, message, hint = marshal.loads(payload)
+        if name != "IllegalTransition":
+            raise getattr(errors, name, errors.RuntimeFailure)(message, hint=hint)
+
+
 def _told(container: Container, kind: bytes, request: Any) -> bool:
-    """Whether a container's shim has done what it is told, see `sync`."""
+    """Whether a container's shim has done what it is told."""
+    return _asked(container, kind, request)[0] == sync.DONE
+
+
+def _asked(container: Container, kind: bytes, request: Any) -> tuple[bytes, bytes]:
+    """What a container's shim answers, see `sync`; nothing without one."""
     import _socket
 
     channel = sync.Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC))
@@ -182,14 +203,15 @@ def _told(container: Container, kind: bytes, request: Any) -> bool:
         channel.socket.settimeout(10)
         channel.socket.connect(f"{container.engine.paths.runtime(container.id)}/shim.sock")
         channel.send(sync.document(kind, request))
-        return channel.receive()[0] == sync.DONE
+        return channel.receive()
     except (OSError, EOFError):
-        return False
+        return b"", b""
     finally:
         channel.close()
 
 
-def _leave(container: Container, network: str) -> None:
+def _leave(container: Container, network: str) -> list[str] | None:
+    """Give a network up. When it was the first one, the gateways that the default route of the next one lacks."""
     engine, attachment = container.engine, container.state.network
     gone = next((each for each in attachments(attachment) if each["network"] == network), None)
     if gone is None:
@@ -197,14 +219,14 @@ def _leave(container: Container, network: str) -> None:
             gone = next((each for each in attachments(lease) if each["network"] == network), None)
         if gone is not None:
             engine.networks.rewrite({}, [gone])
-        return
+        return None
     if container.running:
         _unlink(container, gone)
     rest = [each for each in attachments(attachment) if each is not gone]
     if gone is not attachment:
         attachment["more"] = rest[1:]
         engine.networks.rewrite(attachment, [gone])
-        return
+        return None
     if attachment.get("ports"):
         if container.running:
             _told(container, sync.DOORS, {})
@@ -212,22 +234,38 @@ def _leave(container: Container, network: str) -> None:
     if not rest:
         engine.networks.rewrite({}, [attachment])
         container.state.network = {"mode": "none"}
-        return
+        return None
     heir = {**rest[0], "more": rest[1:], "ports": []}
     heir.pop("key", None)
     record = engine.networks.get(heir["network"])
+    gateways = []
     if not record.internal and not heir["gateway"]:
         heir["gateway"], heir["gateway6"] = record.gateway, record.gateway6
-        if container.running:
-            with _namespace(container) as place, socket_in(place.fd) as socket:
-                socket.send(
-                    [rtmessages.default_route(gateway) for gateway in (record.gateway, record.gateway6) if gateway]
-                )
+        gateways = [gateway for gateway in (record.gateway, record.gateway6) if gateway]
     engine.networks.rewrite(heir, [attachment, rest[0]])
     container.state.network = heir
-    if container.running and container.spec.ports and "driver" not in heir:
+    return gateways
+
+
+def _take_over(container: Container, gateways: list[str]) -> None:
+    """The default route and the ports go to what is the first network by now. Raises what `republish` does."""
+    engine, heir = container.engine, container.state.network
+    for gateway in gateways:
+        try:
+            with _namespace(container) as place, socket_in(place.fd) as socket:
+                socket.send([rtmessages.default_route(gateway)])
+        except errors.IllegalTransition:
+            return  # its next start does all this
+        except OSError as error:
+            if error.errno != errno.EEXIST:  # somebody inside has made one
+                raise errors.NetworkError(
+                    f"a default route for container '{container.name}': {error.strerror or error}",
+                    hint=f"restart it: 'pyctr restart {container.name}'",
+                ) from error
+    if container.spec.ports and "driver" not in heir:
         container.state.network = engine.networks.republish(container.id, container.name, container.spec, heir)
-        _told(container, sync.DOORS, container.state.network)
+        containers.save_state(engine.paths, container.state, durable=True)
+        _open_doors(container, container.state.network)
 
 
 def _unlink(container: Container, attachment: dict[str, Any]) -> None:

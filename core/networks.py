@@ -233,12 +233,21 @@ class Networks(NetworkSet):
                     self._book.write(lease)
 
     def republish(self, id: str, name: str, spec: ContainerSpec, attachment: dict[str, Any]) -> dict[str, Any]:
-        """The attachment with its container's ports, reserved and forwarded, after it has become the first one."""
-        with self._book.lock():
-            attachment = {**attachment, "ports": self._book.reserve(id, spec.ports, None, [])}
-            self._book.write(attachment)
-        self.publish(attachment)
-        return attachment
+        """The attachment with its container's ports, reserved and forwarded, after it has become the first one. Raises
+        what `attach` does: then it has none."""
+        reserved: builtins.list[dict[str, Any]] = []
+        published = {**attachment, "ports": reserved}
+        try:
+            with self._book.lock():
+                self._book.reserve(id, spec.ports, None, reserved)
+                self._book.write(published)
+            self.publish(published)
+        except BaseException:
+            with self._book.lock():
+                self._book.free_ports(published)
+                self._book.write(attachment)
+            raise
+        return published
 
     def publish(self, attachment: dict[str, Any]) -> None:
         """Forward the attachment's ports to it; before its processes run. Raises NetworkError."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 
+import pytest
+
+from pyctr.core import connecting, containers, errors
+from pyctr.core.engine import Engine
 from tests.support.host import Host
 
 
@@ -148,3 +153,56 @@ def test_several_networks_from_the_start(host: Host) -> None:
     assert place("hosts") == os.readlink("/proc/self/ns/net")
     assert place("sharer") == place("web") and _links(host, "sharer") == {"lo", "eth0", "eth1"}
     assert len({place(name) for name in ("hosts", "web", "alone", "db")}) == 4 and _links(host, "alone") == {"lo"}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _claims(host: Host) -> list[str]:
+    directory = f"{host.paths.run}/networks/ports"
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+
+
+def test_what_fails_halfway_leaves_the_book_true(host: Host) -> None:
+    for name in ("front", "back"):
+        host.run("network", "create", name)
+    one, two = _free_port(), _free_port()
+    ports = ("-p", f"127.0.0.1:{one}:80", "-p", f"127.0.0.1:{two}:81")
+    host.run("run", "-d", "--name", "web", *ports, "--network", "front", "--network", "back", "base", "sleep", "1000")
+    with socket.create_server(("127.0.0.1", two)):
+        refused = host.run("network", "disconnect", "front", "web", check=False)
+        assert refused.returncode and f"port {two}/tcp is taken by" in refused.stderr
+        assert list(_networks(host, "web")) == ["back"] and _links(host, "web") == {"lo", "eth1"}, "it has left"
+        assert _default(host, "web") == ["eth1"] and _claims(host) == [], "and publishes nothing"
+        host.run("network", "disconnect", "back", "web")
+        refused = host.run("network", "connect", "front", "web", check=False)
+        assert refused.returncode and f"port {two}/tcp is taken by" in refused.stderr
+        assert _links(host, "web") == {"lo"} and _claims(host) == []
+        host.run("network", "rm", "front")
+    host.run("network", "connect", "back", "web")
+    assert _claims(host) == sorted([f"tcp-{one}", f"tcp-{two}"])
+
+
+def test_a_container_that_ends_while_it_is_connected_keeps_no_lease(host: Host) -> None:
+    host.run("network", "create", "back")
+    host.run("run", "-d", "--name", "web", "base", "sleep", "1000")
+    engine = Engine(host.paths)
+    container = containers.find(engine, "web")
+    spec = container.spec.replace(endpoints={"back": {}})
+    made = engine.networks.join(container.id, container.name, spec, "back", 1)
+    host.run("stop", "-t", "0", "web")
+    with pytest.raises(errors.IllegalTransition):
+        connecting._take_back(container, made)
+    host.run("network", "rm", "back")
+
+
+def test_a_port_that_its_shim_cannot_open_is_told(host: Host) -> None:
+    host.run("run", "-d", "--name", "web", "base", "sleep", "1000")
+    container = containers.find(Engine(host.paths), "web")
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        number = server.getsockname()[1]
+        port = {"host_ip": "", "host_port": number, "container_port": 80, "protocol": "tcp"}
+        with pytest.raises(errors.Conflict, match=f"port {number}/tcp of '::1' is taken by"):
+            connecting._open_doors(container, {**container.state.network, "ports": [port]})
