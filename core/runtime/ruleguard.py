@@ -155,8 +155,6 @@ def come_home(paths: Paths) -> bool:
 
     Of several it is the machine's. Raises OSError.
     """
-    from pyctr.core.linux import const, namespaces
-
     machine, here = _network(paths, 1), _network(paths, os.getpid())
     found: dict[int, int] = {}
     for id in os.listdir(f"{paths.run}/networks/ids")[:_ASKED]:
@@ -167,6 +165,8 @@ def come_home(paths: Paths) -> bool:
     home = next((one for one in (machine, here, *found) if one and one in found), here)
     if home == here:
         return False
+    from pyctr.core.linux import const, namespaces
+
     fd = os.open(f"{paths.proc}/{found[home]}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         namespaces.setns(fd, const.CLONE_NEWNET)
