@@ -28,7 +28,7 @@ import errno
 import os
 import sys
 
-from pyctr.core import forwardrules
+from pyctr.core import forwardrules, hostports
 from pyctr.core.linux import nftables as nf
 
 TYPE_CHECKING = False
@@ -253,14 +253,13 @@ def split(family: int, ports: Iterable[tuple[str, dict[str, Any]]], id: str = ""
         host_ip = port.get("host_ip") or ""
         if host_ip in ("0.0.0.0", "*"):
             host_ip = ""
-        if family == nf.IPV6 and (host_ip == "::" or port.get("only4")):
-            if port.get("only4"):
-                continue
-            host_ip = ""
-        if host_ip == "::1":
-            continue  # no packet to there is ever led anywhere: `runtime/doors`
         if (":" in address) != (family == nf.IPV6) or (host_ip and (":" in host_ip) != (family == nf.IPV6)):
             continue
+        if family == nf.IPV6:
+            way, _ = hostports.ways6(host_ip, True)
+            if way is None or port.get("only4"):
+                continue
+            host_ip = way
         key = nf.port_key(PROTOCOLS[port.get("protocol") or "tcp"], port["host_port"], host_ip)
         value = nf.port_value(address, port["container_port"])
         # "" and "::" are the same here: an entry can be deleted once

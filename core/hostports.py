@@ -26,6 +26,15 @@ def fit(host_ip: str) -> bool:
     return not link_local and packed[:12] != bytes(10) + b"\xff\xff"
 
 
+def ways6(host_ip: str, six: bool) -> tuple[str | None, str | None]:
+    """Where callers over IPv6 reach a port that is published on `host_ip`, which is "" or of IPv6: (the address that
+    the kernel leads to a container with an IPv6 address, `six`; the one where a process has to hear them). "" are all
+    addresses, None is none."""
+    if host_ip in ("", "::"):
+        return ("", "::1") if six else (None, host_ip or "::1")
+    return (None, host_ip) if host_ip == "::1" or not six else (host_ip, None)
+
+
 def check(host_ip: str, number: int, protocol: str, proc: str = "/proc", *, only4: bool = False) -> None:
     """Raise Conflict when a process of this host listens on a port, UsageError when `host_ip` is not ours. "" are all
     addresses, of IPv4 only or `::1`, too.

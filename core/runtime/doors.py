@@ -18,7 +18,7 @@ import errno
 import os
 import time
 
-from pyctr.core import errors
+from pyctr.core import errors, hostports
 from pyctr.core.linux import process
 from pyctr.core.runtime.loop import READ
 
@@ -45,14 +45,11 @@ def wanted(attachment: dict[str, Any]) -> dict[Key, int]:
     everywhere: dict[Key, int] = {}
     for port in attachment.get("ports") or ():
         address, protocol = port.get("host_ip") or "", port.get("protocol") or "tcp"
-        if protocol not in KINDS or port.get("only4"):
+        if protocol not in KINDS or port.get("only4") or (address and ":" not in address):
             continue
-        if not address:
-            everywhere["::1", port["host_port"], protocol] = port["container_port"]
-        elif ":" in address and (address in ("::", "::1") or not attachment.get("address6")):
-            if attachment.get("address6"):
-                address = "::1"  # the kernel leads who calls any other
-            found[address, port["host_port"], protocol] = port["container_port"]
+        _, door = hostports.ways6(address, bool(attachment.get("address6")))
+        if door is not None:
+            (found if address else everywhere)[door, port["host_port"], protocol] = port["container_port"]
     found = {**everywhere, **found}
     return {key: inside for key, inside in found.items() if key[0] == "::" or ("::", *key[1:]) not in found}
 
@@ -83,8 +80,6 @@ def opened(attachment: dict[str, Any]) -> list[_socket.socket]:
             for socket in sockets:
                 socket.close()
             if error.errno == errno.EADDRINUSE:
-                from pyctr.core import hostports
-
                 raise errors.Conflict(
                     f"port {number}/{protocol} of '{address}' is taken by {hostports.owner(number, protocol)}",
                     hint="choose another host port",
