@@ -22,7 +22,9 @@ def notifier(manager: Manager) -> list[int]:
     """The descriptor that tells of kills, and on v1 one that is kept with it; none where the kernel does not tell."""
     try:
         if manager.has_v2("memory"):
-            return [os.open(f"{manager.directory('memory')}/memory.events", os.O_RDONLY | os.O_CLOEXEC)]
+            fd = os.open(f"{manager.directory('memory')}/memory.events", os.O_RDONLY | os.O_CLOEXEC)
+            os.pread(fd, 512, 0)  # one that was never read has news: no shim would sleep over its start
+            return [fd]
         if not manager.has_v1("memory"):
             return []
         directory = manager.directory("memory")
