@@ -286,9 +286,7 @@ def move_out(paths: Paths) -> None:
     try:
         from pyctr.core.cgroups.files import put
 
-        old, unified = _hierarchies(paths)
-        for top in old:
-            put(f"{top}/tasks", "0")
+        _, unified = _hierarchies(paths)
         if unified and os.path.isdir(group := unified + _group(paths)):
             put(f"{unified}/cgroup.procs", "0")
             while True:
