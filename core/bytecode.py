@@ -135,8 +135,9 @@ class Finder:
         return module
 
     def untypical(self) -> bool:
-        """Whether this run has imported more one by one than by stages, which makes it the model for later ones."""
-        return sum(map(len, self.singles)) > sum(len(names) for names, _, _ in self.stages)
+        """Whether this run has imported twice as much one by one as by stages, which makes it the model for later ones:
+        they begin with all that it has needed, so once with a rare flag must not be enough."""
+        return sum(map(len, self.singles)) > 2 * sum(len(names) for names, _, _ in self.stages)
 
     def missed(self) -> dict[str, str]:
         """Modules that were imported in the ordinary way since this one, and their sources: ours and Python's own."""

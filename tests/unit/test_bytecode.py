@@ -218,15 +218,16 @@ def test_a_stage_begins_with_the_modules_it_had(staged: Staged):
 
 
 def test_a_run_that_needs_a_little_more_changes_nothing_and_one_that_needs_much_more_does(staged: Staged):
-    for name in ("three", "four", "five", "six"):
+    names = ("three", "four", "five", "six", "seven", "eight", "nine")
+    for name in names:
         (staged.core / f"{name}.py").touch()
-    little = STAGED.replace("import pyctr.core.two", "import pyctr.core.two, pyctr.core.three")
-    much = little.replace("pyctr.core.three", "pyctr.core.three, pyctr.core.four, pyctr.core.five, pyctr.core.six")
+    some, all = (", ".join(f"pyctr.core.{name}" for name in names[:count]) for count in (6, 7))
+    little, much = (STAGED.replace("import pyctr.core.two", f"import pyctr.core.two, {more}") for more in (some, all))
     for program in (much, little, little):
         staged.stages(program)
     assert staged.stages()[1] == "one answer two"
     staged.stages(much)
-    assert staged.stages()[1] == "one answer two three four five six"
+    assert staged.stages()[1] == f"one answer two {' '.join(names)}"
 
 
 def test_a_module_of_a_stage_that_was_edited_is_what_runs(staged: Staged):
