@@ -253,7 +253,7 @@ def _sweep(engine: Engine) -> None:
             shutil.rmtree(name, ignore_errors=True)
         written = (paths.events, f"{paths.events}.1", hosthistory.place(paths), f"{paths.root}/{redo.CONTAINERS}")
         offices.abolish(f"{paths.run}/{offices.STEWARD}")
-        for name in (*written, f"{paths.run}/storage-driver"):
+        for name in (*written, f"{paths.run}/storage-driver", f"{paths.run}/{redo.MENDED}"):
             try:
                 os.unlink(name)
             except FileNotFoundError:

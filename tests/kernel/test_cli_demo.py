@@ -10,7 +10,9 @@ import urllib.request
 
 import pytest
 
+from pyctr.core import redo
 from pyctr.core.events import Events
+from tests.kernel.lifecycle_help import eventually
 from tests.support.host import Host
 
 pytestmark = pytest.mark.kernel
@@ -39,6 +41,9 @@ def test_up_lives_and_down_leaves_nothing(bare_host: Host) -> None:
     with urllib.request.urlopen(f"http://{address}/", timeout=10) as page:
         assert b"It lives" in page.read()
     assert host.run("demo", "up").stdout.split() == ["demo-cpu", "demo-memory", "demo-web", "demo-client"]
+    # who looks back leaves a mark, once there is a record
+    eventually(lambda: os.path.exists(f"{host.paths.root}/{redo.CONTAINERS}"))
+    host.run("stats", "--history", "demo-web")
     host.run("demo", "down")
     assert host.census() == {}
     assert host.groups() == []
