@@ -242,9 +242,13 @@ def _counted_while_stopped(world: World) -> None:
         after = counted()
         assert after[1] - before[1] > 2 << 20
         [row] = [json.loads(world.pyctr("stats", "--no-stream", "--format", "json", ref))]
-        assert row["NetIO"] == " / ".join(map(output.decimal_size, counted())), row
+        # a kernel that looks for its neighbours sends some bytes at any time
+        assert row["NetIO"] in {" / ".join(map(output.decimal_size, there)) for there in (after, counted())}, row
+        least = counted()
         eth0 = shown("--tab", "network")["detail"]["document"]["interfaces"][-1]
-        assert (eth0["name"], eth0["rx"], eth0["tx"]) == ("eth0", *counted())
+        most = counted()
+        assert eth0["name"] == "eth0"
+        assert least[0] <= eth0["rx"] <= most[0] and least[1] <= eth0["tx"] <= most[1], (least, eth0, most)
         assert (eth0["errors"], eth0["dropped"]) == (0, 0)
         graph = {one["name"]: one for one in json.loads(world.pyctr("network", "graph", "--json"))["interfaces"]}
         assert graph[world.other.bridge]["bridge"]
