@@ -174,9 +174,11 @@ def test_containers_that_were_killed_with_their_shims_are_settled_and_it_ends(ho
         for pid in (process.shim_pid, process.pid):
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: not any(os.path.exists(host.paths.runtime(id)) for id in ids))
-    kept = find(host, "kept").state.exit
-    assert kept and (kept.code, kept.lost) == (255, True)
-    assert host.run("ps", "-aq", "--no-trunc").stdout.split() == [find(host, name).id for name in ("first", "kept")]
+    # on record only when all of it is done
+    kept = eventually(lambda: find(host, "kept").state.exit)
+    assert (kept.code, kept.lost) == (255, True)
+    left = [find(host, name).id for name in ("first", "kept")]
+    eventually(lambda: host.run("ps", "-aq", "--no-trunc").stdout.split() == left)
     only = steward(host)
     host.run("rm", "-f", "first")
     gone(only)
