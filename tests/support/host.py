@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import select
@@ -184,7 +185,7 @@ class Host:
         """Remove everything; raises AssertionError if something cannot be removed."""
         from pyctr.core import containers, lifecycle, networks
         from pyctr.core.engine import Engine
-        from pyctr.core.runtime import launcher
+        from pyctr.core.runtime import launcher, offices
 
         engine = Engine(self.paths)
         try:
@@ -196,6 +197,8 @@ class Host:
             assert not left, f"left behind after removal: {left}"
             assert not os.path.exists(f"/sys/class/net/{self.paths.bridge}"), "the bridge is left behind"
         finally:
+            # it is in our parent group
+            offices.wait_until_left(f"{self.paths.run}/{offices.STEWARD}", 10)
             for group in sorted(self.groups(), key=len, reverse=True):
                 try:
                     os.rmdir(group)
@@ -204,7 +207,17 @@ class Host:
             shutil.rmtree(self.base, ignore_errors=True)
             for mount in [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]:
                 if mount[2] in ("cgroup", "cgroup2"):
-                    try:
-                        os.rmdir(f"{mount[1]}/{self.paths.cgroup_parent}")
-                    except OSError:
-                        continue  # never made, or not empty
+                    _remove(f"{mount[1]}/{self.paths.cgroup_parent}")
+
+
+def _remove(group: str) -> None:
+    """Unless it was never made, or somebody stays in it: a steward that has said it goes is there for a moment more."""
+    deadline = time.monotonic() + 3
+    while True:
+        try:
+            os.rmdir(group)
+        except OSError as error:
+            if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+        return
