@@ -39,11 +39,15 @@ def take(name: str) -> int:
     wanted |= {module: facts for module, facts in bytecode.running().items() if module not in FIRST}
     path, root = bytecode.place(name), bytecode.ROOT
     known = [pinned] if pinned is not None else []
+    stages: list[list[str]] = []
     if (fd := bytecode.opened(path, root)) >= 0:
-        kept = bytecode.Finder(path, root, os.pread(fd, os.fstat(fd).st_size, 0))
-        if all(_has(kept, module, facts) for module, facts in wanted.items()):
-            return fd
-        os.close(fd)
+        try:
+            kept = bytecode.Finder(path, root, os.pread(fd, os.fstat(fd).st_size, 0))
+            if all(_has(kept, module, facts) for module, facts in wanted.items()):
+                return os.dup(fd)
+        finally:
+            os.close(fd)
+        stages = [names for names, _, _ in kept.stages]
         known.append(kept)
         # who comes with other modules wants the file to have them, too
         wanted |= {
@@ -51,13 +55,15 @@ def take(name: str) -> int:
             for module, (source, _, facts, _, _) in kept.index.items()
             if module not in wanted and bytecode.facts_of(source) == facts
         }
-    content = _content(wanted, known)
+    content = _content(wanted, known, stages)
     if not sys.dont_write_bytecode and all(bytecode.settled(facts) for facts in wanted.values()):
         try:
             bytecode.write(path, lambda: content)
             fd = bytecode.opened(path, root)
-            if fd >= 0 and os.pread(fd, len(content) + 1, 0) == content:
-                return fd
+            if fd >= 0:
+                if os.pread(fd, len(content) + 1, 0) == content:
+                    return fd
+                os.close(fd)  # somebody has written another one meanwhile
         except OSError:
             pass  # a place that we may not write to
     return machine.sealed(name, content)
@@ -67,7 +73,7 @@ def _has(finder: Finder, module: str, facts: Facts | None) -> bool:
     return module in finder.index and finder.index[module][2] == facts
 
 
-def _content(wanted: dict[str, Facts | None], known: list[Finder]) -> bytes:
+def _content(wanted: dict[str, Facts | None], known: list[Finder], stages: list[list[str]]) -> bytes:
     codes, about = {}, {}
     for module, facts in wanted.items():
         finder = next((each for each in known if _has(each, module, facts)), None)
@@ -78,7 +84,7 @@ def _content(wanted: dict[str, Facts | None], known: list[Finder]) -> bytes:
         codes[module] = bytecode.compiled(module, _true(source, facts), source)
         assert facts is not None
         about[module] = source, os.path.basename(source) == "__init__.py", facts
-    return bytecode.packed(bytecode.ROOT, [], codes, about)
+    return bytecode.packed(bytecode.ROOT, stages, codes, about)
 
 
 def _true(source: str, known: Facts | None) -> bytes:

@@ -282,13 +282,14 @@ def move_in(paths: Paths) -> None:
 
 
 def move_out(paths: Paths) -> None:
-    """Remove that group. Who is in one cannot, and keeps others from it, so our last moment is spent at the top."""
+    """Remove that group. Who is in one cannot, so our last moment is spent in pyctr's parent; where that
+    hands controllers down and takes nobody, the group stays, empty, for the next one."""
     try:
         from pyctr.core.cgroups.files import put
 
         _, unified = _hierarchies(paths)
         if unified and os.path.isdir(group := unified + _group(paths)):
-            put(f"{unified}/cgroup.procs", "0")
+            put(f"{unified}/{paths.cgroup_parent}/cgroup.procs", "0")
             while True:
                 try:
                     os.waitpid(-1, 0)  # the heir that was killed, a look that tells nobody any more
@@ -296,7 +297,7 @@ def move_out(paths: Paths) -> None:
                     break
             os.rmdir(group)
     except Exception:
-        pass  # that is not the top of all, or a killed one has left somebody in it: the next one removes it
+        pass  # or a killed one has left somebody in it
 
 
 def _hierarchies(paths: Paths) -> tuple[list[str], str]:
